@@ -1,0 +1,146 @@
+"""The fused label table: one integer per target, and the regions that become loss channels.
+
+Paper section 2.1 ("each target has a unique label"); regions after MultiTalent (Ulrich et al.,
+MICCAI 2023).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from tsfm_pipeline.schema import Settings
+
+BACKGROUND = 0
+OUTSIDE = 255
+"""Stored label of voxels outside the image's nonzero mask (nnU-Net's -1)."""
+
+
+class LabelError(ValueError):
+    """A label value or name that the table does not know."""
+
+
+class LabelTable(Settings):
+    """Targets with their unique integers, and regions as sets of targets.
+
+    A target is what a voxel is stored as; a region is what the network predicts. Every target is
+    a region of its own name unless `regions` lists more targets under that name. The FIRST target
+    of a region decides who annotates it: `liver: [liver, liver_tumor]` is annotated by every
+    dataset that labels liver, and not by one that labels only liver tumours.
+
+    Attributes:
+        targets: target name -> stored integer, 1..254.
+        regions: region name -> its targets.
+    """
+
+    targets: dict[str, int]
+    regions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "LabelTable":
+        seen: dict[int, str] = {}
+        for name, value in self.targets.items():
+            if not BACKGROUND < value < OUTSIDE:
+                raise ValueError(f"labels.targets.{name}: {value} is not within 1..{OUTSIDE - 1}")
+            if value in seen:
+                raise ValueError(f"labels.targets: {name} and {seen[value]} share the id {value}")
+            seen[value] = name
+        for region, members in self.regions.items():
+            if not members:
+                raise ValueError(f"labels.regions.{region} is empty")
+            for member in members:
+                if member not in self.targets:
+                    raise ValueError(f"labels.regions.{region}: unknown target {member!r}")
+        return self
+
+    def id_of(self, target: str) -> int:
+        """Return the stored integer of a target; raise LabelError for an unknown name."""
+        if target not in self.targets:
+            raise LabelError(f"unknown target {target!r}; add it to labels.targets")
+        return self.targets[target]
+
+    def region_targets(self, region: str) -> tuple[str, ...]:
+        """Return the targets joined in a region, the deciding one first."""
+        if region in self.regions:
+            return self.regions[region]
+        self.id_of(region)
+        return (region,)
+
+    def region_ids(self, region: str) -> tuple[int, ...]:
+        """Return the stored integers joined in a region."""
+        return tuple(self.targets[name] for name in self.region_targets(region))
+
+    def regions_annotated_by(self, targets: Sequence[str]) -> tuple[str, ...]:
+        """Return, in table order, the regions whose deciding target is among `targets`."""
+        given = set(targets)
+        names = [*self.targets, *(name for name in self.regions if name not in self.targets)]
+        return tuple(name for name in names if self.region_targets(name)[0] in given)
+
+    def collapse_order(self, regions: Sequence[str]) -> tuple[str, ...]:
+        """Order regions so that painting one after the other keeps the inner ones.
+
+        Regions of many targets come first (organ before cyst and tumour), ties in table order.
+        The painted value of a region is its deciding target's integer.
+        """
+        return tuple(sorted(regions, key=lambda name: -len(self.region_targets(name))))
+
+
+def remap_values(
+    labels: NDArray, mapping: Mapping[int, int], where: str = "label map"
+) -> NDArray[np.uint8]:
+    """Replace source label values by target integers through one lookup.
+
+    Args:
+        labels: integer or integral float array of any shape; values of the source dataset.
+        mapping: source value -> target integer; 0 stays background unless mapped.
+        where: file name for the error message.
+
+    Raises:
+        LabelError: a value is not whole, or is neither 0 nor in the mapping.
+    """
+    whole = labels if np.issubdtype(labels.dtype, np.integer) else _whole_numbers(labels, where)
+    if whole.size == 0:
+        return np.zeros(labels.shape, np.uint8)
+    full = {BACKGROUND: BACKGROUND, **mapping}
+    lowest, highest = int(whole.min()), int(whole.max())
+    if lowest < min(full) or highest > max(full):
+        raise _unknown_values(whole, full, where)
+    # One table look-up instead of a sort: a label map can have 10^8 voxels.
+    codes = whole if lowest >= 0 else whole.astype(np.int64) - lowest
+    offset = min(lowest, 0)
+    lookup = np.zeros(highest - offset + 1, dtype=np.uint8)
+    known = np.zeros(highest - offset + 1, dtype=bool)
+    for value, target in full.items():
+        if offset <= value <= highest:
+            lookup[value - offset] = target
+            known[value - offset] = True
+    if not known.all():
+        present = np.zeros_like(known)
+        present[codes] = True
+        if (present & ~known).any():
+            raise _unknown_values(whole, full, where)
+    return lookup[codes]
+
+
+def _whole_numbers(labels: NDArray, where: str) -> NDArray[np.int64]:
+    """Round floats that are whole up to 1e-3 (scaled headers leave such dust)."""
+    rounded = np.rint(labels)
+    with np.errstate(invalid="ignore"):  # inf - inf and NaN fail the comparison, as they should
+        whole = np.abs(labels - rounded) <= 1e-3
+    if not whole.all():
+        odd = labels[~whole][0]
+        raise LabelError(
+            f"{where}: label value {odd} is not a whole number; is this an image or a probability"
+            " map instead of a label map?"
+        )
+    return np.asarray(np.clip(rounded, -(2.0**31), 2.0**31), dtype=np.int64)
+
+
+def _unknown_values(whole: NDArray, known: Mapping[int, int], where: str) -> LabelError:
+    values = [int(value) for value in np.unique(whole) if int(value) not in known]
+    shown = ", ".join(map(str, values[:8])) + (f", ... ({len(values)})" if values[8:] else "")
+    return LabelError(
+        f"{where}: label value(s) {shown} are not in this dataset's table ({sorted(known)});"
+        " map each to a target, or to null to drop it"
+    )

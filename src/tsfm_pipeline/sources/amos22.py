@@ -1,0 +1,44 @@
+"""AMOS22 (Zenodo 7262581): CT and MR abdomens in one folder, told apart by their number."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from tsfm_pipeline.sources.listing import VolumeFolder, not_found
+from tsfm_pipeline.sources.source import LabelFile, Source, SourceCase
+
+FIRST_MR = 500  # readme.md: "id numbers less than 500 belong to CT data, otherwise MRI"
+
+
+class Amos22Source(Source):
+    """`imagesTr/amos_0001.nii.gz` and `labelsTr/amos_0001.nii.gz`, likewise Va.
+
+    Attributes:
+        layout: tag of this layout.
+        splits: the labelled parts to use; the paper's 2779 cases add up with `Tr` alone.
+    """
+
+    expects: ClassVar[str] = "imagesTr/amos_0001.nii.gz and labelsTr/amos_0001.nii.gz"
+
+    layout: Literal["amos22"] = "amos22"
+    splits: tuple[Literal["Tr", "Va"], ...] = ("Tr",)
+
+    def list_cases(self, dataset: str, root: Path) -> Iterator[SourceCase]:
+        """Yield the cases of the chosen splits; files of other names are no cases."""
+        for split in self.splits:
+            images = VolumeFolder(root / f"images{split}")
+            labels = VolumeFolder(root / f"labels{split}")
+            for case in sorted({*images.names(), *labels.names()}):
+                match = re.fullmatch(r"amos_(\d+)", case)
+                if match is None:
+                    continue
+                yield SourceCase(
+                    dataset=dataset,
+                    case=case,
+                    patient=f"{dataset}/{case}",
+                    modality="CT" if int(match[1]) < FIRST_MR else "MR",
+                    images=(images.path(case),),
+                    labels=(LabelFile(labels.path(case)),),
+                    problem=not_found(images.missing(case) + labels.missing(case)),
+                )

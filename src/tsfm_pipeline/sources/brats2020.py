@@ -1,0 +1,46 @@
+"""BraTS2020 training data (www.med.upenn.edu/cbica/brats2020): four MR channels a case."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from tsfm_pipeline.sources.listing import VolumeFolder, not_found, subfolders
+from tsfm_pipeline.sources.source import LabelFile, Source, SourceCase
+
+CHANNELS = ("t1", "t1ce", "t2", "flair")
+"""Channel order, as in nnU-Net's Task082."""
+
+
+class Brats2020Source(Source):
+    """`BraTS20_Training_001/BraTS20_Training_001_{t1,t1ce,t2,flair,seg}.nii.gz`.
+
+    In the common copy the mask of case 355 is named `W39_1998.09.19_Segm.nii`. Such a case is
+    listed with a problem that names the file: the paper's 368 cases are the 369 without it.
+
+    Attributes:
+        layout: tag of this layout.
+    """
+
+    expects: ClassVar[str] = "BraTS20_Training_001/BraTS20_Training_001_{t1,...,seg}.nii[.gz]"
+
+    layout: Literal["brats2020"] = "brats2020"
+
+    def list_cases(self, dataset: str, root: Path) -> Iterator[SourceCase]:
+        """Yield the cases with their images in the order of CHANNELS."""
+        for folder in subfolders(root, r"BraTS20_Training_\d+"):
+            files = VolumeFolder(folder)
+            channels = [f"{folder.name}_{channel}" for channel in CHANNELS]
+            label = f"{folder.name}_seg"
+            strays = [
+                files.path(name).name for name in files.names() if name not in (*channels, label)
+            ]
+            remedy = f"The folder also holds {strays}: rename a misnamed file." if strays else ""
+            yield SourceCase(
+                dataset=dataset,
+                case=folder.name,
+                patient=f"{dataset}/{folder.name}",
+                modality="MR",
+                images=tuple(files.path(name) for name in channels),
+                labels=(LabelFile(files.path(label)),),
+                problem=not_found(files.missing(*channels, label), remedy),
+            )

@@ -1,0 +1,130 @@
+"""The index of all raw cases: one table row per case, usable or listed with its problem."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tsfm_pipeline.sources.source import LabelFile, Source, SourceCase, SourceError
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = (
+    "dataset",
+    "case",
+    "patient",
+    "modality",
+    "images",
+    "label_files",
+    "label_classes",
+    "problem",
+)
+
+
+def build_case_index(
+    datasets: Mapping[str, Source], names: Sequence[str], raw_root: Path
+) -> pd.DataFrame:
+    """List the cases of the named datasets from their folders, reading no volume.
+
+    Args:
+        datasets: all configured datasets by name.
+        names: those to index, in this order.
+        raw_root: folder that the datasets' own folders are relative to.
+
+    Returns:
+        One row per case with COLUMNS; `images`, `label_files` and `label_classes` are lists of
+        str, a class "" stands for an integer map, a problem "" for a usable case.
+
+    Raises:
+        SourceError: an unknown dataset name, folders that are missing or hold no case (all of
+            them in one message), or two cases of one name.
+    """
+    unknown = [name for name in names if name not in datasets]
+    if unknown:
+        raise SourceError(f"unknown dataset(s) {unknown}; `datasets` has {sorted(datasets)}")
+    cases: list[SourceCase] = []
+    errors: list[str] = []
+    for name in names:
+        try:
+            found = datasets[name].find_cases(name, raw_root)
+        except SourceError as error:
+            errors.append(str(error))
+            continue
+        _warn_of_problems(name, found)
+        cases += found
+    if errors:
+        raise SourceError("\n".join(errors))
+    _refuse_twins(cases)
+    _warn_of_counts(datasets, names, cases)
+    return pd.DataFrame([_row(case) for case in cases], columns=COLUMNS)
+
+
+def case_from_row(row: Mapping[str, Any] | pd.Series) -> SourceCase:
+    """Rebuild a case from a row of the index, also after a round trip through Parquet."""
+    return SourceCase(
+        dataset=row["dataset"],
+        case=row["case"],
+        patient=row["patient"],
+        modality=row["modality"],
+        images=tuple(Path(path) for path in row["images"]),
+        labels=tuple(
+            LabelFile(Path(path), class_name or None)
+            for path, class_name in zip(row["label_files"], row["label_classes"], strict=True)
+        ),
+        problem=row["problem"],
+    )
+
+
+def _row(case: SourceCase) -> dict[str, str | list[str]]:
+    return {
+        "dataset": case.dataset,
+        "case": case.case,
+        "patient": case.patient,
+        "modality": case.modality,
+        "images": [str(path) for path in case.images],
+        "label_files": [str(label.path) for label in case.labels],
+        "label_classes": [label.class_name or "" for label in case.labels],
+        "problem": case.problem,
+    }
+
+
+def _refuse_twins(cases: Sequence[SourceCase]) -> None:
+    seen: dict[str, SourceCase] = {}
+    for case in cases:
+        twin = seen.setdefault(case.key, case)
+        if twin is not case:
+            raise SourceError(
+                f"two cases are named {case.key}: {twin.images[0]} and {case.images[0]}."
+                " Rename one, or list it once in dataset.json."
+            )
+
+
+def _warn_of_problems(name: str, cases: Sequence[SourceCase]) -> None:
+    bad = [case for case in cases if case.problem]
+    if bad:
+        logger.warning(
+            "%s: %d of %d cases can't be used; %s: %s (all are in the case index)",
+            name,
+            len(bad),
+            len(cases),
+            bad[0].case,
+            bad[0].problem,
+        )
+
+
+def _warn_of_counts(
+    datasets: Mapping[str, Source], names: Sequence[str], cases: Sequence[SourceCase]
+) -> None:
+    """Say in one line which datasets are not the size of the public release."""
+    usable = {name: 0 for name in names}
+    for case in cases:
+        usable[case.dataset] += not case.problem
+    unexpected = [
+        f"{name} {usable[name]} of {datasets[name].expected_cases}"
+        for name in names
+        if datasets[name].expected_cases not in (None, usable[name])
+    ]
+    if unexpected:
+        logger.warning("usable cases differ from the public releases: %s", ", ".join(unexpected))

@@ -1,0 +1,48 @@
+"""Which datasets make the pool, and whether their labels fit the fused label table."""
+
+from collections.abc import Mapping
+
+from pydantic import model_validator
+
+from tsfm_pipeline.imaging.labels import LabelError, LabelTable
+from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.sources.source import Source
+
+
+class PoolSettings(Settings):
+    """Names of datasets by the part they play.
+
+    Attributes:
+        datasets: the pre-training pool (ten in the paper, section 2.1).
+        downstream: datasets of the transfer experiments (three in the paper, section 3.3).
+    """
+
+    datasets: tuple[str, ...]
+    downstream: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> "PoolSettings":
+        names = [*self.datasets, *self.downstream]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"pool: {repeated} named more than once in datasets and downstream")
+        return self
+
+
+def check_labels(datasets: Mapping[str, Source], table: LabelTable) -> None:
+    """Check that the table knows every target that a dataset maps to.
+
+    Raises:
+        LabelError: naming dataset, source value, target and remedy, for all that don't fit.
+    """
+    unknown = [
+        f"datasets.{dataset}.labels.{value}: unknown target {target!r}"
+        for dataset, source in datasets.items()
+        for value, target in source.labels.items()
+        if target is not None and target not in table.targets
+    ]
+    if unknown:
+        raise LabelError(
+            "; ".join(unknown) + ". Correct the name, add it to `labels.targets`, or map the value"
+            " to null to drop it."
+        )

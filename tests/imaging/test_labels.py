@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tsfm_pipeline.imaging.labels import LabelError, LabelTable, remap_values
+
+TABLE = LabelTable(
+    targets={"spleen": 1, "liver": 5, "kidney": 22, "kidney_tumor": 23, "kidney_cyst": 24}
+    | {"liver_tumor": 25, "vessel": 26},
+    regions={
+        "liver": ("liver", "liver_tumor"),
+        "kidney": ("kidney", "kidney_tumor", "kidney_cyst"),
+        "kidney_mass": ("kidney_tumor", "kidney_cyst"),
+    },
+)
+
+
+def test_regions_are_target_sets_and_follow_their_first_target() -> None:
+    assert TABLE.region_ids("kidney") == (22, 23, 24)
+    assert TABLE.region_ids("spleen") == (1,)
+    assert TABLE.regions_annotated_by(["liver_tumor", "vessel"]) == ("liver_tumor", "vessel")
+    assert TABLE.regions_annotated_by(["liver", "liver_tumor"]) == ("liver", "liver_tumor")
+    assert TABLE.regions_annotated_by(["kidney_tumor"]) == ("kidney_tumor", "kidney_mass")
+    assert TABLE.regions_annotated_by([]) == ()
+    with pytest.raises(LabelError, match="'spleeen'"):
+        TABLE.region_ids("spleeen")
+
+
+def test_painting_in_collapse_order_keeps_inner_regions() -> None:
+    """Painting nested masks in this order gives the map they were made of."""
+    rng = np.random.default_rng(0)
+    labels = rng.choice([0, 5, 25, 22, 23, 24], size=(4, 5, 6))
+    regions = ["kidney_tumor", "liver_tumor", "kidney", "kidney_cyst", "liver"]
+    painted = np.zeros_like(labels)
+    for region in TABLE.collapse_order(regions):
+        ids = TABLE.region_ids(region)
+        painted[np.isin(labels, ids)] = ids[0]
+    np.testing.assert_array_equal(painted, labels)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"targets": {"a": 1, "b": 1}}, "share the id 1"),
+        ({"targets": {"a": 0}}, "0 is not within 1..254"),
+        ({"targets": {"a": 255}}, "255 is not within"),
+        ({"targets": {"a": 1}, "regions": {"r": ["b"]}}, "unknown target 'b'"),
+        ({"targets": {"a": 1}, "regions": {"r": []}}, "r is empty"),
+        ({"targets": {"a": 1}, "region": {}}, "region"),
+    ],
+)
+def test_inconsistent_tables_are_refused(table: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        LabelTable.model_validate(table)
+
+
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i4", "u8", "i8", "f4", "f8"])
+def test_remap_equals_the_obvious_loop(kind: str) -> None:
+    mapping = {1: 22, 2: 23, 4: 25, 99: 26}
+    labels = np.random.default_rng(1).choice([0, 1, 2, 4], size=(5, 6, 7)).astype(kind)
+    expected = np.zeros(labels.shape, np.uint8)
+    for value, target in mapping.items():
+        expected[labels == value] = target
+    result = remap_values(labels, mapping)
+    assert result.dtype == np.uint8
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_remap_of_special_values() -> None:
+    assert remap_values(np.array([0, 1, 3]), {1: 7, 3: 0}).tolist() == [0, 7, 0]  # 3 is dropped
+    assert remap_values(np.array([0, 1]), {0: 9, 1: 8}).tolist() == [9, 8]  # 0 may be a target
+    assert remap_values(np.array([-1, 0, 2], np.int8), {-1: 3, 2: 4}).tolist() == [3, 0, 4]
+    assert remap_values(np.array([0, 127], np.int8), {127: 4}).tolist() == [0, 4]
+    assert remap_values(np.array([2.0004, 0.9996]), {1: 5, 2: 6}).tolist() == [
+        6,
+        5,
+    ]  # scaled header
+    assert remap_values(np.zeros((0, 3)), {1: 5}).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.array([0, 1, 3]), r"case_7: label value\(s\) 3 are not in .*\[0, 1, 2, 5\]"),
+        (np.array([0, 6, 9]), r"value\(s\) 6, 9 are"),
+        (np.array([-2, 1]), r"value\(s\) -2 are"),
+        (np.array([1.0, 0.4]), "0.4 is not a whole number"),
+        (np.array([1.0, np.nan]), "nan is not a whole number"),
+        (np.array([np.inf]), "inf is not a whole number"),
+        (np.arange(-1000, 1000), r"-1000, -999, .*\.\.\. \(1996\)"),  # an image, not labels
+        (np.array([1e30]), "not in this dataset's table"),
+    ],
+)
+def test_remap_names_file_value_and_remedy(values: np.ndarray, message: str) -> None:
+    with pytest.raises(LabelError, match=message):
+        remap_values(values, {1: 22, 2: 23, 5: 24}, where="case_7")

@@ -1,0 +1,89 @@
+import logging
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tsfm_pipeline.sources import SourceError
+from tsfm_pipeline.sources.btcv import BtcvSource
+from tsfm_pipeline.sources.case_index import build_case_index, case_from_row
+from tsfm_pipeline.sources.msd import MsdSource
+from tsfm_pipeline.sources.totalsegmentator import TotalSegmentatorSource
+
+LABELS = {1: "liver"}
+SOURCES = {
+    "btcv": BtcvSource(folder="RawData", labels=LABELS, expected_cases=2),
+    "ts": TotalSegmentatorSource(folder="ts", labels={"liver": "liver", "spleen": "spleen"}),
+    "absent": BtcvSource(folder="absent", labels=LABELS),
+    "gone": BtcvSource(folder="gone", labels=LABELS),
+    "twice": MsdSource(folder="twice", labels=LABELS),
+}
+
+
+@pytest.fixture
+def raw_root(tmp_path: Path) -> Path:
+    names = ["RawData/Training/img/img0001.nii.gz", "RawData/Training/label/label0001.nii.gz"]
+    names += ["RawData/Training/img/img0002.nii.gz", "ts/s0001/ct.nii.gz"]
+    names += [f"ts/s0001/segmentations/{name}.nii.gz" for name in ("liver", "spleen")]
+    names += ["twice/imagesTr/a.nii.gz", "twice/labelsTr/a.nii.gz"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_index_survives_parquet_and_gives_the_cases_back(raw_root: Path, tmp_path: Path) -> None:
+    index = build_case_index(SOURCES, ["ts", "btcv"], raw_root)
+    assert list(index["dataset"]) == ["ts", "btcv", "btcv"]
+    assert list(index["problem"] != "") == [False, False, True]
+    index.to_parquet(tmp_path / "index.parquet")
+    read = pd.read_parquet(tmp_path / "index.parquet")
+    expected = [
+        case for name in ("ts", "btcv") for case in SOURCES[name].find_cases(name, raw_root)
+    ]
+    assert [case_from_row(row) for _, row in read.iterrows()] == expected
+    assert [case_from_row(row) for row in index.to_dict("records")] == expected
+    assert [label.class_name for label in expected[0].labels] == ["liver", "spleen"]
+    assert expected[1].labels[0].class_name is None
+
+
+def test_counts_and_problems_are_warned_of(
+    raw_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        build_case_index(SOURCES, ["btcv", "ts"], raw_root)
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first.startswith("btcv: 1 of 2 cases can't be used; img0002: not found: ")
+    assert "label0002.nii.gz" in first
+    assert second.endswith("releases: btcv 1 of 2")  # the usable ones count
+
+
+def test_expected_count_is_silent(raw_root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sources = {"ts": SOURCES["ts"].model_copy(update={"expected_cases": 1})}
+    with caplog.at_level(logging.WARNING):
+        build_case_index(sources, ["ts"], raw_root)
+    assert not caplog.records
+
+
+def test_unknown_name_lists_the_known(raw_root: Path) -> None:
+    with pytest.raises(SourceError, match=r"\['btvc'\].*'btcv'"):
+        build_case_index(SOURCES, ["btvc"], raw_root)
+
+
+def test_all_missing_folders_are_told_at_once(raw_root: Path) -> None:
+    with pytest.raises(SourceError) as caught:
+        build_case_index(SOURCES, ["absent", "btcv", "gone"], raw_root)
+    assert str(raw_root / "absent") in str(caught.value)
+    assert str(raw_root / "gone") in str(caught.value)
+    assert "RawData" not in str(caught.value)
+
+
+def test_two_cases_of_one_name_are_refused(raw_root: Path) -> None:
+    pair = '{"image": "imagesTr/a.nii.gz", "label": "labelsTr/a.nii.gz"}'
+    (raw_root / "twice/dataset.json").write_text(
+        f'{{"modality": {{"0": "CT"}}, "training": [{pair}, {pair}]}}'
+    )
+    with pytest.raises(SourceError, match="two cases are named twice/a"):
+        build_case_index(SOURCES, ["twice"], raw_root)
+    with pytest.raises(SourceError, match="two cases are named ts/s0001"):
+        build_case_index(SOURCES, ["ts", "ts"], raw_root)
