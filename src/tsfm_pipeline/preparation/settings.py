@@ -1,0 +1,27 @@
+"""What a user sets about preparation."""
+
+from pydantic import Field, field_validator
+
+from tsfm_pipeline.imaging.geometry import TripleFloat
+from tsfm_pipeline.schema import Settings
+
+
+class PreparationSettings(Settings):
+    """How raw cases become stored ones.
+
+    Attributes:
+        target_spacing: mm (z, y, x) of every stored case; null keeps each case's own.
+        seed: of the draw of foreground locations (nnU-Net v1: 1234).
+        jobs: cases prepared at once. Changes nothing in the result.
+    """
+
+    target_spacing: TripleFloat | None
+    seed: int = 1234
+    jobs: int = Field(default=1, ge=1)
+
+    @field_validator("target_spacing")
+    @classmethod
+    def _positive(cls, spacing: TripleFloat | None) -> TripleFloat | None:
+        if spacing is not None and min(spacing) <= 0:
+            raise ValueError(f"{spacing} has a value that is not above 0 mm")
+        return spacing

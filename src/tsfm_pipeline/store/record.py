@@ -1,0 +1,63 @@
+"""What is known of a stored case besides its voxels."""
+
+from typing import Literal
+
+from pydantic import field_validator
+
+from tsfm_pipeline.imaging.geometry import Geometry, Reorientation, Triple, TripleFloat
+from tsfm_pipeline.schema import Settings
+
+
+class CaseRecord(Settings):
+    """The sidecar of a stored case: enough to bring a prediction back onto the raw file's grid.
+
+    The way from a file to the stored grid is: `reorientation`, crop, resampling.
+
+    Attributes:
+        dataset: name of the dataset entry.
+        case: identifier, unique within the dataset.
+        patient: identifier shared by scans of one patient.
+        modality: CT (stored in HU) or MR (stored z-scored).
+        channels: image channels.
+        geometry: the stored grid (canonical, cropped, resampled).
+        file_geometry: the grid of the raw image as its file states it.
+        reorientation: turns the file's array into the canonical one.
+        crop_lower: first voxel (z, y, x) of the nonzero box on the canonical grid.
+        crop_shape: voxels (z, y, x) of that box before resampling.
+        uncropped_shape: voxels (z, y, x) of the canonical grid.
+        uncropped_spacing: mm (z, y, x) of the canonical grid.
+        target_voxels: stored voxels of each target integer that occurs.
+        annotated: targets that the case annotates, present or not.
+        raw_digest: digest of the raw files' bytes.
+        preparation_digest: digest of everything that decided how they were prepared.
+    """
+
+    dataset: str
+    case: str
+    patient: str
+    modality: Literal["CT", "MR"]
+    channels: int
+    geometry: Geometry
+    file_geometry: Geometry
+    reorientation: Reorientation
+    crop_lower: Triple
+    crop_shape: Triple
+    uncropped_shape: Triple
+    uncropped_spacing: TripleFloat
+    target_voxels: dict[int, int]
+    annotated: tuple[str, ...]
+    raw_digest: str
+    preparation_digest: str
+
+    @field_validator("dataset", "case")
+    @classmethod
+    def _is_folder_name(cls, name: str) -> str:
+        # The names become folders; hidden ones are those of unfinished writes.
+        if not name or name.startswith(".") or "/" in name or "\\" in name:
+            raise ValueError(f"{name!r} can't name a folder of the store; rename the case")
+        return name
+
+    @property
+    def key(self) -> str:
+        """Name of the case in the pool: `dataset/case`."""
+        return f"{self.dataset}/{self.case}"

@@ -1,0 +1,160 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+from skimage.transform import resize
+
+from tsfm_pipeline.imaging.labels import OUTSIDE
+from tsfm_pipeline.imaging.resampling import (
+    resample_image,
+    resample_labels,
+    resample_scores,
+    resampled_shape,
+    separate_axis,
+)
+
+ISOTROPIC = (1.0, 1.0, 1.0)
+SHAPES = [(20, 24, 28), (13, 37, 20), (7, 24, 11), (33, 9, 28), (1, 30, 5)]
+
+
+def skimage_volume(volume, shape, order):
+    """What nnU-Net v1 calls for one channel without a separate axis."""
+    return resize(volume, shape, order, mode="edge", clip=True, anti_aliasing=False)
+
+
+def one_hot(labels, shape):
+    """Labels by linear interpolation of 0/1 masks, in ascending order, with -1 for OUTSIDE."""
+    signed = np.where(labels == OUTSIDE, -1, labels.astype(int))
+    result = np.zeros(shape, int)
+    for value in np.unique(signed):
+        result[skimage_volume((signed == value).astype(float), shape, 1) >= 0.5] = value
+    return np.where(result == -1, OUTSIDE, result).astype(np.uint8)
+
+
+def slice_by_slice(volume, shape, axis, resample_plane):
+    """nnU-Net v1's separate-z path with its own map_coordinates grid."""
+    plane = tuple(size for i, size in enumerate(shape) if i != axis)
+    slices = [resample_plane(s, plane) for s in np.moveaxis(volume, axis, 0)]
+    stacked = np.stack(slices, axis)
+    coordinates = np.indices(shape).astype(float)
+    scale = stacked.shape[axis] / shape[axis]
+    coordinates[axis] = scale * (coordinates[axis] + 0.5) - 0.5
+    return ndimage.map_coordinates(stacked, coordinates, order=0, mode="nearest")
+
+
+@pytest.fixture
+def image():
+    rng = np.random.default_rng(0)
+    smooth = ndimage.gaussian_filter(rng.normal(size=(20, 24, 28)), 2)
+    volume = smooth / smooth.std() * 300 + rng.normal(size=smooth.shape) * 30
+    return np.stack([volume, 1e5 + volume**2]).astype(np.float32)
+
+
+@pytest.fixture
+def labels():
+    rng = np.random.default_rng(1)
+    smooth = ndimage.gaussian_filter(rng.normal(size=(20, 24, 28)), 2)
+    found = np.digitize(smooth / smooth.std(), (-1.0, 0.0, 0.7, 1.5))
+    return np.array([OUTSIDE, 0, 3, 1, 7], np.uint8)[found]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_cubic_equals_skimage(image, shape):
+    ours = resample_image(image, shape, ISOTROPIC, ISOTROPIC)
+    for mine, channel in zip(ours, image, strict=True):
+        theirs = skimage_volume(channel.astype(float), shape, 3)
+        np.testing.assert_allclose(mine, theirs, rtol=2e-6, atol=1e-3)
+    assert ours.dtype == np.float32
+
+
+def test_overshoot_is_cut_at_each_channels_own_range():
+    step = np.zeros((2, 8, 8, 8), np.float32)
+    step[0, 4:] = 1000.0
+    step[1, :, 4:] = -7.0
+    finer = resample_image(step, (20, 20, 20), ISOTROPIC, ISOTROPIC)
+    assert (finer[0].min(), finer[0].max()) == (0.0, 1000.0)
+    assert (finer[1].min(), finer[1].max()) == (-7.0, 0.0)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_labels_equal_the_one_hot_rule(labels, shape):
+    ours = resample_labels(labels, shape, ISOTROPIC, ISOTROPIC)
+    scores = [skimage_volume((labels == v).astype(float), shape, 1) for v in np.unique(labels)]
+    # An exact half is decided by the last bit of either sum.
+    decided = (np.abs(np.stack(scores) - 0.5) > 1e-12).all(axis=0)
+    assert decided.mean() > 0.5
+    np.testing.assert_array_equal(ours[decided], one_hot(labels, shape)[decided])
+
+
+@pytest.mark.parametrize("size", [9, 41])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_separate_axis_equals_slices_then_nearest(image, labels, axis, size):
+    spacing = [0.8, 0.8, 0.8]
+    spacing[axis] = 5.0
+    shape = [17, 17, 17]
+    shape[axis] = size
+    shape = tuple(shape)
+    ours = resample_image(image[:1], shape, tuple(spacing), ISOTROPIC)[0]
+    theirs = slice_by_slice(image[0], shape, axis, lambda s, p: skimage_volume(s, p, 3))
+    np.testing.assert_allclose(ours, theirs, rtol=2e-6, atol=1e-3)
+    np.testing.assert_array_equal(
+        resample_labels(labels, shape, tuple(spacing), ISOTROPIC),
+        slice_by_slice(labels, shape, axis, one_hot),
+    )
+
+
+def test_half_way_the_higher_label_wins_and_background_wins_over_outside():
+    labels = np.zeros((4, 2, 2), np.uint8)
+    labels[1:2] = 4
+    labels[2:3] = 2
+    halved = resample_labels(labels, (2, 2, 2), ISOTROPIC, ISOTROPIC)
+    assert halved[:, 0, 0].tolist() == [4, 2]
+    labels[1:3] = OUTSIDE
+    halved = resample_labels(labels, (2, 2, 2), ISOTROPIC, ISOTROPIC)
+    assert halved[:, 0, 0].tolist() == [0, 0]
+
+
+def test_where_no_label_reaches_half_it_is_background():
+    labels = np.array([[[1, 2], [3, 1]]], np.uint8)
+    assert resample_labels(labels, (1, 1, 1), ISOTROPIC, ISOTROPIC).item() == 1
+    labels = np.array([[[1, 2], [3, 4]]], np.uint8)
+    assert resample_labels(labels, (1, 1, 1), ISOTROPIC, ISOTROPIC).item() == 0
+
+
+def test_scores_are_linear_and_follow_the_files_spacing(image):
+    unit = ((image[:1] - image[:1].min()) / np.ptp(image[:1])).astype(np.float32)
+    ours = resample_scores(unit, (31, 12, 40), ISOTROPIC, ISOTROPIC)[0]
+    np.testing.assert_allclose(ours, skimage_volume(unit[0], (31, 12, 40), 1), atol=1e-6)
+    # The file's y axis was resampled apart in preparation; so it is on the way back,
+    # although the stored grid's own coarsest axis is z.
+    ours = resample_scores(unit, (31, 12, 40), (4.0, 1.0, 1.0), (1.0, 5.0, 1.0))[0]
+    theirs = slice_by_slice(unit[0], (31, 12, 40), 1, lambda s, p: skimage_volume(s, p, 1))
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "other", "axis"),
+    [
+        ((5.0, 1.0, 1.0), ISOTROPIC, 0),
+        ((1.0, 1.0, 3.5), ISOTROPIC, 2),
+        ((3.0, 1.0, 1.0), ISOTROPIC, None),  # exactly 3 is not more than 3
+        (ISOTROPIC, (1.0, 5.0, 1.0), 1),
+        ((5.0, 1.0, 1.0), (1.0, 1.0, 9.0), 0),  # the file's spacing decides first
+        ((5.0, 5.0, 1.0), (9.0, 1.0, 1.0), None),  # a tie is no coarsest axis
+        (ISOTROPIC, ISOTROPIC, None),
+    ],
+)
+def test_rule_of_the_separate_axis(spacing, other, axis):
+    assert separate_axis(spacing, other) == axis
+
+
+def test_shape_is_rounded_and_never_empty():
+    assert resampled_shape((100, 512, 1), (2.5, 0.8, 0.1), (1.25, 1.0, 1.0)) == (200, 410, 1)
+
+
+def test_same_shape_is_a_copy(image, labels):
+    same = resample_image(image, image.shape[1:], ISOTROPIC, ISOTROPIC)
+    np.testing.assert_array_equal(same, image)
+    assert not np.shares_memory(same, image)
+    np.testing.assert_array_equal(
+        resample_labels(labels, labels.shape, ISOTROPIC, ISOTROPIC), labels
+    )

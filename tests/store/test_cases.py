@@ -1,0 +1,273 @@
+import json
+import multiprocessing
+import os
+import pickle
+import signal
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tsfm_pipeline.imaging.geometry import Geometry, Reorientation
+from tsfm_pipeline.imaging.labels import OUTSIDE
+from tsfm_pipeline.store import CaseRecord, CaseStore, StoreError, case_store
+
+SHAPE = (70, 40, 66)
+IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+
+def make_record(shape=SHAPE, channels=1, modality="CT", **changes):
+    geometry = Geometry(shape, (1.5, 1.0, 0.1 + 0.2), (-3.25, 1 / 3, 7.0), IDENTITY)
+    fields = {
+        "dataset": "set",
+        "case": "case_1.a",
+        "patient": "p",
+        "modality": modality,
+        "channels": channels,
+        "geometry": geometry,
+        "file_geometry": geometry,
+        "reorientation": Reorientation((2, 0, 1), (True, False, True)),
+        "crop_lower": (1, 2, 3),
+        "crop_shape": shape,
+        "uncropped_shape": (99, 98, 97),
+        "uncropped_spacing": (1.5, 1.0, 0.3),
+        "target_voxels": {5: 120, 25: 7},
+        "annotated": ("liver", "liver_tumor"),
+        "raw_digest": "raw",
+        "preparation_digest": "how",
+    }
+    return CaseRecord(**{**fields, **changes})
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).uniform(-1100, 3000, (1, *SHAPE)).astype(np.float32)
+
+
+@pytest.fixture
+def labels():
+    return np.random.default_rng(1).integers(0, 6, SHAPE).astype(np.uint8)
+
+
+FOREGROUND = {5: np.array([[69, 39, 65], [0, 1, 2]], np.int32), 25: np.zeros((1, 3), np.int32)}
+INTENSITIES = np.array([[10.5], [-3.0]], np.float32)
+
+
+@pytest.fixture
+def store(tmp_path, image, labels):
+    store = CaseStore(tmp_path / "pool")
+    store.write(make_record(), image, labels, FOREGROUND, INTENSITIES)
+    return store
+
+
+KEY = "set/case_1.a"
+
+
+def test_what_is_written_is_read_back(store, image, labels):
+    assert store.keys() == [KEY]
+    assert store.record(KEY) == make_record()
+    assert np.abs(store.read_image(KEY) - image).max() <= 1 / 16
+    np.testing.assert_array_equal(store.read_labels(KEY), labels)
+    found = store.foreground(KEY)
+    assert found.keys() == FOREGROUND.keys()
+    for target, points in FOREGROUND.items():
+        np.testing.assert_array_equal(found[target], points)
+        assert found[target].dtype == np.int32
+    np.testing.assert_array_equal(store.intensities(KEY), INTENSITIES)
+
+
+def test_record_goes_through_json_unchanged():
+    record = make_record()
+    assert CaseRecord.model_validate_json(record.model_dump_json()) == record
+    assert json.loads(record.model_dump_json())["geometry"]["spacing"][2] == 0.1 + 0.2
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", ""])
+def test_names_that_leave_the_store_are_refused(name):
+    with pytest.raises(ValidationError, match="rename the case"):
+        make_record(case=name)
+
+
+def test_ct_beyond_the_fixed_point_range_is_limited(store, labels):
+    extreme = np.full((1, *SHAPE), 30000.0, np.float32)
+    extreme[0, 0] = -30000.0
+    store.write(make_record(), extreme, labels, {}, INTENSITIES)
+    stored = store.read_image(KEY)
+    assert (stored.min(), stored.max()) == (-4095.0, 4095.0)
+
+
+def test_mr_is_float16_of_every_channel(store, labels):
+    scores = np.random.default_rng(2).normal(0, 3, (4, *SHAPE)).astype(np.float32)
+    store.write(make_record(channels=4, modality="MR"), scores, labels, {}, INTENSITIES)
+    np.testing.assert_array_equal(store.read_image(KEY), scores.astype(np.float16))
+    patch, _, _ = store.read_patch(KEY, (3, 4, 5), (6, 7, 8))
+    np.testing.assert_array_equal(patch, scores[:, 3:9, 4:11, 5:13].astype(np.float16))
+
+
+@pytest.mark.parametrize(
+    ("lower", "size"),
+    [
+        ((0, 0, 0), SHAPE),
+        ((60, 10, 1), (5, 20, 65)),
+        ((-3, -4, -5), (20, 60, 20)),
+        ((65, 35, 60), (10, 10, 10)),
+        ((-5, -5, -5), (100, 100, 100)),
+        ((70, 0, 0), (4, 5, 6)),
+        ((0, -9, 0), (4, 5, 6)),
+        ((0, 0, 90), (4, 5, 6)),
+    ],
+)
+def test_a_patch_is_the_padded_volume_cut(store, labels, lower, size):
+    margin = 100
+    whole = np.pad(store.read_image(KEY), [(0, 0), *[(margin, margin)] * 3])
+    whole_labels = np.pad(labels, margin, constant_values=OUTSIDE)
+    box = tuple(slice(a + margin, a + margin + s) for a, s in zip(lower, size, strict=True))
+    patch, patch_labels, inside = store.read_patch(KEY, lower, size)
+    np.testing.assert_array_equal(patch, whole[(slice(None), *box)])
+    np.testing.assert_array_equal(patch_labels, whole_labels[box])
+    in_volume = np.zeros(size, bool)
+    in_volume[inside] = True
+    expected = np.pad(np.ones(SHAPE, bool), margin)[box]
+    np.testing.assert_array_equal(in_volume, expected)
+
+
+def test_both_digests_must_agree(store):
+    assert store.has(KEY, raw_digest="raw", preparation_digest="how")
+    assert not store.has(KEY, raw_digest="other", preparation_digest="how")
+    assert not store.has(KEY, raw_digest="raw", preparation_digest="other")
+    assert not store.has("set/other", raw_digest="raw", preparation_digest="how")
+
+
+def test_arrays_must_have_the_recorded_shape(store, image, labels):
+    with pytest.raises(StoreError, match="as recorded"):
+        store.write(make_record(channels=2), image, labels, {}, INTENSITIES)
+    with pytest.raises(StoreError, match="as recorded"):
+        store.write(make_record(), image, labels[1:], {}, INTENSITIES)
+
+
+@pytest.mark.parametrize("ask", ["record", "read_image", "read_labels", "foreground"])
+def test_an_absent_case_is_told(store, ask):
+    with pytest.raises(StoreError, match="set/none is not in the store"):
+        getattr(store, ask)("set/none")
+
+
+def test_damage_is_told_with_file_and_remedy(store):
+    folder = store.root / "set" / "case_1.a"
+    (folder / "image.b2nd").write_bytes(b"junk")
+    with pytest.raises(StoreError, match=r"image\.b2nd is damaged.*prepare the case again"):
+        store.read_image(KEY)
+    (folder / "case.json").write_text('{"dataset": "set"}')
+    with pytest.raises(StoreError, match=r"case\.json.*prepare the case again"):
+        store.record(KEY)
+    assert not store.has(KEY, raw_digest="raw", preparation_digest="how")
+
+
+def test_an_interrupted_write_leaves_no_case(tmp_path, image, labels, monkeypatch):
+    store = CaseStore(tmp_path / "pool")
+
+    def fail(*args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(case_store.np, "savez", fail)
+    with pytest.raises(OSError, match="disk full"):
+        store.write(make_record(), image, labels, FOREGROUND, INTENSITIES)
+    assert store.keys() == []
+    assert list((store.root / "set").iterdir()) == []
+
+
+def test_an_interrupted_replacement_leaves_the_old_version(store, image, labels, monkeypatch):
+    def fail(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(case_store.np, "savez", fail)
+    with pytest.raises(KeyboardInterrupt):
+        store.write(make_record(raw_digest="new"), image + 1, labels, {}, INTENSITIES)
+    monkeypatch.undo()
+    assert store.record(KEY).raw_digest == "raw"
+    assert np.abs(store.read_image(KEY) - image).max() <= 1 / 16
+
+
+def test_a_new_version_replaces_the_old_one_whole(store, image, labels):
+    store.write(make_record(raw_digest="new"), image + 1, labels, {}, INTENSITIES)
+    assert store.record(KEY).raw_digest == "new"
+    assert store.foreground(KEY) == {}
+    folder = store.root / "set"
+    assert [p.name for p in folder.iterdir()] == ["case_1.a"]
+    names = {p.name for p in (folder / "case_1.a").iterdir()}
+    assert names == {"image.b2nd", "labels.b2nd", "samples.npz", "case.json"}
+
+
+def _write_and_hang(store, image, labels, started):
+    def hang(*args, **kwargs):
+        started.set()
+        signal.pause()
+
+    case_store.np.savez = hang
+    store.write(make_record(), image, labels, FOREGROUND, INTENSITIES)
+
+
+def test_a_killed_writer_is_ignored_and_cleaned_up_after_a_living_one_is_not(
+    tmp_path, image, labels
+):
+    store = CaseStore(tmp_path / "pool")
+    context = multiprocessing.get_context("fork")
+    started = context.Event()
+    arguments = (store, image, labels, started)
+    writer = context.Process(target=_write_and_hang, args=arguments, daemon=True)
+    writer.start()
+    assert started.wait(30)
+    folder = store.root / "set"
+    (unfinished,) = folder.iterdir()
+    assert store.keys() == []
+
+    store.write(make_record(), image, labels, FOREGROUND, INTENSITIES)
+    assert store.keys() == [KEY]
+    assert (unfinished / "image.b2nd").exists()
+
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.join(30)
+    (folder / ".case_1.a.0.replaced").mkdir()
+    assert store.keys() == [KEY]
+    store.write(make_record(), image, labels, FOREGROUND, INTENSITIES)
+    assert [p.name for p in folder.iterdir()] == ["case_1.a"]
+
+
+def _write_often(store, image, labels, number):
+    for round_ in range(5):
+        record = make_record(raw_digest=f"{number}.{round_}")
+        store.write(record, image + number, labels, FOREGROUND, INTENSITIES)
+
+
+def test_two_writers_of_one_case_leave_one_whole_version(tmp_path, image, labels):
+    store = CaseStore(tmp_path / "pool")
+    context = multiprocessing.get_context("fork")
+    writers = [
+        context.Process(target=_write_often, args=(store, image, labels, number))
+        for number in (1, 2)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+        assert writer.exitcode == 0
+    assert [p.name for p in (store.root / "set").iterdir()] == ["case_1.a"]
+    number = int(store.record(KEY).raw_digest[0])
+    assert np.abs(store.read_image(KEY) - image - number).max() <= 1 / 16 + 1e-3
+
+
+def _read(store, key, send):
+    patch, _, _ = store.read_patch(key, (1, 2, 3), (8, 8, 8))
+    send.send(float(patch.sum()))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_store_that_was_read_serves_other_processes(store, method):
+    expected = float(store.read_patch(KEY, (1, 2, 3), (8, 8, 8))[0].sum())
+    context = multiprocessing.get_context(method)
+    receive, send = context.Pipe(duplex=False)
+    reader = context.Process(target=_read, args=(store, KEY, send))
+    reader.start()
+    assert receive.poll(60)
+    assert receive.recv() == expected
+    reader.join(30)
+    assert pickle.loads(pickle.dumps(store)).root == store.root
