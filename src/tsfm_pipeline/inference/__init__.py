@@ -1,0 +1,1 @@
+"""From a trained model and a prepared volume to a label map on the original grid."""

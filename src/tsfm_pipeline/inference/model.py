@@ -1,0 +1,133 @@
+"""A trained network with what is needed to use it.
+
+Shape letters: C image channels, K regions, Z Y X voxels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from tsfm_pipeline.imaging.intensity import normalise_ct
+from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.inference.sliding_window import predict_tiles
+from tsfm_pipeline.network.tsfm import TSFM
+from tsfm_pipeline.training.model_card import ModelCard
+
+
+class ModelError(ValueError):
+    """A model folder that can't be used, or a case that the model was not trained for."""
+
+
+@dataclass(frozen=True)
+class SegmentationModel:
+    """A network ready to predict, and its card.
+
+    Attributes:
+        network: in evaluation mode, on `device`; (B, C, D, H, W) to logits (B, K, D, H, W).
+        card: regions, patch and intensity statistics.
+        device: where the network lies.
+    """
+
+    network: nn.Module
+    card: ModelCard
+    device: torch.device
+
+    def normalise(
+        self, image_CZYX: NDArray[np.float32], modality: Literal["CT", "MR"]
+    ) -> NDArray[np.float32]:
+        """Bring a stored image to what the network was trained on.
+
+        CT in HU is normalised with the training cases' statistics; MR is stored z-scored.
+
+        Raises:
+            ModelError: a CT image for a model that was trained on MR alone.
+        """
+        if modality == "MR":
+            return image_CZYX
+        if self.card.ct_statistics is None:
+            raise ModelError(
+                f"model {self.card.name} was trained on MR alone and has no CT statistics;"
+                " take a model that was trained on CT"
+            )
+        return normalise_ct(image_CZYX, self.card.ct_statistics)
+
+
+def load_model(
+    folder: Path,
+    weights: Literal["best", "final"] = "best",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> SegmentationModel:
+    """Load a model folder: `model.json` and `<weights>.safetensors`.
+
+    Raises:
+        ModelError: a file is missing, can't be read, or does not fit the other; no such device.
+    """
+    path = folder / f"{weights}.safetensors"
+    try:
+        card = ModelCard.read(folder)
+        state = load_file(path)
+    except (OSError, SafetensorError, ValidationError) as error:
+        raise ModelError(
+            f"model folder {folder} has no usable model.json and {path.name} ({error});"
+            " train the model, or name the folder that holds both"
+        ) from error
+    network = TSFM(card.in_channels, len(card.regions), card.network, card.patch)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(f"{path} does not fit {folder / 'model.json'}: {error}") from error
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise ModelError("device is cuda, but torch sees no GPU; set it to auto or cpu")
+    chosen = torch.device("cuda" if available and device != "cpu" else "cpu")
+    return SegmentationModel(network.eval().to(chosen), card, chosen)
+
+
+def predict_scores(
+    model: SegmentationModel,
+    image_CZYX: NDArray[np.float32],
+    regions: Sequence[str],
+    settings: PredictionSettings,
+) -> NDArray[np.float32]:
+    """Predict the probabilities of some regions on the image's own grid.
+
+    Args:
+        model: the network and its card.
+        image_CZYX: normalised (`SegmentationModel.normalise`), at the model's spacing.
+        regions: those wanted, for instance what the case's dataset annotates; memory is used for
+            these only.
+        settings: how tiles are laid and averaged.
+
+    Returns:
+        Probabilities (K, Z, Y, X) in the order of `regions`.
+
+    Raises:
+        ModelError: the image has another number of channels, or a region that the model lacks.
+    """
+    if len(image_CZYX) != model.card.in_channels:
+        raise ModelError(
+            f"model {model.card.name} takes {model.card.in_channels} image channel(s), not"
+            f" {len(image_CZYX)}"
+        )
+    lacking = [region for region in regions if region not in model.card.regions]
+    if lacking:
+        raise ModelError(
+            f"model {model.card.name} does not predict {lacking}; it has {list(model.card.regions)}"
+        )
+    return predict_tiles(
+        model.network,
+        image_CZYX,
+        patch=model.card.patch,
+        channels=[model.card.regions.index(region) for region in regions],
+        settings=settings,
+        device=model.device,
+    )

@@ -1,0 +1,162 @@
+"""Tables as Markdown that reads well as plain text, too."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tsfm_pipeline.reporting.paper_tables import PaperTable
+
+MISSING = "-"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the figures come from.
+
+    Attributes:
+        environment: Kedro environment of the run.
+        pool: version of the dataset pool.
+        phantoms: whether the data are the built-in synthetic ones.
+    """
+
+    environment: str
+    pool: str
+    phantoms: bool
+
+    def header(self) -> str:
+        """Return the line that stands above every table."""
+        data = "**Synthetic phantoms, not patients.** " if self.phantoms else ""
+        return f"{data}Environment `{self.environment}`, dataset pool `{self.pool}`."
+
+
+def paper_table_markdown(frame: pd.DataFrame, table: PaperTable, provenance: Provenance) -> str:
+    """Render a table with our figures right of the printed ones.
+
+    The paper's columns become lines and its rows become columns, which keeps all numbers of a
+    target side by side and fits a terminal.
+
+    Args:
+        frame: the table's long form (`comparison.build_table`).
+        table: its definition.
+        provenance: for the header.
+    """
+    headings = list(dict.fromkeys(row.heading for block in table.blocks for row in block.rows))
+    names = {row.name: row.heading for block in table.blocks for row in block.rows}
+    cells = {
+        (str(cell["block"]), str(cell["column"]), names[str(cell["row"])]): cell
+        for cell in frame.to_dict("records")
+    }
+    columns: dict[tuple[str, str], str] = {}
+    for heading in headings:
+        found = frame[frame["row"].map(names) == heading]
+        if found["paper"].notna().any():
+            columns[heading, "paper"] = heading
+        if any(row.experiment for b in table.blocks for row in b.rows if row.heading == heading):
+            has_paper = (heading, "paper") in columns
+            if has_paper:
+                columns[heading, "ours_best"] = "ours best"
+            columns[heading, "ours_final"] = "ours final" if has_paper else f"{heading} (ours)"
+
+    lines = []
+    for block in table.blocks:
+        for column in table.columns:
+            group = block.name or column.group
+            line = [group, column.name]
+            for heading, kind in columns:
+                key = (block.name, column.key, heading)
+                line.append(_cell(cells[key], kind) if key in cells else MISSING)
+            here = frame[(frame["block"] == block.name) & (frame["column"] == column.key)]
+            n = int(here["n"].max()) if len(here) else 0
+            lines.append([*line, str(n) if n else MISSING])
+    header = ["", "", *columns.values(), "cases"]
+    if not any(line[0] for line in lines):
+        header, lines = header[1:], [line[1:] for line in lines]
+    else:
+        lines = _repeats_blanked(lines)
+
+    states = {row.heading: row.status for block in table.blocks for row in block.rows if row.status}
+    notes = [
+        "A method's column holds the paper's printed Dice; `ours best` and `ours final` right of"
+        " it are this run's, with the best and the final checkpoint.",
+        *table.notes,
+        *(f"{heading}: {status}." for heading, status in states.items()),
+    ]
+    return "\n".join(
+        [
+            f"## {table.title}",
+            "",
+            provenance.header(),
+            "",
+            markdown_table(header, lines, text_columns=len(header) - len(columns) - 1),
+            "",
+            *(f"- {note}" for note in notes),
+            "",
+        ]
+    )
+
+
+def dice_summary_markdown(frame: pd.DataFrame, provenance: Provenance) -> str:
+    """Render `dice_summary` with one table per experiment."""
+    parts = ["## Dice per experiment, dataset and target", "", provenance.header(), ""]
+    header = ["dataset", "target", "best", "final", "threshold", "cases", "empty"]
+    for experiment, rows in frame.groupby("experiment", sort=False):
+        lines = []
+        for row in rows.to_dict("records"):
+            mean = row["kind"] == "mean"
+            numbers = [_number(row[name]) for name in ("best", "final", "threshold")]
+            counts = ["", ""] if mean else [str(row["n"]), str(row["n_empty"])]
+            name = f"**{row['target']}**" if mean else str(row["target"])
+            lines.append([str(row["dataset"]), name, *numbers, *counts])
+        parts += [f"### {experiment}", "", markdown_table(header, lines, text_columns=2), ""]
+    parts += [
+        "- best, final: mean Dice over the held-out cases with each checkpoint. The best one was"
+        " chosen on these cases, so it is optimistic.",
+        "- threshold: best intensity interval per target, fitted on the training cases.",
+        "- cases: those with a Dice; empty: left out, reference and prediction both empty.",
+        "",
+    ]
+    return "\n".join(parts)
+
+
+def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]], text_columns: int) -> str:
+    """Return an aligned Markdown table; the first `text_columns` to the left, numbers right."""
+    widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header))]
+    widths = [max(width, 3) for width in widths]
+
+    def render(line: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(width) if i < text_columns else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = [
+        "-" * width if i < text_columns else "-" * (width - 1) + ":"
+        for i, width in enumerate(widths)
+    ]
+    return "\n".join([render(header), f"| {' | '.join(rule)} |", *(render(line) for line in lines)])
+
+
+def _cell(cell: dict[Hashable, Any], kind: str) -> str:
+    value = float(cell[kind])
+    if kind == "paper" or not np.isnan(value):
+        return _number(value)
+    # A state is said once: in our first column of the cell.
+    first = "ours_final" if np.isnan(cell["paper"]) else "ours_best"
+    return str(cell["status"]) if kind == first and cell["status"] != "done" else MISSING
+
+
+def _number(value: float) -> str:
+    return MISSING if np.isnan(value) else f"{value:.4f}"
+
+
+def _repeats_blanked(lines: list[list[str]]) -> list[list[str]]:
+    previous = ""
+    blanked = []
+    for line in lines:
+        blanked.append(["" if line[0] == previous else line[0], *line[1:]])
+        previous = line[0]
+    return blanked

@@ -1,0 +1,132 @@
+"""The paper's Tables 1-3 as data: printed numbers, and which experiment gives ours."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field, RootModel, model_validator
+
+from tsfm_pipeline.schema import Settings
+
+
+class Scores(Settings):
+    """The scores behind a cell: the mean over some targets of one dataset.
+
+    Attributes:
+        dataset: name of the dataset entry.
+        targets: regions, or `all` that were scored on the dataset.
+    """
+
+    dataset: str
+    targets: tuple[str, ...] | Literal["all"]
+
+
+class Column(Settings):
+    """One column of a table.
+
+    Attributes:
+        key: name for reference.
+        name: heading as printed.
+        group: heading above it, as printed.
+        scores: what its cells score; None where the block says it, or for a mean.
+        mean_of: keys of the columns that our figure averages.
+    """
+
+    key: str
+    name: str
+    group: str = ""
+    scores: Scores | None = None
+    mean_of: tuple[str, ...] = ()
+
+
+class Row(Settings):
+    """One method of a table.
+
+    Attributes:
+        name: as printed.
+        label: short heading for our rendering; the name where empty.
+        experiment: the experiment that gives our figure; `{column}` stands for the column's key.
+        status: why there is no experiment.
+        paper: printed number by column key.
+    """
+
+    name: str
+    label: str = ""
+    experiment: str | None = None
+    status: Literal["not implemented yet", "needs checkpoint"] | None = None
+    paper: dict[str, float] = Field(default={})
+
+    @property
+    def heading(self) -> str:
+        """Its label, or its name."""
+        return self.label or self.name
+
+    def experiment_of(self, column: Column) -> str | None:
+        """Return the experiment behind a cell; None where we show no figure."""
+        if self.experiment is None or (self.paper and column.key not in self.paper):
+            return None
+        return self.experiment.replace("{column}", column.key)
+
+
+class Block(Settings):
+    """Rows under one heading.
+
+    Attributes:
+        name: heading as printed; empty in a table of one block.
+        scores: what all its cells score; None where the columns say it.
+        rows: the methods.
+    """
+
+    name: str = ""
+    scores: Scores | None = None
+    rows: tuple[Row, ...]
+
+
+class PaperTable(Settings):
+    """One table of the paper.
+
+    Attributes:
+        title: our heading.
+        caption: the paper's caption, word for word.
+        notes: printed below our rendering.
+        columns: in the paper's order.
+        blocks: in the paper's order.
+    """
+
+    title: str
+    caption: str
+    notes: tuple[str, ...] = ()
+    columns: tuple[Column, ...]
+    blocks: tuple[Block, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "PaperTable":
+        keys = [column.key for column in self.columns]
+        if len(set(keys)) < len(keys):
+            raise ValueError(f"{self.title}: column keys repeat: {keys}")
+        for column in self.columns:
+            _refuse_unknown(column.mean_of, keys, f"{self.title}: {column.key}.mean_of")
+        for block in self.blocks:
+            for column in self.columns:
+                sources = [column.scores, block.scores, column.mean_of or None]
+                if sum(source is not None for source in sources) != 1:
+                    raise ValueError(
+                        f"{self.title}: cells of {block.name or 'the block'} / {column.key} need"
+                        " exactly one of column scores, block scores and mean_of"
+                    )
+            for row in block.rows:
+                where = f"{self.title}: {block.name} {row.name}"
+                _refuse_unknown(row.paper, keys, f"{where}: paper")
+                if (row.experiment is None) == (row.status is None):
+                    raise ValueError(f"{where}: give either an experiment or a status")
+        return self
+
+
+class PaperTables(RootModel[dict[str, PaperTable]]):
+    """All tables by name (`table_1`, ...), in the paper's order."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+def _refuse_unknown(given: tuple[str, ...] | dict[str, float], keys: list[str], where: str) -> None:
+    unknown = [key for key in given if key not in keys]
+    if unknown:
+        raise ValueError(f"{where}: {unknown} not among the columns {keys}")

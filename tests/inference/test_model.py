@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tsfm_pipeline.imaging.intensity import CtStatistics
+from tsfm_pipeline.inference.model import ModelError, load_model, predict_scores
+from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.network.tsfm import TSFM
+from tsfm_pipeline.training.model_card import CARD
+
+SETTINGS = PredictionSettings()
+
+
+@pytest.fixture
+def folder(card, tmp_path):
+    torch.manual_seed(0)
+    for weights in ("best", "final"):
+        network = TSFM(1, len(card.regions), card.network, card.patch)
+        save_file(network.state_dict(), tmp_path / f"{weights}.safetensors")
+    (tmp_path / CARD).write_text(card.model_dump_json())
+    return tmp_path
+
+
+def test_a_loaded_model_predicts_as_the_network_that_was_saved(folder, card):
+    model = load_model(folder, "final", "cpu")
+    torch.manual_seed(0)
+    TSFM(1, len(card.regions), card.network, card.patch)
+    same = TSFM(1, len(card.regions), card.network, card.patch).eval()
+    image = np.random.default_rng(0).normal(size=(1, *card.patch)).astype(np.float32)
+    found = predict_scores(model, image, ("liver", "kidney_cyst"), SETTINGS)
+    with torch.inference_mode():
+        expected = same(torch.from_numpy(image)[None]).sigmoid()[0, [3, 0]]
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
+
+
+def test_best_and_final_are_told_apart(folder, card):
+    image = np.ones((1, *card.patch), np.float32)
+    best, final = (
+        predict_scores(load_model(folder, name, "cpu"), image, card.regions, SETTINGS)
+        for name in ("best", "final")
+    )
+    assert not np.allclose(best, final)
+
+
+def test_what_is_missing_or_does_not_fit_is_named(folder, card):
+    (folder / "best.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"best\.safetensors"):
+        load_model(folder, "best", "cpu")
+    fewer = card.model_copy(update={"regions": ("liver",)})
+    (folder / CARD).write_text(fewer.model_dump_json())
+    with pytest.raises(ModelError, match=r"final\.safetensors does not fit"):
+        load_model(folder, "final", "cpu")
+    (folder / CARD).write_text("{}")
+    with pytest.raises(ModelError, match=r"no usable model\.json"):
+        load_model(folder, "final", "cpu")
+
+
+def test_ct_is_normalised_with_the_cards_statistics_and_mr_is_not(oracle, card):
+    statistics = CtStatistics(lower=-100, upper=200, mean=50, sd=25)
+    model = type(oracle)(
+        oracle.network, card.model_copy(update={"ct_statistics": statistics}), oracle.device
+    )
+    image = np.array([-500, 0, 75, 900], np.float32).reshape(1, 4, 1, 1)
+    np.testing.assert_allclose(model.normalise(image, "CT").ravel(), [-6, -2, 1, 6])
+    assert model.normalise(image, "MR") is image
+
+
+def test_ct_for_an_mr_model_is_refused(oracle, card):
+    model = type(oracle)(
+        oracle.network, card.model_copy(update={"ct_statistics": None}), oracle.device
+    )
+    with pytest.raises(ModelError, match="MR alone"):
+        model.normalise(np.zeros((1, 4, 4, 4), np.float32), "CT")
+
+
+def test_wrong_channels_and_unknown_regions_are_refused(oracle):
+    with pytest.raises(ModelError, match=r"takes 1 image channel\(s\), not 4"):
+        predict_scores(oracle, np.zeros((4, 8, 8, 8), np.float32), ("liver",), SETTINGS)
+    with pytest.raises(ModelError, match="does not predict"):
+        predict_scores(oracle, np.zeros((1, 8, 8, 8), np.float32), ("colon",), SETTINGS)

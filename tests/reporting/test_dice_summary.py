@@ -1,0 +1,63 @@
+import math
+
+import pytest
+
+from tsfm_pipeline.reporting.dice_summary import DICE_COLUMNS, dice_summary
+from tsfm_pipeline.reporting.settings import ReportingSettings
+
+
+@pytest.fixture
+def settings(base_parameters):
+    return ReportingSettings.model_validate(base_parameters["reporting"])
+
+
+@pytest.mark.parametrize(
+    ("target", "tumor"),
+    [
+        ("liver_tumor", True),
+        ("breast_tumor", True),
+        ("brain_edema", True),
+        ("brain_tumor_necrosis", True),
+        ("liver", False),
+        ("kidney_cyst", False),
+        ("hepatic_vessel", False),
+        ("hippocampus_anterior", False),
+    ],
+)
+def test_which_targets_are_tumours(settings, target, tumor):
+    assert settings.is_tumor(target) is tumor
+
+
+def test_best_final_and_baseline_side_by_side_with_means(settings, summary_of):
+    summary = summary_of(
+        ("pretrain.threshold", "only", "a", "liver", 0.1),
+        ("pretrain.threshold", "only", "a", "liver_tumor", 0.05),
+        ("pretrain.tsfm", "best", "a", "liver", 0.8),
+        ("pretrain.tsfm", "final", "a", "liver", 0.7),
+        ("pretrain.tsfm", "best", "a", "liver_tumor", 0.4),
+        ("pretrain.tsfm", "best", "b", "liver", 0.6),
+        ("pretrain.tsfm", "final", "b", "liver", 0.9),
+        ("pretrain.tsfm", "best", "b", "spleen", float("nan")),
+        ("transfer.x", "best", "c", "spleen", 0.5),
+    )
+    frame = dice_summary(summary, settings)
+    assert tuple(frame.columns) == DICE_COLUMNS
+    assert frame["experiment"].tolist() == ["pretrain.tsfm"] * 6 + ["transfer.x"] * 2
+    rows = frame.set_index(["experiment", "dataset", "target"])
+    liver = rows.loc[("pretrain.tsfm", "a", "liver")]
+    assert liver[["best", "final", "threshold"]].tolist() == [0.8, 0.7, 0.1]
+    assert (liver["n"], liver["n_empty"], liver["kind"]) == (4, 1, "organ")
+    assert rows.loc[("pretrain.tsfm", "a", "liver_tumor"), "threshold"] == 0.05
+    assert math.isnan(rows.loc[("pretrain.tsfm", "b", "liver"), "threshold"])
+    organs = rows.loc[("pretrain.tsfm", "", "mean organ")]
+    assert organs[["best", "final", "threshold"]].tolist() == pytest.approx([0.7, 0.8, 0.1])
+    tumours = rows.loc[("pretrain.tsfm", "", "mean tumour")]
+    assert tumours["best"] == 0.4
+    assert math.isnan(tumours["final"])
+    assert ("transfer.x", "", "mean tumour") not in rows.index
+
+
+def test_nothing_scored_gives_no_rows(settings, summary_of):
+    frame = dice_summary(summary_of(), settings)
+    assert frame.empty
+    assert tuple(frame.columns) == DICE_COLUMNS

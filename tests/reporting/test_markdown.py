@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+
+from tsfm_pipeline.reporting.comparison import build_table
+from tsfm_pipeline.reporting.dice_summary import dice_summary
+from tsfm_pipeline.reporting.figure import comparison_figure
+from tsfm_pipeline.reporting.markdown import (
+    Provenance,
+    dice_summary_markdown,
+    markdown_table,
+    paper_table_markdown,
+)
+from tsfm_pipeline.reporting.settings import ReportingSettings
+
+PHANTOMS = Provenance(environment="base", pool="2026-01-01T00.00.00", phantoms=True)
+REAL = Provenance(environment="paper", pool="v1", phantoms=False)
+
+
+def parsed(markdown):
+    """Read the first Markdown table as header and lines of stripped cells."""
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert len({len(line) for line in lines}) == 1  # aligned as plain text, too
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return cells[0], cells[2:]
+
+
+def rendered(tables, name, summary, statuses=None, provenance=PHANTOMS):
+    table = tables[name]
+    frame = build_table(name, table, summary, statuses or {})
+    return paper_table_markdown(frame, table, provenance)
+
+
+def test_ours_stand_right_of_the_papers(tables, summary_of):
+    summary = summary_of(
+        ("pretrain.tsfm", "best", "kits21", "kidney", 0.71234),
+        ("pretrain.tsfm", "final", "kits21", "kidney", 0.7),
+        ("pretrain.threshold", "only", "kits21", "kidney", 0.3),
+    )
+    header, lines = parsed(rendered(tables, "table_1", summary))
+    assert header[2:] == [
+        *("nnU-Net", "SwinUNETR", "nnU-Net pool", "SAM-Med3D"),
+        *("TSFM", "ours best", "ours final", "threshold (ours)", "cases"),
+    ]
+    kidney = lines[8]
+    assert kidney[:2] == ["KiTS2021", "kidney"]
+    assert kidney[6:] == ["0.9650", "0.7123", "0.7000", "0.3000", "4"]
+    assert lines[9][:2] == ["", "tumor"]  # the group is said once
+    assert lines[0][6:] == ["0.9619", "not run", "-", "not run", "-"]
+
+
+def test_blocks_and_single_numbers(tables, summary_of):
+    header, lines = parsed(rendered(tables, "table_2", summary_of()))
+    assert header[2:9] == [
+        *("TSFM pretrained", "ours best", "ours final"),
+        *("TSFM scratch", "ours best", "ours final", "STU-Net"),
+    ]
+    assert len(lines) == 15
+    assert lines[4][2:] == ["-"] * 7 + ["0.5553", "-"]
+    assert lines[5][:3] == ["KiTS2019/tumor", "10epoch", "0.6723"]
+
+
+def test_a_table_without_groups_has_no_empty_column(tables, summary_of):
+    header, lines = parsed(rendered(tables, "table_3", summary_of()))
+    assert [line[0] for line in lines] == ["BraTS2020", "KiTS2019", "Abdomen"]
+    assert header[1] == "whole pool"
+
+
+def test_the_header_says_what_the_data_are(tables, summary_of):
+    phantoms = rendered(tables, "table_3", summary_of())
+    real = rendered(tables, "table_3", summary_of(), provenance=REAL)
+    assert "Synthetic phantoms" in phantoms
+    assert "`base`" in phantoms
+    assert "2026-01-01T00.00.00" in phantoms
+    assert "phantom" not in real.lower()
+    assert "`paper`" in real
+
+
+def test_methods_that_do_not_exist_say_so(tables, summary_of):
+    text = rendered(tables, "table_1", summary_of())
+    assert "- SAM-Med3D: needs checkpoint." in text
+    assert "- nnU-Net: not implemented yet." in text
+
+
+def test_dice_summary_has_a_table_per_experiment(base_parameters, summary_of):
+    settings = ReportingSettings.model_validate(base_parameters["reporting"])
+    summary = summary_of(
+        ("pretrain.threshold", "only", "a", "liver", 0.1),
+        ("pretrain.tsfm", "best", "a", "liver", 0.8),
+        ("pretrain.tsfm", "final", "a", "liver", float("nan")),
+    )
+    text = dice_summary_markdown(dice_summary(summary, settings), PHANTOMS)
+    header, lines = parsed(text)
+    assert header == ["dataset", "target", "best", "final", "threshold", "cases", "empty"]
+    assert lines[0] == ["a", "liver", "0.8000", "-", "0.1000", "4", "1"]
+    assert lines[1] == ["", "**mean organ**", "0.8000", "-", "0.1000", "", ""]
+    assert "### pretrain.tsfm" in text
+    assert "Synthetic phantoms" in text
+
+
+def test_numbers_are_right_aligned():
+    text = markdown_table(["name", "x"], [["a", "1"], ["bcdef", "22"]], text_columns=1)
+    assert text.splitlines() == [
+        "| name  |   x |",
+        "| ----- | --: |",
+        "| a     |   1 |",
+        "| bcdef |  22 |",
+    ]
+
+
+def test_the_figure_draws_both_numbers_of_every_line(tables, summary_of, tmp_path):
+    summary = summary_of(
+        ("pretrain.tsfm", "best", "kits21", "kidney", 0.7),
+        ("pretrain.threshold", "only", "kits21", "kidney", 0.3),
+    )
+    table = tables["table_1"]
+    frame = build_table("table_1", table, summary, {})
+    figure = comparison_figure(frame, table, PHANTOMS)
+    (axes,) = figure.axes
+    series = {line.get_label(): line for line in axes.get_lines()}
+    paper, ours = series["TSFM, paper"], series["TSFM, ours (best)"]
+    at = table.columns.index(next(c for c in table.columns if c.key == "kidney"))
+    assert paper.get_xdata()[at] == 0.9650
+    assert ours.get_xdata()[at] == 0.7
+    assert paper.get_ydata()[at] == ours.get_ydata()[at]
+    assert axes.get_yticklabels()[at].get_text() == "KiTS2021 kidney"
+    assert np.nansum(series["threshold (ours)"].get_xdata()) == pytest.approx(0.3)
+    figure.savefig(tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
