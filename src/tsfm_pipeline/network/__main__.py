@@ -1,0 +1,28 @@
+"""`python -m tsfm_pipeline.network`: print the table of sizes."""
+
+from tsfm_pipeline.network.footprint import footprint
+from tsfm_pipeline.network.sizes import PAPER_PATCH, SIZES
+
+POOL_TARGETS = 30
+
+
+def main() -> None:
+    """Print sizes, parameters and operations at the paper's patch, with the pool's targets."""
+    print(f"TSFM, 1 input channel, {POOL_TARGETS} outputs, patch {'x'.join(map(str, PAPER_PATCH))}")
+    print("parameters: with the final head; + heads of the half and quarter grid (training only)")
+    print(
+        f"{'size':<6} {'channels':>8} {'blocks':>6} {'transformer':>16}"
+        f" {'parameters':>14} {'+ heads':>8} {'forward TFLOP':>14}"
+    )
+    for name, size in SIZES.items():
+        cost = footprint(name, 1, POOL_TARGETS, PAPER_PATCH)
+        transformer = f"{size.layers} x {size.width} / {size.heads}"
+        print(
+            f"{name:<6} {size.channels:>8} {size.blocks:>6} {transformer:>16}"
+            f" {cost.parameters:>14,} {cost.supervision_parameters:>8,}"
+            f" {cost.forward_flops / 1e12:>14.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""TSFM: a residual U-shape with a transformer at its lowest resolution (paper figure 1(a)).
+
+Shape suffixes: B batch, C channels, D/H/W voxels along z, y, x, K output channels.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tsfm_pipeline.network.blocks import (
+    NEGATIVE_SLOPE,
+    DownSample,
+    Grid,
+    Head,
+    ResidualBlock,
+    Stem,
+    TransformerBottleneck,
+    UpSample,
+)
+from tsfm_pipeline.network.sizes import RESOLUTIONS, SIZES, NetworkSettings, NetworkSize
+
+STRIDE = 2 ** (RESOLUTIONS - 1)
+SUPERVISED = 3
+"""Decoder resolutions with a head; nnU-Net's rule gives the fourth the weight 0."""
+
+
+class TSFM(nn.Module):
+    """The tumour segmentation foundation model.
+
+    Any grid can be put in. An odd axis is halved to its upper half, and the decoder cuts the
+    doubled axis back to the skip connection's, so nothing is padded, and no padding enters the
+    instance statistics. Only an input that would leave a single bottleneck voxel (no axis above
+    16), which InstanceNorm cannot normalise, is padded with zeros to 17 voxels along x.
+
+    Args:
+        in_channels: image channels.
+        out_channels: logits per voxel (the regions of the label table).
+        size: widths and depths.
+        patch: voxels (z, y, x) of the training patch; sets the stored position embedding's grid.
+
+    Raises:
+        ValueError: a channel count or a patch side is not positive.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, size: NetworkSize, patch: Grid) -> None:
+        super().__init__()
+        if min(in_channels, out_channels, *patch) < 1:
+            raise ValueError(
+                f"a network needs positive sizes: in_channels {in_channels}, out_channels"
+                f" {out_channels}, patch {patch}"
+            )
+        channels = [size.channels * 2**level for level in range(RESOLUTIONS)]
+        self.encoder = nn.ModuleList()
+        for level, width in enumerate(channels):
+            first = Stem(in_channels, width) if level == 0 else DownSample(channels[level - 1])
+            self.encoder.append(nn.Sequential(first, *_blocks(width, size.blocks - 1)))
+        self.bottleneck = TransformerBottleneck(channels[-1], size, bottleneck_grid(patch))
+        self.up = nn.ModuleList(UpSample(2 * width) for width in channels[:-1])
+        self.decoder = nn.ModuleList(
+            nn.Sequential(ResidualBlock(2 * width, width), *_blocks(width, size.blocks - 1))
+            for width in channels[:-1]
+        )
+        self.heads = nn.ModuleList(Head(width, out_channels) for width in channels[:SUPERVISED])
+        self.apply(_initialise)
+        nn.init.trunc_normal_(self.bottleneck.position, std=0.02)
+
+    def forward(self, x_BCDHW: Tensor) -> list[Tensor] | Tensor:
+        """Predict logits.
+
+        Returns:
+            In training mode the logits (B, K, D, H, W) and those of the half and quarter grid
+            (sides rounded up), finest first; in evaluation mode only the finest.
+        """
+        shape = x_BCDHW.shape[2:]
+        if max(shape) <= STRIDE:
+            x_BCDHW = F.pad(x_BCDHW, (0, STRIDE + 1 - shape[2]))
+        skips = []
+        for stage in self.encoder:
+            x_BCDHW = stage(x_BCDHW)
+            skips.append(x_BCDHW)
+        x_BCDHW = self.bottleneck(skips.pop())
+        logits = []
+        for level in reversed(range(RESOLUTIONS - 1)):
+            skip_BCDHW = skips.pop()
+            up_BCDHW = self.up[level](x_BCDHW, skip_BCDHW.shape[2:])
+            x_BCDHW = self.decoder[level](torch.cat((up_BCDHW, skip_BCDHW), dim=1))
+            if level == 0 or (self.training and level < SUPERVISED):
+                width = -(-shape[2] // 2**level)  # cuts a padded x axis back
+                logits.append(self.heads[level](x_BCDHW)[..., :width])
+        return logits[::-1] if self.training else logits[0]
+
+
+def bottleneck_grid(patch: Sequence[int]) -> Grid:
+    """Voxels (z, y, x) of the coarsest grid of a patch, one of at least two voxels."""
+    grid = [-(-side // STRIDE) for side in patch]
+    return (grid[0], grid[1], max(grid[2], 2) if max(grid) == 1 else grid[2])
+
+
+def build_network(
+    settings: NetworkSettings, in_channels: int, out_channels: int, patch: Grid
+) -> TSFM:
+    """Build the TSFM of a named size."""
+    return TSFM(in_channels, out_channels, SIZES[settings.size], patch)
+
+
+def _blocks(channels: int, count: int) -> list[ResidualBlock]:
+    return [ResidualBlock(channels, channels) for _ in range(count)]
+
+
+def _initialise(module: nn.Module) -> None:
+    """He initialisation for convolutions, ViT's truncated normal for linear layers.
+
+    nnU-Net gives every convolution He's gain for a LeakyReLU. Ours has 1x1x1 convolutions that no
+    activation follows, one after the other on the un-normalised sums: with that gain logits start
+    with a standard deviation of 15 (tiny) to 50 (small). They get the gain 1.
+    """
+    if isinstance(module, nn.Conv3d):
+        slope = NEGATIVE_SLOPE if module.kernel_size != (1, 1, 1) else 1.0
+        nn.init.kaiming_normal_(module.weight, a=slope)
+    elif isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Conv3d | nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)

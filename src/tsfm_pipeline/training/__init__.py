@@ -1,0 +1,1 @@
+"""Training: sampling, augmentation, loss, and the loop."""

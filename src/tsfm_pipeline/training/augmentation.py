@@ -1,0 +1,201 @@
+"""nnU-Net v1's 'moreDA' augmentation through batchgeneratorsv2, one sample at a time.
+
+Probabilities and ranges are those of nnU-Net v1.7.1 (`setup_DA_params`, `get_moreDA_augmentation`).
+Stated choices: rotation and scaling interpolate images linearly (order 1; v1: 3) and labels by
+nearest neighbour (order 0, as MultiTalent; nnU-Net: 1); low resolution is simulated with
+nearest-neighbour down- and linear up-sampling (v1: order 0 down, 3 up).
+
+All draws come from the global torch and numpy generators; the caller seeds them per sample.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.intensity.brightness import MultiplicativeBrightnessTransform
+from batchgeneratorsv2.transforms.intensity.contrast import BGContrast, ContrastTransform
+from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
+from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
+from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
+from batchgeneratorsv2.transforms.spatial.low_resolution import SimulateLowResolutionTransform
+from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
+from batchgeneratorsv2.transforms.utils.random import RandomTransform
+from torch import Tensor
+
+from tsfm_pipeline.imaging.geometry import Triple
+from tsfm_pipeline.imaging.labels import OUTSIDE, LabelTable
+from tsfm_pipeline.training.settings import AugmentationSettings
+
+ROTATION = math.radians(30)
+LOADED_SCALE = 0.85
+"""v1 sizes the enlarged patch with this scale, although it then draws 0.7 to 1.4."""
+
+LEFT_RIGHT = 2
+
+
+class Augmentation:
+    """Varies one sample and cuts it to the training patch.
+
+    Args:
+        settings: which transforms, which mirror axes.
+        patch: voxels (z, y, x) of the result.
+        table: names the targets; their sides are read off `left` and `right` in the names.
+        regions: what the network predicts; it is never shown mirrored anatomy if any of it has a
+            side, unless sides are swapped.
+
+    Attributes:
+        enlarged: voxels (z, y, x) of the sample to hand in, so that rotated corners hold image.
+    """
+
+    def __init__(
+        self,
+        settings: AugmentationSettings,
+        patch: Triple,
+        table: LabelTable,
+        regions: Sequence[str],
+    ) -> None:
+        full = settings.transforms == "full"
+        self.enlarged = enlarged_patch(patch) if full else patch
+        self._transforms: list[BasicTransform] = [_spatial(patch)] if full else []
+        if settings.transforms != "none":
+            self._transforms += _intensity(filters=full)
+        self._partners = side_partners(table)
+        self._swap = swap_table(table)
+        predicted = {name for region in regions for name in table.region_targets(region)}
+        self._mirror_axes: list[int] = [
+            axis
+            for axis in settings.mirror_axes
+            if axis != LEFT_RIGHT
+            or settings.left_right == "swap"
+            or not predicted & self._partners.keys()
+        ]
+
+    def __call__(
+        self, image_CDHW: Tensor, labels_DHW: Tensor, annotated: tuple[str, ...], masked: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return a varied image (C, *patch) and labels (*patch).
+
+        Args:
+            image_CDHW: normalised image of the enlarged patch, float32; may be written to.
+            labels_DHW: stored integers, uint8.
+            annotated: targets that the case annotates; they decide on left-right mirroring.
+            masked: the image was normalised inside its nonzero mask only: what is OUTSIDE is
+                set back to 0.
+        """
+        sample = {"image": image_CDHW, "segmentation": labels_DHW[None]}
+        for transform in self._transforms:
+            sample = transform(**sample)
+        image_CDHW, labels_DHW = sample["image"], sample["segmentation"][0]
+        image_CDHW, labels_DHW = self._mirror(image_CDHW, labels_DHW, annotated)
+        if masked:
+            image_CDHW = image_CDHW.masked_fill(labels_DHW == OUTSIDE, 0.0)
+        return image_CDHW, labels_DHW
+
+    def _mirror(
+        self, image_CDHW: Tensor, labels_DHW: Tensor, annotated: tuple[str, ...]
+    ) -> tuple[Tensor, Tensor]:
+        chosen = (torch.rand(3) < 0.5).tolist()
+        axes = [axis for axis in self._mirror_axes if chosen[axis]]
+        sided = [name for name in annotated if name in self._partners]
+        if LEFT_RIGHT in axes and sided:
+            if all(self._partners[name] in annotated for name in sided):
+                labels_DHW = self._swap[labels_DHW.int()]
+            else:
+                axes.remove(LEFT_RIGHT)
+        return image_CDHW.flip([axis + 1 for axis in axes]), labels_DHW.flip(axes)
+
+
+def enlarged_patch(patch: Triple) -> Triple:
+    """Return the box that v1 loads for a patch: its corner rotated by 30 degrees, over 0.85.
+
+    After `default_data_augmentation.py:get_patch_size`, with its one-sided rotations.
+    """
+    corner = np.array(patch, float)
+    cosine, sine = math.cos(ROTATION), math.sin(ROTATION)
+    largest = corner.copy()
+    for first, second, sign in ((1, 2, 1), (0, 2, -1), (0, 1, 1)):
+        rotated = corner.copy()
+        rotated[first] = cosine * corner[first] + sign * sine * corner[second]
+        rotated[second] = cosine * corner[second] - sign * sine * corner[first]
+        largest = np.maximum(largest, np.abs(rotated))
+    size = (largest / LOADED_SCALE).astype(int)
+    return (int(size[0]), int(size[1]), int(size[2]))
+
+
+def side_partners(table: LabelTable) -> dict[str, str]:
+    """Map every sided target (`left` or `right` in its name) to the other side's name.
+
+    The partner may be a name that the table lacks: then the target can't be mirrored.
+    """
+    other = {"left": "right", "right": "left"}
+    partners = {}
+    for name in table.targets:
+        words = name.split("_")
+        if other.keys() & set(words):
+            partners[name] = "_".join(other.get(word, word) for word in words)
+    return partners
+
+
+def swap_table(table: LabelTable) -> Tensor:
+    """Return a lookup (256,) uint8 that exchanges the integers of left and right targets."""
+    lookup = torch.arange(256, dtype=torch.uint8)
+    for name, partner in side_partners(table).items():
+        if partner in table.targets:
+            lookup[table.id_of(name)] = table.id_of(partner)
+    return lookup
+
+
+def _spatial(patch: Triple) -> BasicTransform:
+    return SpatialTransform(
+        patch,
+        patch_center_dist_from_border=0,
+        random_crop=False,
+        p_rotation=0.2,
+        rotation=(-ROTATION, ROTATION),
+        p_scaling=0.2,
+        scaling=BGContrast((0.7, 1.4)),
+        p_synchronize_scaling_across_axes=1,
+        mode_seg="nearest",
+        border_mode_seg="constant",
+        padding_value_seg=OUTSIDE,
+    )
+
+
+def _intensity(*, filters: bool) -> list[BasicTransform]:
+    """nnU-Net's intensity transforms in its order; `filters` includes blur and low resolution."""
+    noise = GaussianNoiseTransform((0, 0.1), synchronize_channels=True)
+    # benchmark=True would choose the algorithm by timing it: not reproducible
+    blur = GaussianBlurTransform((0.5, 1.0), synchronize_axes=True, p_per_channel=0.5)
+    brightness = MultiplicativeBrightnessTransform((0.75, 1.25), synchronize_channels=False)
+    contrast = ContrastTransform(
+        BGContrast((0.75, 1.25)), preserve_range=True, synchronize_channels=False
+    )
+    low_resolution = SimulateLowResolutionTransform(
+        (0.5, 1.0),
+        synchronize_channels=False,
+        synchronize_axes=True,
+        ignore_axes=None,
+        p_per_channel=0.5,
+    )
+    gamma_inverted, gamma = (
+        GammaTransform(
+            BGContrast((0.7, 1.5)),
+            p_invert_image=inverted,
+            synchronize_channels=False,
+            p_per_channel=1,
+            p_retain_stats=1,
+        )
+        for inverted in (1, 0)
+    )
+    listed = [
+        (noise, 0.1, True),
+        (blur, 0.2, filters),
+        (brightness, 0.15, True),
+        (contrast, 0.15, True),
+        (low_resolution, 0.25, filters),
+        (gamma_inverted, 0.1, True),
+        (gamma, 0.3, True),
+    ]
+    return [RandomTransform(transform, p) for transform, p, wanted in listed if wanted]

@@ -1,0 +1,163 @@
+"""What a model folder says about its model."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from tsfm_pipeline.imaging.geometry import Triple, TripleFloat
+from tsfm_pipeline.imaging.intensity import CtStatistics, ct_statistics
+from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.network.sizes import SIZES, NetworkSize
+from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.store.record import CaseRecord
+from tsfm_pipeline.training.settings import TrainingSettings
+from tsfm_pipeline.training.task import TrainingError, TrainingTask
+
+CARD = "model.json"
+SUMMARY = "summary.json"
+
+FREE_TO_CHANGE = {"epochs", "workers", "device", "checkpoint_minutes", "bad_steps"}
+"""Settings that a resumed training may change."""
+
+
+class ModelCard(Settings):
+    """Everything that inference needs besides the weights, and where the model comes from.
+
+    Attributes:
+        name: of the training.
+        network: the size's numbers (not its name, which may come to mean another).
+        in_channels: image channels.
+        regions: output channels, in order.
+        table: the label table that the regions belong to.
+        patch: voxels (z, y, x) of training samples and inference tiles.
+        ct_statistics: normalises CT; None for a model trained on MR alone.
+        target_spacing: mm (z, y, x) to resample to; None keeps a case's own.
+        settings: of the training.
+        training: keys of the training cases.
+        validation: keys of the cases behind the pseudo-Dice.
+        initial_weights: file the training started from.
+        pool_digest: digest of all cases' raw files and preparation.
+    """
+
+    name: str
+    network: NetworkSize
+    in_channels: int
+    regions: tuple[str, ...]
+    table: LabelTable
+    patch: Triple
+    ct_statistics: CtStatistics | None
+    target_spacing: TripleFloat | None
+    settings: TrainingSettings
+    training: tuple[str, ...]
+    validation: tuple[str, ...]
+    initial_weights: str | None
+    pool_digest: str
+
+    @classmethod
+    def read(cls, folder: Path) -> "ModelCard":
+        """Read the card of a model folder."""
+        return cls.model_validate_json((folder / CARD).read_bytes())
+
+
+class TrainingSummary(Settings):
+    """The outcome of a finished training.
+
+    Attributes:
+        name: of the training.
+        epochs: epochs trained.
+        parameters: of the network, deep-supervision heads included.
+        seconds: wall-clock time over all restarts.
+        dice: pseudo-Dice of the last epoch; None without validation cases.
+        best_dice: highest moving average of the pseudo-Dice, that of best.safetensors.
+        best_epoch: its epoch, counted from 0.
+        skipped_steps: steps left out because the loss was not finite.
+    """
+
+    name: str
+    epochs: int
+    parameters: int
+    seconds: float
+    dice: float | None
+    best_dice: float | None
+    best_epoch: int | None
+    skipped_steps: int
+
+    @classmethod
+    def read(cls, folder: Path) -> "TrainingSummary | None":
+        """Read the summary of a model folder; None while nothing has finished there."""
+        path = folder / SUMMARY
+        return cls.model_validate_json(path.read_bytes()) if path.exists() else None
+
+
+def describe(
+    task: TrainingTask,
+    settings: TrainingSettings,
+    records: Mapping[str, CaseRecord],
+    folder: Path,
+    *,
+    resumed: bool,
+) -> ModelCard:
+    """Return the card of a training, with the folder's CT statistics when it is resumed.
+
+    Raises:
+        TrainingError: the folder holds the state of another training.
+    """
+    pool = "\n".join(
+        f"{key} {record.raw_digest} {record.preparation_digest}"
+        for key, record in sorted(records.items())
+    )
+    card = ModelCard(
+        name=task.name,
+        network=SIZES[settings.size],
+        in_channels=records[task.training[0]].channels,
+        regions=tuple(task.regions),
+        table=task.table,
+        patch=settings.patch,
+        ct_statistics=None,
+        target_spacing=task.target_spacing,
+        settings=settings,
+        training=tuple(task.training),
+        validation=tuple(task.validation),
+        initial_weights=None if task.initial_weights is None else str(task.initial_weights),
+        pool_digest=hashlib.sha256(pool.encode()).hexdigest(),
+    )
+    if not resumed:
+        return card.model_copy(update={"ct_statistics": pool_statistics(task, records)})
+    found = ModelCard.read(folder)
+    changed = _differences(found, card)
+    if changed:
+        raise TrainingError(
+            f"{folder} holds a training that differs in {', '.join(changed)};"
+            " restore it, or train in another folder"
+        )
+    return card.model_copy(update={"ct_statistics": found.ct_statistics})
+
+
+def pool_statistics(task: TrainingTask, records: Mapping[str, CaseRecord]) -> CtStatistics | None:
+    """Pool the CT statistics of the training cases; None if all cases are MR."""
+    ct_cases = [key for key in task.training if records[key].modality == "CT"]
+    if ct_cases:
+        return ct_statistics(task.store.intensities(key) for key in ct_cases)
+    strangers = [key for key in task.validation if records[key].modality == "CT"]
+    if strangers:
+        raise TrainingError(
+            f"{task.name}: validation case {strangers[0]} is CT, but no training case is:"
+            " there are no statistics to normalise it with"
+        )
+    return None
+
+
+def _differences(found: ModelCard, wanted: ModelCard) -> list[str]:
+    """Name what may not change between two runs in one folder, and did."""
+    differ = []
+    for name in ModelCard.model_fields:
+        old, new = getattr(found, name), getattr(wanted, name)
+        if name == "settings":
+            differ += [
+                f"{field} ({getattr(old, field)} there, {getattr(new, field)} asked for)"
+                for field in TrainingSettings.model_fields
+                if field not in FREE_TO_CHANGE and getattr(old, field) != getattr(new, field)
+            ]
+        elif name != "ct_statistics" and old != new:
+            differ.append(name)
+    return differ

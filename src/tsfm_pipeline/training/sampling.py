@@ -1,0 +1,215 @@
+"""Which patch comes next: every draw follows from (run seed, epoch, sample index).
+
+So the samples depend neither on the number of workers nor on restarts. Patch placement and
+foreground oversampling are nnU-Net v1's (`dataset_loading.py:DataLoader3D`), case probabilities
+MultiTalent's (paper section 2.1).
+"""
+
+import signal
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Literal, TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from tsfm_pipeline.imaging.geometry import Triple
+from tsfm_pipeline.imaging.intensity import CtStatistics, normalise_ct
+from tsfm_pipeline.imaging.labels import OUTSIDE
+from tsfm_pipeline.store.record import CaseRecord
+from tsfm_pipeline.training.augmentation import Augmentation
+from tsfm_pipeline.training.settings import TrainingSettings
+from tsfm_pipeline.training.task import TrainingTask
+
+
+class Sample(TypedDict):
+    """One training sample; collated, every entry gets a leading batch axis.
+
+    Keys:
+        image: (C, D, H, W) float32, normalised.
+        labels: (D, H, W) uint8, stored integers.
+        annotated: (K,) bool, the channels that the case annotates.
+        case: index into the dataset's `keys`.
+    """
+
+    image: Tensor
+    labels: Tensor
+    annotated: Tensor
+    case: int
+
+
+class PatchDataset(Dataset[Sample]):
+    """The endless list of samples of a run: sample i of epoch e is item e * per_epoch + i.
+
+    Args:
+        task: gives store, regions and label table.
+        settings: patch, batch size, oversampling, augmentation, seed.
+        role: training samples are augmented; the two roles never share a random stream.
+        records: record of every case; a case's probability is ~ 1 / sqrt(cases of its dataset).
+        ct_statistics: normalises CT; None where no case is CT.
+
+    Attributes:
+        keys: the cases of the role.
+        per_epoch: samples per epoch.
+    """
+
+    def __init__(
+        self,
+        task: TrainingTask,
+        settings: TrainingSettings,
+        role: Literal["training", "validation"],
+        records: Mapping[str, CaseRecord],
+        ct_statistics: CtStatistics | None,
+    ) -> None:
+        training = role == "training"
+        self.keys = list(task.training if training else task.validation)
+        iterations = settings.iterations_per_epoch if training else settings.validation_iterations
+        self.per_epoch = iterations * settings.batch_size
+        self._store = task.store
+        self._settings = settings
+        self._stream = 0 if training else 1
+        self._ct_statistics = ct_statistics
+        self._records = [records[key] for key in self.keys]
+        self._cumulative = np.cumsum(case_probabilities(self._records))
+        self._augmentation = (
+            Augmentation(settings.augmentation, settings.patch, task.table, task.regions)
+            if training
+            else None
+        )
+        # foreground that no channel predicts is not aimed at
+        self._wanted = {value for region in task.regions for value in task.table.region_ids(region)}
+        self._annotated = [
+            torch.tensor([region in task.annotated(record) for region in task.regions])
+            for record in self._records
+        ]
+
+    def __getitem__(self, item: int) -> Sample:
+        """Load, place, normalise and vary one patch."""
+        settings = self._settings
+        epoch, index = divmod(item, self.per_epoch)
+        seeds = np.random.SeedSequence(settings.seed, spawn_key=(self._stream, epoch, index))
+        rng = np.random.Generator(np.random.Philox(seeds))
+        case = min(int(np.searchsorted(self._cumulative, rng.random(), "right")), len(self) - 1)
+        key, record = self.keys[case], self._records[case]
+        loaded = settings.patch if self._augmentation is None else self._augmentation.enlarged
+        voxel = None
+        if is_forced(index % settings.batch_size, settings):
+            voxel = self._foreground_voxel(key, rng)
+        lower = patch_lower(record.geometry.shape, settings.patch, loaded, voxel, rng)
+        image_CDHW, labels_DHW, inside = self._store.read_patch(key, lower, loaded)
+        in_volume = (slice(None), *inside)
+        masked = False
+        if record.modality == "CT":
+            assert self._ct_statistics is not None  # pooled whenever a case is CT
+            image_CDHW[in_volume] = normalise_ct(image_CDHW[in_volume], self._ct_statistics)
+        else:
+            # exact zeros outside the nonzero mask: z-scored inside it only
+            outside = labels_DHW[inside] == OUTSIDE
+            masked = bool(outside.any()) and not image_CDHW[in_volume][:, outside].any()
+        image, labels = torch.from_numpy(image_CDHW), torch.from_numpy(labels_DHW)
+        if self._augmentation is not None:
+            with _isolated(int(rng.integers(2**32))):
+                image, labels = self._augmentation(image, labels, record.annotated, masked)
+        return Sample(
+            image=image.contiguous(),
+            labels=labels.contiguous(),
+            annotated=self._annotated[case],
+            case=case,
+        )
+
+    def __len__(self) -> int:
+        """Return the number of cases; items are not limited by it."""
+        return len(self.keys)
+
+    def _foreground_voxel(self, key: str, rng: np.random.Generator) -> NDArray[np.int32] | None:
+        """Draw a stored target of the case, then one of its voxels; None without foreground."""
+        points = self._store.foreground(key)
+        present = sorted(i for i, found in points.items() if len(found) and i in self._wanted)
+        if not present:
+            return None
+        chosen = points[present[rng.integers(len(present))]]
+        return np.asarray(chosen[rng.integers(len(chosen))])
+
+
+def case_probabilities(records: Sequence[CaseRecord]) -> NDArray[np.float64]:
+    """Return each case's probability, ~ 1 / sqrt(cases of its dataset), summing to 1."""
+    counts = Counter(record.dataset for record in records)
+    weights = np.array([counts[record.dataset] ** -0.5 for record in records])
+    return np.asarray(weights / weights.sum())
+
+
+def is_forced(position: int, settings: TrainingSettings) -> bool:
+    """Tell whether an item of a batch is centred on foreground (nnU-Net's rounding)."""
+    return position >= round(settings.batch_size * (1 - settings.oversample_foreground))
+
+
+def patch_lower(
+    shape: Triple,
+    patch: Triple,
+    loaded: Triple,
+    voxel: NDArray[np.int32] | None,
+    rng: np.random.Generator,
+) -> Triple:
+    """Return the first voxel (z, y, x) of the box to load; it may lie outside the volume.
+
+    Args:
+        shape: voxels of the volume.
+        patch: voxels of the training patch.
+        loaded: voxels of the box, at least the patch, which is cut from its middle.
+        voxel: foreground voxel to centre on; None places the box at random.
+        rng: draws the place.
+    """
+    lower = []
+    for axis in range(3):
+        pad = max(loaded[axis] - patch[axis], loaded[axis] - shape[axis])
+        first = -pad // 2
+        last = shape[axis] + pad // 2 + pad % 2 - loaded[axis]
+        if voxel is None:
+            lower.append(int(rng.integers(first, last + 1)))
+        else:
+            # bounded from below only, as nnU-Net does
+            lower.append(max(first, int(voxel[axis]) - loaded[axis] // 2))
+    return (lower[0], lower[1], lower[2])
+
+
+def make_loader(
+    dataset: PatchDataset, first: int, last: int, settings: TrainingSettings
+) -> DataLoader[Sample]:
+    """Return a loader over the items `first` to `last` - 1 in order, in batches."""
+    return DataLoader(
+        dataset,
+        batch_size=settings.batch_size,
+        sampler=range(first, last),
+        num_workers=settings.workers,
+        pin_memory=torch.cuda.is_available() and settings.device != "cpu",
+        worker_init_fn=_ignore_signals if settings.workers else None,
+    )
+
+
+def _ignore_signals(worker: int) -> None:
+    """Leave Ctrl-C and a scheduler's SIGTERM to the training process, which saves and ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@contextmanager
+def _isolated(seed: int) -> Iterator[None]:
+    """Seed the global generators for one sample and restore them afterwards.
+
+    One thread, as in a loader process: sums over voxels would else be rounded differently.
+    """
+    threads = torch.get_num_threads()
+    numpy_state = np.random.get_state()  # noqa: NPY002 (batchgeneratorsv2 draws from it)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            np.random.set_state(numpy_state)  # noqa: NPY002

@@ -1,0 +1,142 @@
+"""The assembled network: shapes for any grid, exact sizes, initial weights."""
+
+import math
+import runpy
+
+import pytest
+import torch
+
+from tsfm_pipeline.network.footprint import footprint
+from tsfm_pipeline.network.sizes import PAPER_PATCH, SIZES, NetworkSettings, SizeName
+from tsfm_pipeline.network.tsfm import bottleneck_grid, build_network
+
+TINY = NetworkSettings(size="tiny")
+
+
+def _count_by_hand(size: SizeName, outputs: int, tokens: int) -> int:
+    """Parameters written out from the paper's text, without torch."""
+    row = SIZES[size]
+
+    def block(first: int, second: int, connection: bool) -> int:
+        convolutions = 27 * first * second + second + 27 * second * second + second
+        norms = 4 * second
+        return convolutions + norms + (first * second + second if connection else 0)
+
+    channels = [row.channels * 2**level for level in range(5)]
+    total = 0
+    for level, width in enumerate(channels):
+        total += block(channels[level - 1] if level else 1, width, True)
+        total += (row.blocks - 1) * block(width, width, False)
+    for width in channels[:-1]:
+        total += 2 * width * width + width
+        total += block(2 * width, width, True) + (row.blocks - 1) * block(width, width, False)
+    e = row.width
+    attention, mlp, norms = 4 * e * e + 4 * e, 8 * e * e + 5 * e, 4 * e
+    total += channels[-1] * e + e + tokens * e + row.layers * (attention + mlp + norms) + 2 * e
+    total += e * channels[-1] + channels[-1]
+    return total + channels[0] * outputs + outputs
+
+
+@pytest.mark.parametrize(
+    ("size", "parameters"),
+    [
+        ("tiny", 1_688_790),
+        ("small", 13_364_814),
+        ("base", 56_642_430),
+        ("large", 362_587_614),
+        ("huge", 1_566_908_574),
+    ],
+)
+def test_exact_parameter_counts(size: SizeName, parameters: int) -> None:
+    cost = footprint(size, 1, 30, PAPER_PATCH)
+    assert cost.parameters == parameters == _count_by_hand(size, 30, 7 * 10 * 12)
+    first = SIZES[size].channels
+    assert cost.supervision_parameters == 30 * (2 * first + 1) + 30 * (4 * first + 1)
+
+
+def test_flops_of_huge_at_the_papers_patch() -> None:
+    assert footprint("huge", 1, 30, PAPER_PATCH).forward_flops == pytest.approx(94.8e12, rel=1e-3)
+
+
+def test_flops_are_two_per_multiply_add() -> None:
+    # the stem's first convolution alone: 27 multiply-adds per output value
+    without, with_more = (footprint("tiny", c, 1, (16, 16, 32)).forward_flops for c in (1, 2))
+    voxels = 16 * 16 * 32
+    assert with_more - without == 2 * (27 + 1) * 8 * voxels
+
+
+@pytest.mark.parametrize("shape", [(32, 16, 48), (17, 33, 20), (5, 3, 4), (1, 40, 31)])
+def test_any_grid_gives_outputs_of_its_own_size(shape: tuple[int, int, int]) -> None:
+    network = build_network(TINY, 2, 3, (32, 32, 32))
+    image = torch.randn(2, 2, *shape)
+    outputs = network.train()(image)
+    assert isinstance(outputs, list)
+    for level, output in enumerate(outputs):
+        assert output.shape == (2, 3, *(math.ceil(side / 2**level) for side in shape))
+        assert output.isfinite().all()
+    assert len(outputs) == 3
+    with torch.no_grad():
+        finest = network.eval()(image)
+    assert isinstance(finest, torch.Tensor)
+    torch.testing.assert_close(finest, outputs[0].detach())
+
+
+def test_bottleneck_has_at_least_two_voxels() -> None:
+    assert bottleneck_grid(PAPER_PATCH) == (7, 10, 12)
+    assert bottleneck_grid((40, 56, 40)) == (3, 4, 3)
+    assert bottleneck_grid((16, 8, 16)) == (1, 1, 2)
+
+
+def test_decoder_is_aligned_with_encoder() -> None:
+    """Shifting the input by one bottleneck voxel shifts the output by 16 voxels.
+
+    Norms and transformer, which look at the whole grid, are taken out.
+    """
+    torch.manual_seed(0)
+    network = build_network(TINY, 1, 1, (320, 16, 16)).double().eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.InstanceNorm3d):
+            module.forward = lambda x: x  # type: ignore[method-assign]
+    torch.nn.init.zeros_(network.bottleneck.restore.weight)
+    image = torch.zeros(1, 1, 320, 16, 16, dtype=torch.double)
+    image[:, :, 150:160] = torch.randn(10, 16, 16, dtype=torch.double)
+    with torch.no_grad():
+        moved = network(image.roll(16, dims=2))
+        expected = network(image).roll(16, dims=2)
+    assert expected[:, :, 166:176].std() > 0.1
+    torch.testing.assert_close(moved, expected)
+
+
+def test_he_initialisation_of_convolutions() -> None:
+    torch.manual_seed(0)
+    network = build_network(NetworkSettings(size="small"), 1, 3, (32, 32, 32))
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv3d) and module.weight.numel() > 10_000:
+            fan_in = module.weight[0].numel()
+            activated = module.kernel_size == (3, 3, 3)
+            expected = math.sqrt((2 / (1 + 0.01**2) if activated else 1) / fan_in)
+            assert module.weight.std().item() == pytest.approx(expected, rel=0.05)
+            assert not module.bias.any()
+
+
+def test_every_parameter_learns() -> None:
+    torch.manual_seed(0)
+    network = build_network(TINY, 1, 2, (32, 16, 16)).train()
+    loss = sum(output.square().sum() for output in network(torch.randn(1, 1, 32, 16, 16)))
+    loss.backward()
+    still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    # A convolution's bias before an InstanceNorm is cancelled; rounding leaves it a gradient.
+    assert not [name for name in still if not name.endswith("bias")]
+
+
+@pytest.mark.parametrize("wrong", [(0, 1, 16), (1, 0, 16), (1, 1, 0)])
+def test_sizes_that_are_not_positive_are_refused(wrong: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="positive"):
+        build_network(TINY, wrong[0], wrong[1], (16, 16, wrong[2]))
+
+
+def test_the_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_module("tsfm_pipeline.network", run_name="__main__")
+    printed = capsys.readouterr().out
+    assert "1,566,908,574" in printed
+    assert "94.83" in printed

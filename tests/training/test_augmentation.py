@@ -1,0 +1,136 @@
+"""nnU-Net's augmentation list: box sizes, sides, frequencies."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import TABLE  # type: ignore[import-not-found]
+
+from tsfm_pipeline.imaging.geometry import Triple
+from tsfm_pipeline.imaging.labels import OUTSIDE
+from tsfm_pipeline.training.augmentation import (
+    Augmentation,
+    enlarged_patch,
+    side_partners,
+    swap_table,
+)
+from tsfm_pipeline.training.settings import AugmentationSettings
+
+KIDNEYS = ("kidney_right", "kidney_left")
+
+
+@pytest.mark.parametrize(
+    ("patch", "box"),
+    [
+        # printed by nnU-Net v1.7.1's get_patch_size(patch, 30 deg each way, scale (0.85, 1.25))
+        ((48, 48, 48), (77, 77, 77)),
+        ((128, 128, 128), (205, 205, 205)),
+        ((112, 160, 192), (208, 275, 261)),
+        ((40, 56, 40), (73, 80, 64)),
+    ],
+)
+def test_enlarged_patch_is_nnunets(patch: Triple, box: Triple) -> None:
+    assert enlarged_patch(patch) == box
+
+
+def _mirror_only(left_right: str, regions: tuple[str, ...]) -> Augmentation:
+    settings = AugmentationSettings(transforms="none", left_right=left_right)  # type: ignore[arg-type]
+    return Augmentation(settings, (4, 4, 4), TABLE, regions)
+
+
+def _half_labelled() -> tuple[torch.Tensor, torch.Tensor]:
+    """Right kidney (2) where x is low, left kidney (3) where x is high; image = x index."""
+    labels = torch.tensor([2, 2, 3, 3]).byte().expand(4, 4, 4).contiguous()
+    image = torch.arange(4.0).expand(1, 4, 4, 4).contiguous()
+    return image, labels
+
+
+def test_swap_exchanges_sides_when_left_right_is_mirrored() -> None:
+    torch.manual_seed(0)
+    augmentation, seen = _mirror_only("swap", KIDNEYS), set()
+    for _ in range(40):
+        image, labels = augmentation(*_half_labelled(), KIDNEYS, False)
+        # the patient's right stays where x is low: mirrored anatomy with exchanged names
+        assert labels[0, 0].tolist() == [2, 2, 3, 3]
+        seen.add(tuple(image[0, 0, 0].tolist()))
+    assert seen == {(0, 1, 2, 3), (3, 2, 1, 0)}
+
+
+def test_swap_leaves_the_axis_out_where_a_partner_is_missing() -> None:
+    torch.manual_seed(0)
+    lungs = ("lung_upper_lobe_left", "lung_upper_lobe_right", "lung_middle_lobe_right")
+    for annotated in ((*KIDNEYS, *lungs), ("kidney_right",)):
+        for _ in range(30):
+            image, labels = _mirror_only("swap", KIDNEYS)(*_half_labelled(), annotated, False)
+            assert image[0, 0, 0].tolist() == [0, 1, 2, 3]
+            assert labels[0, 0].tolist() == [2, 2, 3, 3]
+
+
+def test_default_leaves_left_right_out_of_a_network_that_predicts_sides() -> None:
+    torch.manual_seed(0)
+    for annotated in (KIDNEYS, ("spleen",)):
+        for _ in range(30):
+            image, _ = _mirror_only("keep", (*KIDNEYS, "spleen"))(
+                *_half_labelled(), annotated, False
+            )
+            assert image[0, 0, 0].tolist() == [0, 1, 2, 3]
+    flipped = 0
+    for _ in range(400):
+        image, labels = _mirror_only("keep", ("spleen",))(*_half_labelled(), ("spleen",), False)
+        flipped += image[0, 0, 0, 0] == 3
+        assert (labels[0, 0, 0] == 3) == (image[0, 0, 0, 0] == 3)
+    assert 160 < flipped < 240
+
+
+def test_sides_are_read_off_the_names() -> None:
+    partners = side_partners(TABLE)
+    assert partners["kidney_left"] == "kidney_right"
+    assert partners["lung_middle_lobe_right"] == "lung_middle_lobe_left"
+    assert "liver" not in partners
+    swap = swap_table(TABLE).tolist()
+    assert (swap[2], swap[3], swap[13], swap[15]) == (3, 2, 15, 13)
+    assert (swap[0], swap[5], swap[16], swap[OUTSIDE]) == (0, 5, 16, OUTSIDE)
+
+
+def test_full_list_changes_samples_at_nnunets_rates() -> None:
+    """A sample stays untouched with the product of the probabilities of doing nothing."""
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    settings = AugmentationSettings(mirror_axes=())
+    augmentation = Augmentation(settings, (24, 24, 24), TABLE, ("spleen",))
+    box = augmentation.enlarged
+    image = torch.randn(1, *box)
+    labels = torch.randint(0, 3, box).byte()
+    lower = [(b - 24) // 2 for b in box]
+    middle = tuple(slice(low, low + 24) for low in lower)
+    same_image = same_labels = 0
+    for _ in range(800):
+        varied, varied_labels = augmentation(image.clone(), labels, ("spleen",), False)
+        assert varied.shape == (1, 24, 24, 24)
+        same_image += torch.equal(varied, image[(slice(None), *middle)])
+        same_labels += torch.equal(varied_labels, labels[middle])
+    # rotation 0.2, scale 0.2; noise .1, blur .2 x .5, brightness and contrast .15,
+    # low resolution .25 x .5, gamma inverted .1, gamma .3
+    spatial = 0.8 * 0.8
+    untouched = spatial * 0.9 * 0.9 * 0.85 * 0.85 * 0.875 * 0.9 * 0.7
+    assert same_labels / 800 == pytest.approx(spatial, abs=0.05)
+    assert same_image / 800 == pytest.approx(untouched, abs=0.05)
+
+
+def test_labels_follow_the_image_through_rotation_and_scaling() -> None:
+    """An image that equals its label map stays near it, wherever labels were inside."""
+    torch.manual_seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    augmentation = Augmentation(AugmentationSettings(), (24, 24, 24), TABLE, ("spleen",))
+    spatial_only = Augmentation.__new__(Augmentation)
+    spatial_only.__dict__ = {**augmentation.__dict__, "_transforms": augmentation._transforms[:1]}
+    labels = torch.zeros(augmentation.enlarged, dtype=torch.uint8)
+    labels[10:25, 14:30, 12:28] = 1
+    moved = 0
+    for _ in range(40):
+        image, varied = spatial_only(labels[None].float(), labels, ("spleen",), False)
+        assert varied.unique().tolist() in ([0], [1], [0, 1], [0, 1, OUTSIDE], [0, OUTSIDE])
+        inside = varied != OUTSIDE
+        assert ((image[0] - varied)[inside].abs() <= 0.95).all()  # trilinear against nearest
+        assert ((image[0] > 0.5) == (varied == 1))[inside].float().mean() > 0.97
+        moved += not set(image.unique().tolist()) <= {0.0, 1.0}
+    assert moved > 5

@@ -1,0 +1,229 @@
+"""One training from setup to saved model."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import TABLE, write_case  # type: ignore[import-not-found]
+from safetensors.torch import load_file
+
+from tsfm_pipeline.imaging.intensity import ct_statistics
+from tsfm_pipeline.network.tsfm import TSFM
+from tsfm_pipeline.store.case_store import CaseStore
+from tsfm_pipeline.training import loop
+from tsfm_pipeline.training.loop import train
+from tsfm_pipeline.training.model_card import ModelCard, TrainingSummary
+from tsfm_pipeline.training.settings import AugmentationSettings, TrainingSettings
+from tsfm_pipeline.training.task import TrainingError, TrainingTask
+
+MakeTask = Callable[..., TrainingTask]
+MakeSettings = Callable[..., TrainingSettings]
+GOLDEN = Path(__file__).with_name("golden_loss.json")
+
+
+def _ignore(epoch: int, metrics: Mapping[str, float]) -> None:
+    pass
+
+
+def test_a_training_reports_and_leaves_a_model_folder(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path, store: CaseStore
+) -> None:
+    reported: list[tuple[int, dict[str, float]]] = []
+    task, settings = make_task(target_spacing=(1, 1, 1)), make_settings()
+    summary = train(task, settings, folder, lambda e, m: reported.append((e, dict(m))))
+
+    assert [epoch for epoch, _ in reported] == [0, 1]
+    for epoch, metrics in reported:
+        assert metrics["lr"] == pytest.approx(0.01 * (1 - epoch / 2) ** 0.9)
+        assert metrics["seconds_per_iteration"] > 0
+        assert np.isfinite(metrics["train/loss"])
+        regions = [metrics[name] for name in metrics if name.startswith("val/dice/")]
+        assert metrics["val/dice"] == pytest.approx(np.mean(regions))
+    first, second = (metrics["val/dice"] for _, metrics in reported)
+    assert reported[1][1]["val/dice_ema"] == pytest.approx(0.9 * first + 0.1 * second)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert lines == [{"epoch": epoch, **metrics} for epoch, metrics in reported]
+
+    card = ModelCard.read(folder)
+    assert (card.regions, card.in_channels, card.target_spacing) == (task.regions, 1, (1, 1, 1))
+    ct_cases = [key for key in task.training if not key.startswith("mr/")]
+    assert card.ct_statistics == ct_statistics(store.intensities(key) for key in ct_cases)
+    assert (card.table, card.settings) == (TABLE, settings)
+    network = TSFM(card.in_channels, len(card.regions), card.network, card.patch)
+    for name in ("best", "final"):
+        network.load_state_dict(load_file(folder / f"{name}.safetensors"))
+    assert summary == TrainingSummary.read(folder)
+    assert (summary.epochs, summary.dice) == (2, second)
+    assert {path.name for path in folder.iterdir()} == {
+        "model.json",
+        "metrics.jsonl",
+        "state.pt",
+        "best.safetensors",
+        "final.safetensors",
+        "summary.json",
+    }
+
+
+def test_loss_falls_and_dice_rises_on_easy_cases(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path
+) -> None:
+    task = make_task(
+        training=["tumours/0"], validation=["tumours/1"], regions=("liver", "liver_tumor")
+    )
+    settings = make_settings(
+        epochs=2,
+        iterations_per_epoch=20,
+        momentum=0.9,
+        augmentation=AugmentationSettings(transforms="none"),
+    )
+    reported: list[Mapping[str, float]] = []
+    summary = train(task, settings, folder, lambda _, metrics: reported.append(metrics))
+    assert reported[-1]["train/loss"] < reported[0]["train/loss"] - 0.5
+    assert summary.best_dice is not None
+    assert reported[-1]["val/dice"] > 0.5
+
+
+def test_golden_loss_curve(make_task: MakeTask, make_settings: MakeSettings, folder: Path) -> None:
+    """20 steps of size tiny: a change of network, loss, sampling or optimiser shows here.
+
+    Regenerate golden_loss.json from the printed curve when the change was meant.
+    """
+    # at (16, 16, 32) two bottleneck voxels would amplify every rounding
+    settings = make_settings(
+        patch=(32, 32, 32), iterations_per_epoch=1, epochs=20, learning_rate=1e-3, momentum=0.9
+    )
+    losses: list[float] = []
+    train(make_task(validation=[]), settings, folder, lambda _, m: losses.append(m["train/loss"]))
+    assert losses == pytest.approx(json.loads(GOLDEN.read_text()), rel=1e-3), json.dumps(losses)
+
+
+def test_without_validation_cases_the_best_weights_are_the_last(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path
+) -> None:
+    reported: list[Mapping[str, float]] = []
+    summary = train(
+        make_task(validation=[]), make_settings(epochs=1), folder, lambda _, m: reported.append(m)
+    )
+    assert not any(name.startswith("val/") for name in reported[0])
+    assert summary.dice is summary.best_dice is None
+    best, final = (folder / f"{name}.safetensors" for name in ("best", "final"))
+    assert best.read_bytes() == final.read_bytes()
+
+
+def test_a_patch_larger_than_all_volumes(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path
+) -> None:
+    settings = make_settings(patch=(32, 32, 48), epochs=1, augmentation=AugmentationSettings())
+    assert train(make_task(), settings, folder, _ignore).epochs == 1
+
+
+@pytest.mark.parametrize("changes", [{"channels_last": True}, {"workers": 2}])
+def test_variants_train(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path, changes: dict[str, Any]
+) -> None:
+    summary = train(make_task(), make_settings(epochs=1, **changes), folder, _ignore)
+    plain = train(make_task(), make_settings(epochs=1), folder.with_name("plain"), _ignore)
+    assert summary.dice == pytest.approx(plain.dice, abs=0.05)
+
+
+def test_several_channels(make_settings: MakeSettings, tmp_path: Path) -> None:
+    store = CaseStore(tmp_path / "store")
+    for case in "ab":
+        write_case(store, f"brats/{case}", ("spleen",), modality="MR", channels=4)
+    task = TrainingTask("brats", store, ["brats/a"], ["brats/b"], TABLE, ("spleen",))
+    train(task, make_settings(epochs=1), tmp_path / "model", _ignore)
+    card = ModelCard.read(tmp_path / "model")
+    assert (card.in_channels, card.ct_statistics) == (4, None)
+
+
+def test_initial_weights_are_used_and_listed(
+    make_task: MakeTask,
+    make_settings: MakeSettings,
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    train(make_task(), make_settings(epochs=1), folder, _ignore)
+    weights = folder / "best.safetensors"
+    target = folder.with_name("transfer")
+    settings = make_settings(epochs=1, iterations_per_epoch=1, learning_rate=1e-12)
+    with caplog.at_level(logging.INFO):
+        train(make_task(initial_weights=weights), settings, target, _ignore)
+    assert "0 adapted (none), 6 initialised (heads.0.weight" in caplog.text
+    before, after = load_file(weights), load_file(target / "final.safetensors")
+    for row in json.loads((target / "weights.json").read_text()):
+        same = torch.allclose(before[row["name"]], after[row["name"]], atol=1e-6)
+        assert same or row["action"] == "initialised"
+
+
+class _Poisoned(CaseStore):
+    """A store one of whose cases has become NaN."""
+
+    def read_patch(self, key: str, *args: Any) -> Any:
+        image, labels, inside = super().read_patch(key, *args)
+        return (image * np.nan if key == "tumours/0" else image), labels, inside
+
+
+def test_non_finite_losses_are_skipped_counted_and_finally_explained(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path, store: CaseStore
+) -> None:
+    task = make_task(store=_Poisoned(store.root), validation=[])
+    summary = train(task, make_settings(iterations_per_epoch=10), folder, _ignore)
+    assert 0 < summary.skipped_steps < 20
+    weights = load_file(folder / "final.safetensors")
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+
+    task = make_task(
+        store=task.store, training=["tumours/0"], validation=[], regions=("liver", "liver_tumor")
+    )
+    with pytest.raises(TrainingError, match=r"3 steps in a row.*tumours/0"):
+        train(task, make_settings(bad_steps=3), folder.with_name("bad"), _ignore)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"training": []}, "no training case"),
+        ({"training": ["organs/0"]}, r"annotates the region\(s\) \['liver_tumor'\]"),
+        ({"validation": ["organs/0"]}, "training and validation"),
+        ({"training": ["organs/9"]}, "organs/9 is not in the store"),
+        ({"regions": ()}, "no training case annotates"),
+        ({"training": ["mr/0"], "regions": ("spleen",)}, "organs/3 is CT"),
+    ],
+)
+def test_impossible_tasks(
+    make_task: MakeTask,
+    make_settings: MakeSettings,
+    folder: Path,
+    changes: dict[str, Any],
+    message: str,
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        train(make_task(**changes), make_settings(), folder, _ignore)
+
+
+def test_a_gpu_that_is_not_there(
+    make_task: MakeTask,
+    make_settings: MakeSettings,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(TrainingError, match="no GPU"):
+        train(make_task(), make_settings(device="cuda"), folder, _ignore)
+    for amp in ("bf16", "fp16"):
+        with pytest.raises(TrainingError, match=f"{amp} needs a GPU"):
+            train(make_task(), make_settings(amp=amp), folder, _ignore)
+
+
+def test_amp_format(monkeypatch: pytest.MonkeyPatch, make_settings: MakeSettings) -> None:
+    gpu = torch.device("cuda")
+    for supported, chosen in ((True, torch.bfloat16), (False, torch.float16)):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda s=supported: s)
+        assert loop._autocast_type(make_settings(), gpu) is chosen
+    assert loop._autocast_type(make_settings(amp="off"), gpu) is None
+    assert loop._autocast_type(make_settings(), torch.device("cpu")) is None

@@ -1,0 +1,133 @@
+"""The loss against MultiTalent's formula written out in NumPy, sample by sample."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tsfm_pipeline.imaging.labels import OUTSIDE, LabelTable
+from tsfm_pipeline.training.losses import (
+    deep_supervision_loss,
+    hard_counts,
+    masked_loss,
+    region_ids,
+    supervision_weights,
+)
+
+TABLE = LabelTable(
+    targets={"liver": 5, "liver_tumor": 25, "spleen": 1, "kidney": 22},
+    regions={"liver": ("liver", "liver_tumor")},
+)
+REGIONS = ("liver", "liver_tumor", "spleen", "kidney")
+MEMBERS = ((5, 25), (25,), (1,), (22,))
+
+
+@pytest.fixture
+def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 4, 6, 5, 4, generator=generator, dtype=torch.double)
+    values = torch.tensor([0, 1, 5, 22, 25, OUTSIDE])
+    labels = values[torch.randint(6, (3, 6, 5, 4), generator=generator)].byte()
+    annotated = torch.tensor(
+        [[True, True, False, False], [False, False, True, False], [True, False, True, False]]
+    )
+    return logits, labels, annotated
+
+
+def _formula(
+    logits: NDArray[np.float64], labels: NDArray[np.uint8], annotated: NDArray[np.bool_]
+) -> float:
+    cross_entropy = 0.0
+    counts = np.zeros((3, logits.shape[1]))
+    for sample, channel in np.argwhere(annotated):
+        truth = np.isin(labels[sample], MEMBERS[channel]).astype(float)
+        p = 1 / (1 + np.exp(-logits[sample, channel]))
+        cross_entropy += -(truth * np.log(p) + (1 - truth) * np.log(1 - p)).mean()
+        counts[:, channel] += (p * truth).sum(), (p * (1 - truth)).sum(), ((1 - p) * truth).sum()
+    tp, fp, fn = counts
+    dice = 2 * tp / np.maximum(2 * tp + fp + fn, 1e-7)
+    return float(cross_entropy - dice.sum())
+
+
+def test_masked_loss_equals_the_formula(
+    batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+) -> None:
+    logits, labels, annotated = batch
+    loss = masked_loss(logits, labels, annotated, region_ids(TABLE, REGIONS))
+    expected = _formula(logits.numpy(), labels.numpy(), annotated.numpy())
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_gradient_equals_numerical_and_is_zero_where_not_annotated(
+    batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+) -> None:
+    logits, labels, annotated = batch
+    logits.requires_grad_()
+    masked_loss(logits, labels, annotated, region_ids(TABLE, REGIONS)).backward()
+    assert logits.grad is not None
+    gradient = logits.grad.numpy()
+    assert not gradient[~annotated.numpy()].any()
+    assert gradient[annotated.numpy()].all()
+    base, step = logits.detach().numpy(), 1e-5
+    for where in [(0, 0, 1, 2, 3), (0, 1, 5, 4, 3), (1, 2, 0, 0, 0), (2, 2, 3, 3, 1)]:
+        up, down = base.copy(), base.copy()
+        up[where] += step
+        down[where] -= step
+        slope = (
+            _formula(up, labels.numpy(), annotated.numpy())
+            - _formula(down, labels.numpy(), annotated.numpy())
+        ) / (2 * step)
+        assert gradient[where] == pytest.approx(slope, rel=1e-4)
+
+
+def test_outside_is_background(batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
+    logits, labels, annotated = batch
+    ids = region_ids(TABLE, REGIONS)
+    as_background = torch.where(labels == OUTSIDE, 0, labels).byte()
+    assert masked_loss(logits, labels, annotated, ids) == masked_loss(
+        logits, as_background, annotated, ids
+    )
+
+
+def test_a_batch_without_annotation_moves_nothing() -> None:
+    logits = torch.randn(1, 4, 2, 2, 2, requires_grad=True)
+    nothing = torch.zeros(1, 4, dtype=torch.bool)
+    labels = torch.ones(1, 2, 2, 2, dtype=torch.uint8)
+    loss = masked_loss(logits, labels, nothing, region_ids(TABLE, REGIONS))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None and not logits.grad.any()
+
+
+def test_deep_supervision_weights() -> None:
+    assert supervision_weights(3) == pytest.approx([4 / 7, 2 / 7, 1 / 7])
+
+
+def test_deep_supervision_takes_every_second_label_voxel(
+    batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+) -> None:
+    logits, labels, annotated = batch
+    half, quarter = torch.randn(3, 4, 3, 3, 2).double(), torch.randn(3, 4, 2, 2, 1).double()
+    loss = deep_supervision_loss(
+        [logits, half, quarter], labels, annotated, region_ids(TABLE, REGIONS)
+    )
+    expected = sum(
+        weight * _formula(output.numpy(), labels.numpy()[:, ::s, ::s, ::s], annotated.numpy())
+        for weight, output, s in ((4 / 7, logits, 1), (2 / 7, half, 2), (1 / 7, quarter, 4))
+    )
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_hard_counts(batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
+    logits, labels, annotated = batch
+    counts = hard_counts(logits, labels, annotated, region_ids(TABLE, REGIONS)).numpy()
+    for channel, members in enumerate(MEMBERS):
+        chosen = annotated[:, channel].numpy()
+        predicted = logits[:, channel].numpy()[chosen] > 0
+        truth = np.isin(labels.numpy()[chosen], members)
+        expected = [
+            (predicted & truth).sum(),
+            (predicted & ~truth).sum(),
+            (~predicted & truth).sum(),
+        ]
+        assert counts[:, channel].tolist() == expected

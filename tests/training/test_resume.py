@@ -1,0 +1,222 @@
+"""Killed, stopped, extended: the weights are those of an undisturbed training."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tsfm_pipeline.store.case_store import CaseStore
+from tsfm_pipeline.training.loop import train
+from tsfm_pipeline.training.settings import TrainingSettings
+from tsfm_pipeline.training.task import TrainingError, TrainingTask
+
+MakeTask = Callable[..., TrainingTask]
+MakeSettings = Callable[..., TrainingSettings]
+
+
+def _ignore(epoch: int, metrics: Mapping[str, float]) -> None:
+    pass
+
+
+def _weights(folder: Path, name: str = "final") -> bytes:
+    return (folder / f"{name}.safetensors").read_bytes()
+
+
+def _curves(folder: Path) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["seconds_per_iteration"]
+    return lines
+
+
+class _Killed(BaseException):
+    """Stands for kill -9: nothing in the package may catch it."""
+
+
+class _Deadly(CaseStore):
+    """A store that kills its reader at the n-th patch."""
+
+    left = 0
+
+    def read_patch(self, key: str, *args: Any) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            raise _Killed
+        return super().read_patch(key, *args)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[TrainingTask, TrainingSettings], Path]:
+    folders: dict[tuple[TrainingSettings, int], Path] = {}
+
+    def run(task: TrainingTask, settings: TrainingSettings) -> Path:
+        key = (settings, len(task.validation))
+        if key not in folders:
+            folders[key] = tmp_path_factory.mktemp("undisturbed")
+            train(task, settings, folders[key], _ignore)
+        return folders[key]
+
+    return run
+
+
+# an epoch reads 3 x 2 training and 2 x 2 validation patches
+@pytest.mark.parametrize(
+    ("reads", "minutes"), [(3, 0), (5, 0), (8, 0), (11, 0), (14, 0), (19, 0), (1, 0), (19, 1000)]
+)
+def test_killed_and_resumed_training_gives_identical_weights(
+    make_task: MakeTask,
+    make_settings: MakeSettings,
+    folder: Path,
+    store: CaseStore,
+    undisturbed: Callable[[TrainingTask, TrainingSettings], Path],
+    reads: int,
+    minutes: float,
+) -> None:
+    expected = undisturbed(make_task(), make_settings())
+    deadly = _Deadly(store.root)
+    deadly.left = reads
+    settings = make_settings(checkpoint_minutes=minutes)
+    with pytest.raises(_Killed):
+        train(make_task(store=deadly), settings, folder, _ignore)
+    saved = (folder / "state.pt").exists()
+    assert saved == (minutes == 0 and reads > 2)
+    train(make_task(), make_settings(), folder, _ignore)
+    for name in ("final", "best"):
+        assert _weights(folder, name) == _weights(expected, name)
+    assert _curves(folder) == _curves(expected)
+
+
+def test_workers_do_not_change_the_weights(
+    make_task: MakeTask,
+    make_settings: MakeSettings,
+    folder: Path,
+    undisturbed: Callable[[TrainingTask, TrainingSettings], Path],
+) -> None:
+    train(make_task(), make_settings(workers=2), folder, _ignore)
+    expected = undisturbed(make_task(), make_settings())
+    assert _weights(folder) == _weights(expected)
+    assert _curves(folder) == _curves(expected)
+
+
+def test_a_finished_training_returns_at_once_and_more_epochs_extend_it(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path, store: CaseStore
+) -> None:
+    first = train(make_task(), make_settings(), folder, _ignore)
+    deadly = _Deadly(store.root)  # any patch would kill
+    reported: list[int] = []
+    again = train(make_task(store=deadly), make_settings(), folder, lambda e, _: reported.append(e))
+    assert (again, reported) == (first, [])
+    longer = train(make_task(), make_settings(epochs=3), folder, lambda e, _: reported.append(e))
+    assert (longer.epochs, reported) == (3, [2])
+    assert [line["epoch"] for line in _curves(folder)] == [0, 1, 2]
+    with pytest.raises(TrainingError, match="already trained for 3 epochs"):
+        train(make_task(), make_settings(epochs=1), folder, _ignore)
+
+
+def test_another_training_in_the_same_folder_is_refused(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path
+) -> None:
+    train(make_task(), make_settings(epochs=1), folder, _ignore)
+    with pytest.raises(TrainingError, match=r"learning_rate \(0.01 there, 0.5 asked for\)"):
+        train(make_task(), make_settings(epochs=2, learning_rate=0.5), folder, _ignore)
+    with pytest.raises(TrainingError, match="differs in training, pool_digest"):
+        task = make_task(training=["organs/1", "tumours/0"])
+        train(task, make_settings(epochs=2), folder, _ignore)
+
+
+def test_a_damaged_state_is_named(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path
+) -> None:
+    train(make_task(), make_settings(epochs=1), folder, _ignore)
+    state = folder / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match=r"state\.pt can't be read"):
+        train(make_task(), make_settings(epochs=2), folder, _ignore)
+
+
+def test_state_holds_no_pickled_objects(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path
+) -> None:
+    train(make_task(), make_settings(epochs=1), folder, _ignore)
+    state = torch.load(folder / "state.pt", weights_only=True)
+    assert (state["epoch"], state["step"]) == (1, 0)
+
+
+SCRIPT = """
+    import os, signal, sys, torch
+    from pathlib import Path
+    sys.path.insert(0, sys.argv[4])
+    from conftest import TABLE
+    from tsfm_pipeline.store.case_store import CaseStore
+    from tsfm_pipeline.training.loop import train
+    from tsfm_pipeline.training.settings import AugmentationSettings, TrainingSettings
+    from tsfm_pipeline.training.task import TrainingTask
+
+    class Store(CaseStore):
+        left = 9  # two samples read ahead of the fifth step
+
+        def read_patch(self, *args):
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), int(sys.argv[3]))
+            return super().read_patch(*args)
+
+    torch.set_num_threads(1)
+    settings = TrainingSettings.model_validate_json(sys.argv[5])
+    task = TrainingTask(
+        "test", Store(Path(sys.argv[1])),
+        ["organs/0", "organs/1", "organs/2", "tumours/0", "mr/0"], [], TABLE,
+        ("spleen", "kidney_right", "kidney_left", "liver", "liver_tumor"),
+    )
+    train(task, settings, Path(sys.argv[2]), lambda epoch, metrics: None)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "step"),
+    [(signal.SIGKILL, -9, 4), (signal.SIGTERM, 143, 5), (signal.SIGINT, -2, 5)],
+)
+def test_real_signals(
+    make_task: MakeTask,
+    make_settings: MakeSettings,
+    folder: Path,
+    store: CaseStore,
+    undisturbed: Callable[[TrainingTask, TrainingSettings], Path],
+    number: signal.Signals,
+    code: int,
+    step: int,
+) -> None:
+    settings = make_settings(iterations_per_epoch=6, epochs=1)
+    # kill -9 leaves what was saved before; the others save the step they end with
+    minutes = 0 if number == signal.SIGKILL else 1000
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            textwrap.dedent(SCRIPT),
+            str(store.root),
+            str(folder),
+            str(int(number)),
+            str(Path(__file__).parent),
+            settings.model_copy(update={"checkpoint_minutes": minutes}).model_dump_json(),
+        ],
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode in (code, 130 if number == signal.SIGINT else code), ended.stderr
+    assert torch.load(folder / "state.pt", weights_only=True)["step"] == step
+    task = make_task(validation=[])
+    train(task, settings, folder, _ignore)
+    assert _weights(folder) == _weights(undisturbed(task, settings))
