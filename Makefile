@@ -1,0 +1,44 @@
+# Everything a newcomer needs: `make demo` and `make test`. Both make .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo viz mlflow test test-slow lint
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"Python 3.11 or newer is needed; {sys.executable} is {v[0]}.{v[1]}. Try: make PYTHON=python3.11 ...") if v < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	@touch $(STAMP)
+
+install: $(STAMP)  ## make .venv and install the project with its development tools
+
+demo: $(STAMP)  ## the whole road on synthetic data: pool, pre-training, transfer, ablation, tables
+	$(BIN)/kedro run
+	@echo
+	@echo "Tables:   data/08_reporting/phantom/ (report.md and CSV files; printed above)"
+	@echo "Lineage:  make viz      then open http://127.0.0.1:4141"
+	@echo "Runs:     make mlflow   then open http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&compareRunsMode=CHART"
+
+viz: $(STAMP)  ## lineage page
+	$(BIN)/kedro viz run --no-browser
+
+mlflow: $(STAMP)  ## page of all runs
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --workers 1
+
+test: $(STAMP)  ## all tests that end within minutes
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)  ## full-scale checks
+	$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP)  ## style, types and the layers of the package
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports

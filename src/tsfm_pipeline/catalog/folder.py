@@ -1,0 +1,33 @@
+"""A folder that a node reads or fills itself."""
+
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset, DatasetError
+
+
+class FolderDataset(AbstractDataset[Path, Path]):
+    """Give nodes the absolute path of a folder; its content is the node's own affair.
+
+    Saving writes nothing: it only checks that the node filled the folder the catalogue names.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        """Name the folder; Kedro makes a relative path start at the project."""
+        self._path = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> Path:
+        """Return the absolute path; the folder need not exist yet."""
+        return self._path.absolute()
+
+    def save(self, data: Path) -> None:
+        """Check that the node's folder is this one."""
+        if Path(data).absolute() != self._path.absolute():
+            raise DatasetError(f"a node filled {data}, but the catalogue names {self._path}")
+
+    def _exists(self) -> bool:
+        return self._path.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._path)}

@@ -1,0 +1,85 @@
+"""Predict the held-out cases of an experiment, each into a file of its own."""
+
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from tsfm_pipeline.experiments.digest import content_digest, file_digest
+from tsfm_pipeline.experiments.record import WEIGHTS, ModelRecord, Weights
+from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.imaging.volume import write_label
+from tsfm_pipeline.inference.case import predict_case
+from tsfm_pipeline.inference.model import SegmentationModel, load_model
+from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.store.case_store import CaseStore
+
+PREDICTION_COLUMNS = ("experiment", "weights", "key", "dataset", "case", "regions", "file")
+
+
+def run_prediction(
+    record: ModelRecord,
+    settings: PredictionSettings,
+    table: LabelTable,
+    store: CaseStore,
+    models_root: Path,
+    predictions_root: Path,
+) -> pd.DataFrame:
+    """Predict an experiment's validation cases with its best and its final weights.
+
+    A case is predicted for the regions that its dataset annotates, on its original grid, into
+    `predictions_root / experiment / digest / weights / dataset / case.nii.gz`. Files that are
+    there already are kept: the digest names weights and settings, and a file appears whole.
+
+    Returns:
+        Rows with PREDICTION_COLUMNS; `file` is relative to `predictions_root`, `regions` are
+        comma-separated. No rows for an experiment without a finished model.
+    """
+    if record.status != "finished":
+        return pd.DataFrame(columns=list(PREDICTION_COLUMNS))
+    rows = []
+    for weights in WEIGHTS:
+        model = load_model(record.path(models_root), weights)
+        folder = Path(record.experiment) / _digest(record, settings, models_root, weights)
+        for key in tqdm(
+            model.card.validation,
+            desc=f"Predicting {record.experiment} ({weights})",
+            unit="case",
+            disable=None,
+        ):
+            case = store.record(key)
+            annotated = table.regions_annotated_by(case.annotated)
+            regions = [region for region in annotated if region in model.card.regions]
+            file = folder / weights / f"{key}.nii.gz"
+            _predict_into(predictions_root / file, key, regions, model, store, settings)
+            names = (record.experiment, weights, key, case.dataset, case.case)
+            rows.append((*names, ",".join(regions), str(file)))
+    return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
+
+
+def _predict_into(
+    path: Path,
+    key: str,
+    regions: list[str],
+    model: SegmentationModel,
+    store: CaseStore,
+    settings: PredictionSettings,
+) -> None:
+    if path.exists():
+        return
+    case = store.record(key)
+    labels = predict_case(model, store.read_image(key), case, regions, settings)
+    write_label(path, labels, (case.file_geometry, case.reorientation))
+
+
+def _digest(
+    record: ModelRecord, settings: PredictionSettings, models_root: Path, weights: Weights
+) -> str:
+    return content_digest(
+        {
+            "model": record.digest,
+            "weights": file_digest(record.path(models_root) / f"{weights}.safetensors"),
+            # the batch of tiles does not change the labels
+            "prediction": settings.model_dump(mode="json", exclude={"tile_batch"}),
+        }
+    )

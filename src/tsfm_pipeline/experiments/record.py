@@ -1,0 +1,35 @@
+"""What is kept of one training: where its model lies, or why there is none."""
+
+from pathlib import Path
+from typing import Literal
+
+from tsfm_pipeline.schema import Settings
+
+Status = Literal["finished", "failed", "not run"]
+Weights = Literal["best", "final"]
+WEIGHTS: tuple[Weights, ...] = ("best", "final")
+"""Both are kept and scored: a best checkpoint chosen on the scored cases is optimistic."""
+
+
+class ModelRecord(Settings):
+    """Outcome of one experiment's training.
+
+    Attributes:
+        experiment: its name in the grid.
+        status: finished, failed or not run.
+        reason: why it failed or was not run; empty when finished.
+        folder: model folder, relative to the folder of all models.
+        digest: digest of everything that decides the weights but the number of epochs.
+        epochs: epochs trained.
+    """
+
+    experiment: str
+    status: Status
+    reason: str = ""
+    folder: str = ""
+    digest: str = ""
+    epochs: int = 0
+
+    def path(self, models_root: Path) -> Path:
+        """Return the model folder."""
+        return models_root / self.folder

@@ -1,0 +1,78 @@
+"""Score predicted label maps against the raw label files, on the raw images' own grids."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from joblib import Parallel, delayed
+
+from tsfm_pipeline.evaluation.metrics import SCORE_COLUMNS, score_case, summarise
+from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.imaging.volume import read_image, read_label
+from tsfm_pipeline.preparation.labels import read_targets
+from tsfm_pipeline.sources import Source, SourceCase
+from tsfm_pipeline.sources.case_index import case_from_row
+
+
+def run_scoring(
+    predictions: pd.DataFrame,
+    case_index: pd.DataFrame,
+    sources: Mapping[str, Source],
+    table: LabelTable,
+    predictions_root: Path,
+    jobs: int,
+) -> pd.DataFrame:
+    """Score every predicted file.
+
+    Args:
+        predictions: rows of `prediction_run.run_prediction`; none for an experiment not run.
+        case_index: where each case's raw files are.
+        sources: the dataset entries.
+        table: the fused label table.
+        predictions_root: folder of all predictions.
+        jobs: cases scored at once.
+
+    Returns:
+        Rows with `evaluation.metrics.SCORE_COLUMNS`, one per weights, case and region that the
+        case annotates and the model predicts.
+    """
+    if predictions.empty:
+        return pd.DataFrame(columns=list(SCORE_COLUMNS))
+    cases = {case.key: case for case in (case_from_row(row) for _, row in case_index.iterrows())}
+    grouped: dict[str, list[dict[str, object]]] = defaultdict(list)
+    for row in predictions.to_dict("records"):
+        grouped[str(row["key"])].append({str(name): value for name, value in row.items()})
+    scored = Parallel(n_jobs=jobs)(
+        delayed(_score)(cases[key], rows, sources[cases[key].dataset], table, predictions_root)
+        for key, rows in grouped.items()
+    )
+    return pd.DataFrame([row for rows in scored for row in rows], columns=list(SCORE_COLUMNS))
+
+
+def dice_metrics(scores: pd.DataFrame) -> dict[str, float]:
+    """Return mean Dice per dataset and region, named for a tracker: dice_best/kits21/kidney."""
+    return {
+        f"dice_{row['weights']}/{row['dataset']}/{row['target']}": float(row["dice"])
+        for row in summarise(scores).to_dict("records")
+        if row["n"]
+    }
+
+
+def _score(
+    case: SourceCase,
+    predictions: list[dict[str, object]],
+    source: Source,
+    table: LabelTable,
+    predictions_root: Path,
+) -> list[dict[str, object]]:
+    """Score all predictions of one case; its reference is read once."""
+    image = read_image(case.images)
+    reference = read_targets(case, source, table, image)
+    rows: list[dict[str, object]] = []
+    for prediction in predictions:
+        labels = read_label(predictions_root / str(prediction["file"]), image).astype("uint8")
+        regions = str(prediction["regions"]).split(",")
+        shared = {name: prediction[name] for name in ("experiment", "weights", "dataset", "case")}
+        rows += [{**shared, **row} for row in score_case(reference, labels, regions, table)]
+    return rows

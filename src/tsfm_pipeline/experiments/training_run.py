@@ -1,0 +1,131 @@
+"""Train one experiment of the grid, or say why it is not run."""
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pandas as pd
+
+from tsfm_pipeline.experiments.digest import content_digest, file_digest
+from tsfm_pipeline.experiments.grid import Experiment
+from tsfm_pipeline.experiments.record import ModelRecord
+from tsfm_pipeline.experiments.settings import ExperimentSettings
+from tsfm_pipeline.imaging.geometry import TripleFloat
+from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.store.case_store import CaseStore
+from tsfm_pipeline.training.checkpoint import BEST
+from tsfm_pipeline.training.loop import train
+from tsfm_pipeline.training.model_card import FREE_TO_CHANGE
+from tsfm_pipeline.training.settings import TrainingSettings
+from tsfm_pipeline.training.task import TrainingTask
+
+logger = logging.getLogger(__name__)
+
+Report = Callable[[int, Mapping[str, float]], None]
+Track = Callable[[str, str, TrainingSettings], AbstractContextManager[Report]]
+"""Opens the tracking of one experiment: (name, digest, settings) -> where its metrics go."""
+
+
+def run_training(
+    experiment: Experiment,
+    settings: ExperimentSettings,
+    table: LabelTable,
+    store: CaseStore,
+    splits: pd.DataFrame,
+    target_spacing: TripleFloat | None,
+    models_root: Path,
+    initial: ModelRecord | None,
+    track: Track,
+) -> ModelRecord:
+    """Train an experiment into `models_root / name / digest`, resuming or skipping as needed.
+
+    A training that fails is recorded and logged, and does not stop the other experiments; a
+    keyboard interrupt or a termination signal does.
+
+    Args:
+        experiment: the entry of the grid.
+        settings: values of the experiments in this environment.
+        table: the fused label table.
+        store: the case store of the pool.
+        splits: key, dataset, role of every usable case.
+        target_spacing: mm (z, y, x) the pool was resampled to, kept with the model.
+        models_root: folder of all model folders.
+        initial: record of the experiment whose best weights it starts from; None for scratch.
+        track: opens the tracking of the experiment.
+
+    Returns:
+        The record: finished, failed (with the error) or not run (with the reason).
+    """
+    name = experiment.name
+    training = settings.training_of(experiment)
+    if training is None:
+        return _not_run(name, f"budget {experiment.budget} is left out in this environment")
+    datasets = experiment.datasets or tuple(dict.fromkeys(splits.loc[splits["pool"], "dataset"]))
+    missing = [dataset for dataset in datasets if dataset not in set(splits["dataset"])]
+    if missing:
+        return _not_run(name, f"{', '.join(missing)} is not among this environment's datasets")
+    if initial is not None and initial.status != "finished":
+        return _not_run(name, f"{initial.experiment}, where it starts from, is {initial.status}")
+
+    chosen = splits[splits["dataset"].isin(datasets)]
+    training_keys = list(chosen.loc[chosen["role"] == "training", "key"])
+    task = TrainingTask(
+        name=name,
+        store=store,
+        training=training_keys,
+        validation=list(chosen.loc[chosen["role"] == "validation", "key"]),
+        table=table,
+        regions=_annotated_regions(store, training_keys, table),
+        initial_weights=initial.path(models_root) / BEST if initial is not None else None,
+        target_spacing=target_spacing,
+    )
+    digest = training_digest(task, training)
+    folder = Path(name) / digest
+    try:
+        with track(name, digest, training) as report:
+            summary = train(task, training, models_root / folder, report)
+    except Exception as error:  # the other experiments go on; the record keeps the cause
+        logger.exception("Training of %s failed", name)
+        return ModelRecord(
+            experiment=name,
+            status="failed",
+            reason=f"{type(error).__name__}: {error}",
+            folder=str(folder),
+            digest=digest,
+        )
+    return ModelRecord(
+        experiment=name,
+        status="finished",
+        folder=str(folder),
+        digest=digest,
+        epochs=summary.epochs,
+    )
+
+
+def training_digest(task: TrainingTask, settings: TrainingSettings) -> str:
+    """Digest of everything that decides the weights, but the number of epochs.
+
+    So a resumed or extended training keeps its folder and its tracked curves, and any other
+    change starts a new one.
+    """
+    records = [task.store.record(key) for key in [*task.training, *task.validation]]
+    content = {
+        "settings": settings.model_dump(mode="json", exclude=FREE_TO_CHANGE),
+        "regions": {region: task.table.region_ids(region) for region in task.regions},
+        "training": task.training,
+        "validation": task.validation,
+        "cases": [[record.raw_digest, record.preparation_digest] for record in records],
+        "initial": file_digest(task.initial_weights) if task.initial_weights else None,
+    }
+    return content_digest(content)
+
+
+def _annotated_regions(store: CaseStore, keys: list[str], table: LabelTable) -> tuple[str, ...]:
+    targets = {name for key in keys for name in store.record(key).annotated}
+    return table.regions_annotated_by(sorted(targets))
+
+
+def _not_run(name: str, reason: str) -> ModelRecord:
+    logger.info("Not run: %s (%s)", name, reason)
+    return ModelRecord(experiment=name, status="not run", reason=reason)

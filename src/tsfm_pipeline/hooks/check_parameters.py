@@ -1,0 +1,24 @@
+"""Refuse wrong parameters before any node runs."""
+
+from kedro.framework.cli.utils import KedroCliError
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+
+from tsfm_pipeline.parameters import Parameters, ParametersError
+
+
+class CheckParametersHook:
+    """Build the root settings model from all parameters: unknown keys are errors at every level.
+
+    Kedro itself checks only the typed inputs of the nodes that run, so a misspelt top-level key
+    would pass unseen.
+    """
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Check the parameters as Kedro loads them (base, environment, --params)."""
+        try:
+            Parameters.from_mapping(context.config_loader["parameters"])
+        except ParametersError as error:
+            # Kedro's command line shows the message alone; --verbose shows where it came from.
+            raise KedroCliError(str(error)) from error

@@ -1,0 +1,35 @@
+"""The project's pipelines. A named one includes the upstream it needs."""
+
+from kedro.pipeline import Pipeline
+
+from tsfm_pipeline.pipelines import (
+    ablation,
+    data_pool,
+    phantom,
+    pretrain,
+    reporting,
+    transfer,
+)
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """Register every pipeline that `kedro run --pipelines NAME` knows.
+
+    Each ends with the report: what has not been run yet shows as 'not run' in its tables.
+    """
+    raw = phantom.create_pipeline()
+    pool = raw + data_pool.create_pipeline()
+    pretraining = pool + pretrain.create_pipeline()
+    transfers = pretraining + transfer.create_pipeline()
+    ablations = pool + ablation.create_pipeline()
+    report = reporting.create_pipeline()
+    everything = transfers + ablations + report
+    return {
+        "__default__": everything,
+        "phantom": raw,
+        "data_pool": pool,
+        "pretrain": pretraining + report,
+        "transfer": transfers + report,
+        "ablation": ablations + report,
+        "reporting": everything,
+    }

@@ -1,0 +1,45 @@
+"""Wiring of the data pool pipeline."""
+
+from kedro.pipeline import Node, Pipeline
+
+from tsfm_pipeline.pipelines.data_pool.nodes import index_cases, prepare_cases, split_cases
+
+
+def create_pipeline() -> Pipeline:
+    """Create the pipeline from raw data to a split pool."""
+    return Pipeline(
+        [
+            Node(
+                index_cases,
+                inputs={
+                    "raw_data": "raw_data",
+                    "datasets": "params:datasets",
+                    "pool": "params:pool",
+                },
+                outputs="case_index",
+                name="index_cases",
+            ),
+            Node(
+                prepare_cases,
+                inputs={
+                    "case_index": "case_index",
+                    "datasets": "params:datasets",
+                    "labels": "params:labels",
+                    "preparation": "params:preparation",
+                    "store_root": "store_root",
+                },
+                outputs=["pool_store", "pool_catalogue"],
+                name="prepare_cases",
+            ),
+            Node(
+                split_cases,
+                inputs={
+                    "pool_catalogue": "pool_catalogue",
+                    "pool": "params:pool",
+                    "splits": "params:splits",
+                },
+                outputs="splits",
+                name="split_cases",
+            ),
+        ]
+    )

@@ -1,0 +1,1 @@
+"""The one train, predict, score template behind every experiment of the grid."""

@@ -1,0 +1,105 @@
+"""Nodes of the experiment template."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from tsfm_pipeline.experiments.grid import Experiment
+from tsfm_pipeline.experiments.record import ModelRecord
+from tsfm_pipeline.experiments.settings import ExperimentSettings
+from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.preparation.settings import PreparationSettings
+from tsfm_pipeline.sources import Datasets
+from tsfm_pipeline.store.case_store import CaseStore
+
+
+def train_from_scratch(
+    experiment: Experiment,
+    experiments: ExperimentSettings,
+    labels: LabelTable,
+    preparation: PreparationSettings,
+    pool_store: CaseStore,
+    splits: pd.DataFrame,
+    models_root: Path,
+) -> ModelRecord:
+    """Train an experiment from random weights."""
+    return _train(
+        experiment, experiments, labels, preparation, pool_store, splits, models_root, None
+    )
+
+
+def train_from_initial(
+    experiment: Experiment,
+    experiments: ExperimentSettings,
+    labels: LabelTable,
+    preparation: PreparationSettings,
+    pool_store: CaseStore,
+    splits: pd.DataFrame,
+    models_root: Path,
+    initial_model: ModelRecord,
+) -> ModelRecord:
+    """Train an experiment from the best weights of another."""
+    return _train(
+        experiment, experiments, labels, preparation, pool_store, splits, models_root, initial_model
+    )
+
+
+def predict_cases(
+    model: ModelRecord,
+    prediction: PredictionSettings,
+    labels: LabelTable,
+    pool_store: CaseStore,
+    models_root: Path,
+    predictions_root: Path,
+) -> pd.DataFrame:
+    """Predict the model's validation cases on their original grids; list the files."""
+    from tsfm_pipeline.experiments.prediction_run import run_prediction
+
+    return run_prediction(model, prediction, labels, pool_store, models_root, predictions_root)
+
+
+def score_predictions(
+    model: ModelRecord,
+    predictions: pd.DataFrame,
+    case_index: pd.DataFrame,
+    datasets: Datasets,
+    labels: LabelTable,
+    preparation: PreparationSettings,
+    predictions_root: Path,
+) -> pd.DataFrame:
+    """Score the predicted files against the raw label files."""
+    from tsfm_pipeline.experiments.scoring_run import dice_metrics, run_scoring
+    from tsfm_pipeline.tracking.runs import log_experiment_metrics
+
+    scores = run_scoring(
+        predictions, case_index, datasets.root, labels, predictions_root, preparation.jobs
+    )
+    log_experiment_metrics(model.digest, dice_metrics(scores))
+    return scores
+
+
+def _train(
+    experiment: Experiment,
+    experiments: ExperimentSettings,
+    labels: LabelTable,
+    preparation: PreparationSettings,
+    store: CaseStore,
+    splits: pd.DataFrame,
+    models_root: Path,
+    initial: ModelRecord | None,
+) -> ModelRecord:
+    from tsfm_pipeline.experiments.training_run import run_training
+    from tsfm_pipeline.tracking.runs import experiment_run
+
+    return run_training(
+        experiment=experiment,
+        settings=experiments,
+        table=labels,
+        store=store,
+        splits=splits,
+        target_spacing=preparation.target_spacing,
+        models_root=models_root,
+        initial=initial,
+        track=experiment_run,
+    )

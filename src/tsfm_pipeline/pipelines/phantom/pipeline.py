@@ -1,0 +1,23 @@
+"""Wiring of the phantom pipeline."""
+
+from kedro.pipeline import Node, Pipeline
+
+from tsfm_pipeline.pipelines.phantom.nodes import provide_raw_data
+
+
+def create_pipeline() -> Pipeline:
+    """Create the pipeline that stands where a user's downloads stand."""
+    return Pipeline(
+        [
+            Node(
+                provide_raw_data,
+                inputs={
+                    "phantom": "params:phantom",
+                    "phantom_root": "phantom_root",
+                    "raw_root": "raw_root",
+                },
+                outputs="raw_data",
+                name="provide_raw_data",
+            )
+        ]
+    )

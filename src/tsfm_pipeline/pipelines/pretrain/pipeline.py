@@ -1,0 +1,17 @@
+"""Wiring of the pretrain pipeline."""
+
+from kedro.pipeline import Node, Pipeline
+
+from tsfm_pipeline.pipelines.experiment.pipeline import create_grid_pipeline
+from tsfm_pipeline.pipelines.pretrain.nodes import score_threshold_baseline
+
+
+def create_pipeline() -> Pipeline:
+    """Create the pre-training on the pool and its baseline."""
+    baseline = Node(
+        score_threshold_baseline,
+        inputs={"pool_store": "pool_store", "splits": "splits", "labels": "params:labels"},
+        outputs="pretrain_threshold_scores",
+        name="pretrain.threshold.score",
+    )
+    return create_grid_pipeline("pretrain") + Pipeline([baseline])

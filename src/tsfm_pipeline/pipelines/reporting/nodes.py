@@ -1,0 +1,107 @@
+"""Nodes of the reporting pipeline."""
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from tsfm_pipeline.evaluation.metrics import summarise
+from tsfm_pipeline.experiments.record import ModelRecord
+from tsfm_pipeline.preparation.pool import pool_version
+from tsfm_pipeline.reporting.comparison import build_table
+from tsfm_pipeline.reporting.dice_summary import dice_summary
+from tsfm_pipeline.reporting.figure import comparison_figure
+from tsfm_pipeline.reporting.markdown import (
+    Provenance,
+    dice_summary_markdown,
+    paper_table_markdown,
+)
+from tsfm_pipeline.reporting.paper_tables import PaperTables
+from tsfm_pipeline.reporting.settings import ReportingSettings
+
+logger = logging.getLogger(__name__)
+
+
+def collect_scores(**scores: pd.DataFrame) -> pd.DataFrame:
+    """Put the scores of all experiments under one another; those not run have none."""
+    found = [table for table in scores.values() if not table.empty]
+    return pd.concat(found, ignore_index=True) if found else next(iter(scores.values()))
+
+
+def collect_statuses(**models: ModelRecord) -> pd.DataFrame:
+    """List every experiment with its status and, where it has no model, the reason."""
+    return pd.DataFrame(
+        [
+            {"experiment": model.experiment, "status": model.status, "reason": model.reason}
+            for model in models.values()
+        ]
+    )
+
+
+def describe_provenance(
+    pool_catalogue: pd.DataFrame,
+    phantom_root: Path,
+    raw_root: Path,
+    reporting: ReportingSettings,
+) -> Provenance:
+    """Say which data the figures come from."""
+    return Provenance(
+        environment=reporting.workspace,
+        pool=pool_version(pool_catalogue),
+        phantoms=raw_root == phantom_root,
+    )
+
+
+def build_tables(
+    all_scores: pd.DataFrame, experiment_statuses: pd.DataFrame, paper_tables: PaperTables
+) -> pd.DataFrame:
+    """Build every table of the paper in long form, with our figures."""
+    summary = summarise(all_scores)
+    statuses = dict(
+        zip(experiment_statuses["experiment"], experiment_statuses["status"], strict=True)
+    )
+    frames = [
+        build_table(name, table, summary, statuses) for name, table in paper_tables.root.items()
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def summarise_dice(all_scores: pd.DataFrame, reporting: ReportingSettings) -> pd.DataFrame:
+    """Average the Dice of every experiment, dataset and target."""
+    return dice_summary(summarise(all_scores), reporting)
+
+
+def write_report(
+    comparison: pd.DataFrame,
+    dice: pd.DataFrame,
+    experiment_statuses: pd.DataFrame,
+    paper_tables: PaperTables,
+    provenance: Provenance,
+) -> str:
+    """Render all tables as one Markdown report and print it."""
+    from tsfm_pipeline.tracking.runs import log_text
+
+    parts = [dice_summary_markdown(dice, provenance)]
+    for name, table in paper_tables.root.items():
+        rows = comparison[comparison["table"] == name]
+        if (rows["status"] == "done").any():
+            parts.append(paper_table_markdown(rows, table, provenance))
+        else:
+            parts.append(f"## {table.title}\n\nNot run in this environment.\n")
+    failed = experiment_statuses[experiment_statuses["status"] == "failed"]
+    if not failed.empty:
+        parts.append("## Failed experiments\n")
+        parts += [f"- {row.experiment}: {row.reason}" for row in failed.itertuples()]
+    report = "\n".join(parts)
+    log_text(report, "report.md")
+    logger.info("Report:\n\n%s", report)
+    return report
+
+
+def draw_comparison(
+    comparison: pd.DataFrame, paper_tables: PaperTables, provenance: Provenance
+) -> Figure:
+    """Draw the paper's Table 1 against our figures."""
+    name, table = next(iter(paper_tables.root.items()))
+    return comparison_figure(comparison[comparison["table"] == name], table, provenance)

@@ -1,0 +1,86 @@
+"""Wiring of the reporting pipeline."""
+
+from kedro.pipeline import Node, Pipeline
+
+from tsfm_pipeline.experiments.grid import GRID
+from tsfm_pipeline.pipelines.reporting.nodes import (
+    build_tables,
+    collect_scores,
+    collect_statuses,
+    describe_provenance,
+    draw_comparison,
+    summarise_dice,
+    write_report,
+)
+
+
+def create_pipeline() -> Pipeline:
+    """Create the report from whatever has been run; what is absent shows as 'not run'."""
+    scores = [f"{entry.flat_name}_scores" for entry in GRID] + ["pretrain_threshold_scores"]
+    models = [f"{entry.flat_name}_model" for entry in GRID]
+    return Pipeline(
+        [
+            Node(
+                collect_scores,
+                inputs={name: name for name in scores},
+                outputs="all_scores",
+                name="collect_scores",
+            ),
+            Node(
+                collect_statuses,
+                inputs={name: name for name in models},
+                outputs="experiment_statuses",
+                name="collect_statuses",
+            ),
+            Node(
+                describe_provenance,
+                inputs={
+                    "pool_catalogue": "pool_catalogue",
+                    "phantom_root": "phantom_root",
+                    "raw_root": "raw_root",
+                    "reporting": "params:reporting",
+                },
+                outputs="provenance",
+                name="describe_provenance",
+            ),
+            Node(
+                build_tables,
+                inputs={
+                    "all_scores": "all_scores",
+                    "experiment_statuses": "experiment_statuses",
+                    "paper_tables": "params:paper_tables",
+                },
+                outputs="comparison",
+                name="build_tables",
+            ),
+            Node(
+                summarise_dice,
+                inputs={"all_scores": "all_scores", "reporting": "params:reporting"},
+                outputs="dice",
+                name="summarise_dice",
+            ),
+            Node(
+                write_report,
+                inputs={
+                    "comparison": "comparison",
+                    "dice": "dice",
+                    "experiment_statuses": "experiment_statuses",
+                    "paper_tables": "params:paper_tables",
+                    "provenance": "provenance",
+                },
+                outputs="report",
+                name="write_report",
+            ),
+            Node(
+                draw_comparison,
+                inputs={
+                    "comparison": "comparison",
+                    "paper_tables": "params:paper_tables",
+                    "provenance": "provenance",
+                },
+                outputs="comparison_figure",
+                name="draw_comparison",
+            ),
+        ],
+        tags="report",
+    )

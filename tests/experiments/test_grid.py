@@ -1,0 +1,51 @@
+from collections import Counter
+
+import pytest
+import yaml
+
+from tsfm_pipeline.experiments.grid import BY_FLAT_NAME, EXPERIMENTS, GRID
+
+
+def test_names_are_unique_also_without_dots() -> None:
+    assert len(EXPERIMENTS) == len(GRID) == len(BY_FLAT_NAME)
+
+
+def test_the_grid_is_that_of_the_papers_tables() -> None:
+    # Table 2: 3 datasets x 4 budgets x (pre-trained, scratch); Table 3: 2 pre-trainings, each
+    # transferred to 3 datasets.
+    assert Counter(entry.pipeline for entry in GRID) == {
+        "pretrain": 1,
+        "transfer": 3 * 4 * 2,
+        "ablation": 2 + 2 * 3,
+    }
+
+
+def test_an_experiment_starts_from_one_that_stands_before_it() -> None:
+    seen: set[str] = set()
+    for entry in GRID:
+        assert entry.initial is None or entry.initial in seen
+        seen.add(entry.name)
+
+
+def test_every_experiment_of_a_table_cell_is_in_the_grid(repository) -> None:
+    from tsfm_pipeline.reporting.paper_tables import PaperTables
+
+    text = (repository / "conf/base/parameters_paper_tables.yml").read_text()
+    tables = PaperTables.model_validate(yaml.safe_load(text)["paper_tables"])
+    used = {
+        row.experiment_of(column)
+        for table in tables.root.values()
+        for block in table.blocks
+        for row in block.rows
+        for column in table.columns
+    } - {None, "pretrain.threshold"}
+    assert used <= set(EXPERIMENTS)
+    trained_only_to_be_transferred = {"ablation.amos22", "ablation.pancreas"}
+    assert set(EXPERIMENTS) - used == trained_only_to_be_transferred
+
+
+@pytest.mark.parametrize("entry", GRID, ids=lambda entry: entry.name)
+def test_scratch_means_no_initial_weights(entry) -> None:
+    assert (entry.initial is None) == (
+        ".scratch." in entry.name or entry.role in ("pretrain", "ablation")
+    )
