@@ -119,6 +119,14 @@ def test_he_initialisation_of_convolutions() -> None:
             assert not module.bias.any()
 
 
+def test_every_channel_starts_as_rare() -> None:
+    torch.manual_seed(0)
+    network = build_network(TINY, 1, 30, (32, 32, 32)).eval()
+    with torch.no_grad():
+        probability_BKDHW = network(torch.randn(1, 1, 32, 32, 32)).sigmoid()
+    assert 0.02 < probability_BKDHW.mean().item() < 0.2
+
+
 def test_every_parameter_learns() -> None:
     torch.manual_seed(0)
     network = build_network(TINY, 1, 2, (32, 16, 16)).train()

@@ -24,6 +24,8 @@ from tsfm_pipeline.network.sizes import RESOLUTIONS, SIZES, NetworkSettings, Net
 STRIDE = 2 ** (RESOLUTIONS - 1)
 SUPERVISED = 3
 """Decoder resolutions with a head; nnU-Net's rule gives the fourth the weight 0."""
+RARE = -3.0
+"""Logit that every voxel of every channel starts around: a probability of 0.05."""
 
 
 class TSFM(nn.Module):
@@ -115,6 +117,9 @@ def _initialise(module: nn.Module) -> None:
     nnU-Net gives every convolution He's gain for a LeakyReLU. Ours has 1x1x1 convolutions that no
     activation follows, one after the other on the un-normalised sums: with that gain logits start
     with a standard deviation of 15 (tiny) to 50 (small). They get the gain 1.
+
+    Heads start at "rare" (the prior of Lin et al. 2017, focal loss): else the summed cross-entropy
+    of many channels spends the first hundred steps on saying background.
     """
     if isinstance(module, nn.Conv3d):
         slope = NEGATIVE_SLOPE if module.kernel_size != (1, 1, 1) else 1.0
@@ -122,4 +127,4 @@ def _initialise(module: nn.Module) -> None:
     elif isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
     if isinstance(module, nn.Conv3d | nn.Linear) and module.bias is not None:
-        nn.init.zeros_(module.bias)
+        nn.init.constant_(module.bias, RARE if isinstance(module, Head) else 0.0)
