@@ -1,6 +1,6 @@
 """Refuse wrong parameters before any node runs."""
 
-from kedro.framework.cli.utils import KedroCliError
+import click
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 
@@ -20,5 +20,5 @@ class CheckParametersHook:
         try:
             Parameters.from_mapping(context.config_loader["parameters"])
         except ParametersError as error:
-            # Kedro's command line shows the message alone; --verbose shows where it came from.
-            raise KedroCliError(str(error)) from error
+            # The command line shows its message alone, without a traceback.
+            raise click.ClickException(str(error)) from error

@@ -1,0 +1,124 @@
+"""What becomes of an experiment that cannot be run, or fails."""
+
+from contextlib import contextmanager
+
+import pandas as pd
+import pytest
+
+from tsfm_pipeline.experiments import training_run
+from tsfm_pipeline.experiments.grid import EXPERIMENTS
+from tsfm_pipeline.experiments.record import ModelRecord
+from tsfm_pipeline.experiments.settings import ExperimentSettings
+from tsfm_pipeline.imaging.labels import LabelTable
+
+SETTINGS = ExperimentSettings.model_validate(
+    {
+        "pretrain": {"training": {"size": "tiny", "epochs": 7}},
+        "ablation": {"training": {}},
+        "transfer": {"training": {"size": "tiny"}, "epochs": {"epoch10": 3, "epoch20": None}},
+    }
+)
+SPLITS = pd.DataFrame(
+    {
+        "key": ["kits19/a", "kits19/b", "btcv/c"],
+        "dataset": ["kits19", "kits19", "btcv"],
+        "pool": [False, False, True],
+        "role": ["training", "validation", "training"],
+    }
+)
+
+
+class Record:
+    annotated = ("kidney",)
+    raw_digest = "raw"
+    preparation_digest = "how"
+
+
+class Store:
+    """Just enough of a case store to describe a task."""
+
+    def record(self, key: str) -> Record:
+        return Record()
+
+
+@contextmanager
+def untracked(name, digest, settings):
+    yield lambda step, metrics: None
+
+
+def run(name, tmp_path, initial=None):
+    return training_run.run_training(
+        experiment=EXPERIMENTS[name],
+        settings=SETTINGS,
+        table=LabelTable(targets={"kidney": 22}),
+        store=Store(),
+        splits=SPLITS,
+        target_spacing=(1.0, 1.0, 1.0),
+        models_root=tmp_path,
+        initial=initial,
+        track=untracked,
+    )
+
+
+def test_a_budget_takes_its_own_epochs() -> None:
+    assert SETTINGS.training_of(EXPERIMENTS["pretrain.tsfm"]).epochs == 7
+    assert SETTINGS.training_of(EXPERIMENTS["transfer.kits19.scratch.epoch10"]).epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("transfer.kits19.scratch.epoch20", "budget epoch20"),
+        ("transfer.kits19.scratch.epoch100", "budget epoch100"),
+        ("transfer.brats2020.scratch.epoch10", "brats2020 is not among"),
+    ],
+)
+def test_not_run_says_why(name, reason, tmp_path) -> None:
+    record = run(name, tmp_path)
+    assert record.status == "not run"
+    assert reason in record.reason
+
+
+def test_what_starts_from_a_failed_training_is_not_run(tmp_path) -> None:
+    failed = ModelRecord(experiment="pretrain.tsfm", status="failed", reason="no memory")
+    record = run("transfer.kits19.pretrained.epoch10", tmp_path, failed)
+    assert record.status == "not run"
+    assert "pretrain.tsfm" in record.reason
+    assert "failed" in record.reason
+
+
+def test_a_failing_training_is_recorded_and_does_not_raise(tmp_path, monkeypatch) -> None:
+    def broken(*args):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(training_run, "train", broken)
+    record = run("transfer.kits19.scratch.epoch10", tmp_path)
+    assert record.status == "failed"
+    assert "CUDA out of memory" in record.reason
+
+
+def test_an_interrupt_is_not_swallowed(tmp_path, monkeypatch) -> None:
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training_run, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run("transfer.kits19.scratch.epoch10", tmp_path)
+
+
+def test_the_digest_names_what_decides_the_weights(tmp_path, monkeypatch) -> None:
+    seen = []
+    monkeypatch.setattr(training_run, "train", lambda task, s, folder, report: seen.append(folder))
+
+    def folder(**changes):
+        old = SETTINGS.transfer.training
+        changed = SETTINGS.transfer.model_copy(update={"training": old.model_copy(update=changes)})
+        settings = SETTINGS.model_copy(update={"transfer": changed})
+        monkeypatch.setattr("tests.experiments.test_training_run.SETTINGS", settings)
+        run("transfer.kits19.scratch.epoch10", tmp_path)
+        monkeypatch.setattr("tests.experiments.test_training_run.SETTINGS", SETTINGS)
+        return seen[-1]
+
+    SETTINGS = globals()["SETTINGS"]
+    assert folder() == folder(workers=9) == folder(epochs=99)
+    assert len({folder(), folder(seed=1), folder(learning_rate=0.5)}) == 3

@@ -1,0 +1,91 @@
+"""One bad case never takes the others with it, and says what is wrong with it."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+
+from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.preparation.pool import PoolError, pool_version, prepare_pool
+from tsfm_pipeline.preparation.settings import PreparationSettings
+from tsfm_pipeline.sources.case_index import build_case_index
+from tsfm_pipeline.sources.msd import MsdSource
+from tsfm_pipeline.store.case_store import CaseStore
+
+TABLE = LabelTable(targets={"liver": 5, "liver_tumor": 25})
+SETTINGS = PreparationSettings(target_spacing=(2.0, 2.0, 2.0))
+SOURCE = MsdSource(layout="msd", folder="Task03_Liver", labels={1: "liver", 2: "liver_tumor"})
+
+
+def write(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """Six cases of which one is sound."""
+    task = tmp_path / "raw" / "Task03_Liver"
+    image = np.random.default_rng(0).normal(50, 20, (12, 14, 16)).astype(np.int16)
+    label = np.zeros(image.shape, np.uint8)
+    label[3:9, 4:10, 5:11] = 1
+    label[5:7, 5:7, 6:8] = 2
+    for number in range(6):
+        write(task / "imagesTr" / f"liver_{number}.nii.gz", image + number)
+        write(task / "labelsTr" / f"liver_{number}.nii.gz", label)
+    truncated = task / "imagesTr" / "liver_1.nii.gz"
+    truncated.write_bytes(truncated.read_bytes()[:-300])
+    write(task / "labelsTr" / "liver_2.nii.gz", label[:-1])
+    write(task / "labelsTr" / "liver_3.nii.gz", np.where(label == 2, 7, label).astype(np.uint8))
+    (task / "labelsTr" / "liver_4.nii.gz").unlink()
+    (task / "imagesTr" / "liver_5.nii.gz").write_bytes(b"not an image")
+    pairs = [
+        {"image": f"./imagesTr/liver_{n}.nii.gz", "label": f"./labelsTr/liver_{n}.nii.gz"}
+        for n in range(6)
+    ]
+    text = json.dumps({"modality": {"0": "CT"}, "training": pairs})
+    (task / "dataset.json").write_text(text)
+    return tmp_path / "raw"
+
+
+def prepare(raw: Path, store: CaseStore) -> pd.DataFrame:
+    index = build_case_index({"msd_liver": SOURCE}, ["msd_liver"], raw)
+    catalogue = prepare_pool(index, {"msd_liver": SOURCE}, TABLE, SETTINGS, store)
+    return catalogue.set_index("case")
+
+
+def test_bad_cases_are_listed_with_file_value_and_the_rest_goes_on(raw, tmp_path, caplog) -> None:
+    store = CaseStore(tmp_path / "store")
+    with caplog.at_level(logging.WARNING):
+        verdicts = prepare(raw, store)["verdict"]
+    assert verdicts["liver_0"] == "ok"
+    assert store.keys() == ["msd_liver/liver_0"]
+    expected = {
+        "liver_1": ["imagesTr/liver_1.nii.gz"],
+        "liver_2": ["labelsTr/liver_2.nii.gz", "(11, 14, 16)", "(12, 14, 16)"],
+        "liver_3": ["labelsTr/liver_3.nii.gz", "[7]"],
+        "liver_4": ["labelsTr/liver_4.nii.gz"],
+        "liver_5": ["imagesTr/liver_5.nii.gz"],
+    }
+    for case, parts in expected.items():
+        assert all(part in verdicts[case] for part in parts), verdicts[case]
+        assert f"msd_liver/{case}" in caplog.text
+
+
+def test_a_dataset_without_a_usable_case_stops(raw, tmp_path) -> None:
+    (raw / "Task03_Liver" / "imagesTr" / "liver_0.nii.gz").write_bytes(b"")
+    with pytest.raises(PoolError, match="no usable case in msd_liver"):
+        prepare(raw, CaseStore(tmp_path / "store"))
+
+
+def test_the_pool_is_named_by_its_content(raw, tmp_path) -> None:
+    store = CaseStore(tmp_path / "store")
+    first = pool_version(prepare(raw, store).reset_index())
+    assert pool_version(prepare(raw, store).reset_index()) == first
+    image = raw / "Task03_Liver" / "imagesTr" / "liver_0.nii.gz"
+    write(image, sitk.GetArrayFromImage(sitk.ReadImage(str(image))) + 1)
+    assert pool_version(prepare(raw, store).reset_index()) != first
