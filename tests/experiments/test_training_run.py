@@ -46,10 +46,10 @@ def untracked(name, digest, settings):
     yield lambda step, metrics: None
 
 
-def run(name, tmp_path, initial=None):
+def run(name, tmp_path, initial=None, settings=SETTINGS):
     return training_run.run_training(
         experiment=EXPERIMENTS[name],
-        settings=SETTINGS,
+        settings=settings,
         table=LabelTable(targets={"kidney": 22}),
         store=Store(),
         splits=SPLITS,
@@ -107,18 +107,16 @@ def test_an_interrupt_is_not_swallowed(tmp_path, monkeypatch) -> None:
 
 
 def test_the_digest_names_what_decides_the_weights(tmp_path, monkeypatch) -> None:
-    seen = []
-    monkeypatch.setattr(training_run, "train", lambda task, s, folder, report: seen.append(folder))
+    def broken(*args):
+        raise RuntimeError("only the digest is wanted")
 
-    def folder(**changes):
-        old = SETTINGS.transfer.training
-        changed = SETTINGS.transfer.model_copy(update={"training": old.model_copy(update=changes)})
-        settings = SETTINGS.model_copy(update={"transfer": changed})
-        monkeypatch.setattr("tests.experiments.test_training_run.SETTINGS", settings)
-        run("transfer.kits19.scratch.epoch10", tmp_path)
-        monkeypatch.setattr("tests.experiments.test_training_run.SETTINGS", SETTINGS)
-        return seen[-1]
+    monkeypatch.setattr(training_run, "train", broken)
 
-    SETTINGS = globals()["SETTINGS"]
-    assert folder() == folder(workers=9) == folder(epochs=99)
-    assert len({folder(), folder(seed=1), folder(learning_rate=0.5)}) == 3
+    def digest(**changes):
+        training = SETTINGS.transfer.training.model_copy(update=changes)
+        transfer = SETTINGS.transfer.model_copy(update={"training": training})
+        settings = SETTINGS.model_copy(update={"transfer": transfer})
+        return run("transfer.kits19.scratch.epoch10", tmp_path, settings=settings).digest
+
+    assert digest() == digest(workers=9) == digest(checkpoint_minutes=1.0)
+    assert len({digest(), digest(seed=1), digest(learning_rate=0.5)}) == 3

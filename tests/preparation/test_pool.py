@@ -67,7 +67,7 @@ def test_bad_cases_are_listed_with_file_value_and_the_rest_goes_on(raw, tmp_path
     expected = {
         "liver_1": ["imagesTr/liver_1.nii.gz"],
         "liver_2": ["labelsTr/liver_2.nii.gz", "(11, 14, 16)", "(12, 14, 16)"],
-        "liver_3": ["labelsTr/liver_3.nii.gz", "[7]"],
+        "liver_3": ["labelsTr/liver_3.nii.gz", "value(s) 7 are not"],
         "liver_4": ["labelsTr/liver_4.nii.gz"],
         "liver_5": ["imagesTr/liver_5.nii.gz"],
     }

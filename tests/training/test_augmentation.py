@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from conftest import TABLE  # type: ignore[import-not-found]
 
+from tests.training.conftest import TABLE
 from tsfm_pipeline.imaging.geometry import Triple
 from tsfm_pipeline.imaging.labels import OUTSIDE
 from tsfm_pipeline.training.augmentation import (

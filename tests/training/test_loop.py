@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import TABLE, write_case  # type: ignore[import-not-found]
 from safetensors.torch import load_file
 
+from tests.training.conftest import TABLE, write_case
 from tsfm_pipeline.imaging.intensity import ct_statistics
 from tsfm_pipeline.network.tsfm import TSFM
 from tsfm_pipeline.store.case_store import CaseStore
-from tsfm_pipeline.training import loop
+from tsfm_pipeline.training.device import autocast_type
 from tsfm_pipeline.training.loop import train
 from tsfm_pipeline.training.model_card import ModelCard, TrainingSummary
 from tsfm_pipeline.training.settings import AugmentationSettings, TrainingSettings
@@ -224,6 +224,6 @@ def test_amp_format(monkeypatch: pytest.MonkeyPatch, make_settings: MakeSettings
     gpu = torch.device("cuda")
     for supported, chosen in ((True, torch.bfloat16), (False, torch.float16)):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda s=supported: s)
-        assert loop._autocast_type(make_settings(), gpu) is chosen
-    assert loop._autocast_type(make_settings(amp="off"), gpu) is None
-    assert loop._autocast_type(make_settings(), torch.device("cpu")) is None
+        assert autocast_type(make_settings(), gpu) is chosen
+    assert autocast_type(make_settings(amp="off"), gpu) is None
+    assert autocast_type(make_settings(), torch.device("cpu")) is None

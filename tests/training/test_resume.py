@@ -156,7 +156,7 @@ SCRIPT = """
     import os, signal, sys, torch
     from pathlib import Path
     sys.path.insert(0, sys.argv[4])
-    from conftest import TABLE
+    from tests.training.conftest import TABLE
     from tsfm_pipeline.store.case_store import CaseStore
     from tsfm_pipeline.training.loop import train
     from tsfm_pipeline.training.settings import AugmentationSettings, TrainingSettings

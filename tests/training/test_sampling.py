@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from conftest import write_case  # type: ignore[import-not-found]
 
+from tests.training.conftest import write_case
 from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.imaging.labels import OUTSIDE
 from tsfm_pipeline.store.case_store import CaseStore

@@ -66,4 +66,5 @@ def subfolders(folder: Path, pattern: str) -> list[Path]:
 def not_found(paths: Iterable[Path], remedy: str = "") -> str:
     """Return the `problem` text for missing files (.nii counts as .nii.gz); empty when none."""
     names = ", ".join(str(path) for path in paths)
-    return f"not found: {names}. {remedy}".strip() if names else ""
+    remedy = remedy or "Download the case again; the others are used without it."
+    return f"not found: {names}. {remedy}" if names else ""

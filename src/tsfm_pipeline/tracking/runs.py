@@ -4,6 +4,7 @@ Domain packages report to plain callables; this module is what stands behind the
 keyed by the experiment's digest, so a resumed or extended training continues the same curves.
 """
 
+import atexit
 import json
 import logging
 import os
@@ -39,7 +40,10 @@ def start_run(settings: TrackingSettings, project: Path, name: str, tags: Mappin
         location = (project / "mlartifacts").as_uri() if uri.startswith("sqlite") else None
         mlflow.create_experiment(settings.experiment, artifact_location=location)
     mlflow.set_experiment(settings.experiment)
-    return str(mlflow.start_run(run_name=name, tags=dict(tags)).info.run_id)
+    run = mlflow.start_run(run_name=name, tags=dict(tags))
+    # What is still open when the process ends was interrupted; MLflow would call it finished.
+    atexit.register(end_run, "KILLED")
+    return str(run.info.run_id)
 
 
 def end_run(status: str = "FINISHED") -> None:

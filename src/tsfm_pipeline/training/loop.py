@@ -6,12 +6,9 @@ Shape suffixes: B batch, C image channels, K output channels, D/H/W voxels along
 import logging
 import math
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -22,6 +19,8 @@ from tqdm import tqdm
 from tsfm_pipeline.network.tsfm import TSFM
 from tsfm_pipeline.store.record import CaseRecord
 from tsfm_pipeline.training import checkpoint
+from tsfm_pipeline.training.device import autocast_type, choose_device
+from tsfm_pipeline.training.interruption import signals_noted
 from tsfm_pipeline.training.losses import deep_supervision_loss, hard_counts, region_ids
 from tsfm_pipeline.training.model_card import (
     CARD,
@@ -73,7 +72,7 @@ def train(
         return finished
     checkpoint.write_text(folder / CARD, card.model_dump_json(indent=1))
     run = TrainingRun(task, card, records, folder)
-    with _signals_noted() as received:
+    with signals_noted() as received:
         run.fit(report, received)
     return run.finish()
 
@@ -97,8 +96,8 @@ class TrainingRun:
     ) -> None:
         settings = card.settings
         self.task, self.settings, self.folder = task, settings, folder
-        self.device = _device(settings)
-        self.autocast = _autocast_type(settings, self.device)
+        self.device = choose_device(settings)
+        self.autocast = autocast_type(settings, self.device)
         self.memory_format = (
             torch.channels_last_3d if settings.channels_last else torch.contiguous_format
         )
@@ -372,42 +371,3 @@ _PROGRESS = (
     "best_epoch",
 )
 """What a saved state holds of a run besides network, optimiser and gradient scaler."""
-
-
-def _device(settings: TrainingSettings) -> torch.device:
-    available = torch.cuda.is_available()
-    if settings.device == "cuda" and not available:
-        raise TrainingError("device is cuda, but torch sees no GPU; set device to auto or cpu")
-    return torch.device("cuda" if available and settings.device != "cpu" else "cpu")
-
-
-def _autocast_type(settings: TrainingSettings, device: torch.device) -> torch.dtype | None:
-    if device.type == "cpu":
-        if settings.amp in {"bf16", "fp16"}:
-            raise TrainingError(
-                f"amp {settings.amp} needs a GPU: on CPUs, torch's convolutions return NaN"
-                " gradients on small grids in bf16 (2.13); set it to auto or off"
-            )
-        return None
-    if settings.amp == "auto":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return {"bf16": torch.bfloat16, "fp16": torch.float16, "off": None}[settings.amp]
-
-
-@contextmanager
-def _signals_noted() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of ending; elsewhere than in the main thread, neither."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
