@@ -2,8 +2,8 @@
 
     python benchmarks/start_up.py [--project .] [--runs 3]
 
-"registry" is `kedro registry list` from start to end; "run" is `kedro run --pipelines data_pool` from
-start to its first node.
+"registry" is `kedro registry list` from start to end; "run" is `kedro run --pipelines data_pool`
+from start to its first node.
 """
 
 import argparse

@@ -2,16 +2,9 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 
 def content_digest(content: object) -> str:
     """Return 12 hex digits that name a JSON-like content."""
     text = json.dumps(content, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """Return a digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()

@@ -3,6 +3,7 @@
 A file under its final name is therefore always whole, whatever kills the process.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -63,6 +64,12 @@ def load_state(folder: Path) -> dict[str, Any] | None:
             f"{path} can't be read ({error}); remove it to train from the start"
         ) from error
     return state
+
+
+def file_digest(path: Path) -> str:
+    """Return a digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 class MetricsLog:

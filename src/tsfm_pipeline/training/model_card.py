@@ -10,6 +10,7 @@ from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.network.sizes import SIZES, NetworkSize
 from tsfm_pipeline.schema import Settings
 from tsfm_pipeline.store.record import CaseRecord
+from tsfm_pipeline.training.checkpoint import file_digest
 from tsfm_pipeline.training.settings import TrainingSettings
 from tsfm_pipeline.training.task import TrainingError, TrainingTask
 
@@ -35,7 +36,7 @@ class ModelCard(Settings):
         settings: of the training.
         training: keys of the training cases.
         validation: keys of the cases behind the pseudo-Dice.
-        initial_weights: file the training started from.
+        initial_weights: digest of the weights file it started from; None from scratch.
         pool_digest: digest of all cases' raw files and preparation.
     """
 
@@ -118,7 +119,7 @@ def describe(
         settings=settings,
         training=tuple(task.training),
         validation=tuple(task.validation),
-        initial_weights=None if task.initial_weights is None else str(task.initial_weights),
+        initial_weights=file_digest(task.initial_weights) if task.initial_weights else None,
         pool_digest=hashlib.sha256(pool.encode()).hexdigest(),
     )
     if not resumed:

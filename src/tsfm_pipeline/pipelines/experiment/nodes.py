@@ -14,7 +14,7 @@ from tsfm_pipeline.sources import Datasets
 from tsfm_pipeline.store.case_store import CaseStore
 
 
-def train_from_scratch(
+def train_model(
     experiment: Experiment,
     experiments: ExperimentSettings,
     labels: LabelTable,
@@ -22,26 +22,22 @@ def train_from_scratch(
     pool_store: CaseStore,
     splits: pd.DataFrame,
     models_root: Path,
+    initial_model: ModelRecord | None = None,
 ) -> ModelRecord:
-    """Train an experiment from random weights."""
-    return _train(
-        experiment, experiments, labels, preparation, pool_store, splits, models_root, None
-    )
+    """Train an experiment, from the best weights of another where one is given."""
+    from tsfm_pipeline.experiments.training_run import run_training
+    from tsfm_pipeline.tracking.runs import experiment_run
 
-
-def train_from_initial(
-    experiment: Experiment,
-    experiments: ExperimentSettings,
-    labels: LabelTable,
-    preparation: PreparationSettings,
-    pool_store: CaseStore,
-    splits: pd.DataFrame,
-    models_root: Path,
-    initial_model: ModelRecord,
-) -> ModelRecord:
-    """Train an experiment from the best weights of another."""
-    return _train(
-        experiment, experiments, labels, preparation, pool_store, splits, models_root, initial_model
+    return run_training(
+        experiment=experiment,
+        settings=experiments,
+        table=labels,
+        store=pool_store,
+        splits=splits,
+        target_spacing=preparation.target_spacing,
+        models_root=models_root,
+        initial=initial_model,
+        track=experiment_run,
     )
 
 
@@ -77,29 +73,3 @@ def score_predictions(
     )
     log_experiment_metrics(model.digest, dice_metrics(scores))
     return scores
-
-
-def _train(
-    experiment: Experiment,
-    experiments: ExperimentSettings,
-    labels: LabelTable,
-    preparation: PreparationSettings,
-    store: CaseStore,
-    splits: pd.DataFrame,
-    models_root: Path,
-    initial: ModelRecord | None,
-) -> ModelRecord:
-    from tsfm_pipeline.experiments.training_run import run_training
-    from tsfm_pipeline.tracking.runs import experiment_run
-
-    return run_training(
-        experiment=experiment,
-        settings=experiments,
-        table=labels,
-        store=store,
-        splits=splits,
-        target_spacing=preparation.target_spacing,
-        models_root=models_root,
-        initial=initial,
-        track=experiment_run,
-    )

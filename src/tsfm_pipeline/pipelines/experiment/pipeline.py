@@ -6,8 +6,7 @@ from tsfm_pipeline.experiments.grid import EXPERIMENTS, GRID, Experiment
 from tsfm_pipeline.pipelines.experiment.nodes import (
     predict_cases,
     score_predictions,
-    train_from_initial,
-    train_from_scratch,
+    train_model,
 )
 
 SHARED = {"pool_store", "splits", "case_index", "models_root", "predictions_root"}
@@ -60,7 +59,7 @@ def _template(from_initial: bool) -> Pipeline:
     return Pipeline(
         [
             Node(
-                train_from_initial if from_initial else train_from_scratch,
+                train_model,
                 inputs=training_inputs,
                 outputs="model",
                 name="train",
