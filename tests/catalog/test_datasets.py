@@ -10,7 +10,7 @@ from tsfm_pipeline.catalog import (
     ExperimentDataset,
     FolderDataset,
     ModelRecordDataset,
-    ScoresDataset,
+    OptionalTableDataset,
 )
 from tsfm_pipeline.evaluation.metrics import SCORE_COLUMNS
 from tsfm_pipeline.experiments.record import ModelRecord
@@ -29,7 +29,9 @@ def test_a_folder_is_given_and_checked_never_written(tmp_path) -> None:
 
 
 def test_absent_scores_are_an_empty_table(tmp_path) -> None:
-    dataset = ScoresDataset(filepath=str(tmp_path / "x.parquet"))
+    dataset = OptionalTableDataset(
+        filepath=str(tmp_path / "x.parquet"), columns=list(SCORE_COLUMNS)
+    )
     assert dataset.load().empty
     assert list(dataset.load().columns) == list(SCORE_COLUMNS)
     row = ("pretrain.tsfm", "best", "btcv", "img0001", "liver", 0.5, 10, 12)

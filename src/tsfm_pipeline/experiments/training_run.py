@@ -111,6 +111,8 @@ def training_digest(task: TrainingTask, settings: TrainingSettings) -> str:
     """
     records = [task.store.record(key) for key in [*task.training, *task.validation]]
     content = {
+        # budgets of one dataset differ in epochs alone, and are runs of their own
+        "name": task.name,
         "settings": settings.model_dump(mode="json", exclude=FREE_TO_CHANGE),
         "regions": {region: task.table.region_ids(region) for region in task.regions},
         "training": task.training,

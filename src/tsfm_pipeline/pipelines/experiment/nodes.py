@@ -73,3 +73,19 @@ def score_predictions(
     )
     log_experiment_metrics(model.digest, dice_metrics(scores))
     return scores
+
+
+def collect_scores(**scores: pd.DataFrame) -> pd.DataFrame:
+    """Put the scores of a pipeline's experiments under one another; those not run have none."""
+    found = [table for table in scores.values() if not table.empty]
+    return pd.concat(found, ignore_index=True) if found else next(iter(scores.values()))
+
+
+def collect_statuses(**models: ModelRecord) -> pd.DataFrame:
+    """List a pipeline's experiments with their status and, where there is no model, the reason."""
+    return pd.DataFrame(
+        [
+            {"experiment": model.experiment, "status": model.status, "reason": model.reason}
+            for model in models.values()
+        ]
+    )

@@ -1,15 +1,21 @@
-"""Wiring of the experiment template, and of the part of the grid that a pipeline owns."""
+"""Wiring of the experiment template, and of the part of the grid that a pipeline owns.
+
+What passes between the experiments of one pipeline stays inside its namespace, so that the lineage
+page folds each pipeline into one box.
+"""
 
 from kedro.pipeline import Node, Pipeline
 
 from tsfm_pipeline.experiments.grid import EXPERIMENTS, GRID, Experiment
 from tsfm_pipeline.pipelines.experiment.nodes import (
+    collect_scores,
+    collect_statuses,
     predict_cases,
     score_predictions,
     train_model,
 )
 
-SHARED = {"pool_store", "splits", "case_index", "models_root", "predictions_root"}
+SHARED = ("pool_store", "splits", "case_index", "models_root", "predictions_root")
 """Catalogue entries that all experiments read."""
 
 PARAMETERS = ("experiments", "labels", "preparation", "prediction", "datasets")
@@ -17,30 +23,63 @@ PARAMETERS = ("experiments", "labels", "preparation", "prediction", "datasets")
 
 
 def create_grid_pipeline(pipeline: str) -> Pipeline:
-    """Create the experiments of the grid that belong to one pipeline."""
-    return sum(
-        (create_experiment_pipeline(entry) for entry in GRID if entry.pipeline == pipeline),
-        start=Pipeline([]),
+    """Create the experiments of the grid that belong to one pipeline.
+
+    Outputs, for the report: `<pipeline>_scores` and `<pipeline>_statuses`; and the record of any
+    model that an experiment of another pipeline starts from, `<experiment>_model`.
+    """
+    entries = [entry for entry in GRID if entry.pipeline == pipeline]
+    collecting = [
+        Node(
+            collect,
+            inputs={_inner(entry, kind): _inner(entry, kind) for entry in entries},
+            outputs=output,
+            name=f"collect_{output}",
+        )
+        for collect, kind, output in (
+            (collect_scores, "scores", "scores"),
+            (collect_statuses, "model", "statuses"),
+        )
+    ]
+    starts = {entry.initial for entry in GRID if entry.initial and entry.pipeline != pipeline}
+    given = [entry for entry in entries if entry.name in starts]
+    taken = {
+        EXPERIMENTS[entry.initial].flat_name
+        for entry in entries
+        if entry.initial and EXPERIMENTS[entry.initial].pipeline != pipeline
+    }
+    return Pipeline(
+        [*(_experiment_pipeline(entry) for entry in entries), *collecting],
+        namespace=pipeline,
+        inputs={*SHARED, *(f"{name}_model" for name in taken)},
+        outputs={
+            "scores": f"{pipeline}_scores",
+            "statuses": f"{pipeline}_statuses",
+            **{_inner(entry, "model"): f"{entry.flat_name}_model" for entry in given},
+        },
+        parameters={f"params:{key}" for key in PARAMETERS},
     )
 
 
-def create_experiment_pipeline(experiment: Experiment) -> Pipeline:
-    """Instantiate the template in the experiment's namespace."""
-    starts_from = EXPERIMENTS[experiment.initial] if experiment.initial else None
+def _inner(experiment: Experiment, kind: str) -> str:
+    """Name a dataset of an experiment inside its pipeline's namespace."""
+    return f"{experiment.flat_name.removeprefix(experiment.pipeline + '_')}_{kind}"
+
+
+def _experiment_pipeline(experiment: Experiment) -> Pipeline:
+    """Instantiate the template in the experiment's namespace within its pipeline's."""
     inputs = {name: name for name in SHARED}
-    inputs["experiment"] = f"{experiment.flat_name}_experiment"
-    if starts_from is not None:
-        inputs["initial_model"] = f"{starts_from.flat_name}_model"
+    inputs["experiment"] = _inner(experiment, "experiment")
+    if experiment.initial:
+        start = EXPERIMENTS[experiment.initial]
+        inside = start.pipeline == experiment.pipeline
+        inputs["initial_model"] = _inner(start, "model") if inside else f"{start.flat_name}_model"
     return Pipeline(
-        _template(from_initial=starts_from is not None),
-        namespace=experiment.name,
+        _template(from_initial=experiment.initial is not None),
+        namespace=experiment.name.removeprefix(f"{experiment.pipeline}."),
         inputs=inputs,
-        outputs={
-            "model": f"{experiment.flat_name}_model",
-            "predictions": f"{experiment.flat_name}_predictions",
-            "scores": f"{experiment.flat_name}_scores",
-        },
-        parameters={f"params:{key}": f"params:{key}" for key in PARAMETERS},
+        outputs={kind: _inner(experiment, kind) for kind in ("model", "predictions", "scores")},
+        parameters={f"params:{key}" for key in PARAMETERS},
     )
 
 
@@ -58,12 +97,7 @@ def _template(from_initial: bool) -> Pipeline:
         training_inputs["initial_model"] = "initial_model"
     return Pipeline(
         [
-            Node(
-                train_model,
-                inputs=training_inputs,
-                outputs="model",
-                name="train",
-            ),
+            Node(train_model, inputs=training_inputs, outputs="model", name="train"),
             Node(
                 predict_cases,
                 inputs={

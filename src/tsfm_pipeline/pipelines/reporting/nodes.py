@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tsfm_pipeline.evaluation.metrics import summarise
-from tsfm_pipeline.experiments.record import ModelRecord
 from tsfm_pipeline.preparation.pool import pool_version
 from tsfm_pipeline.reporting.comparison import build_table
 from tsfm_pipeline.reporting.dice_summary import dice_summary
@@ -23,20 +22,10 @@ from tsfm_pipeline.reporting.settings import ReportingSettings
 logger = logging.getLogger(__name__)
 
 
-def collect_scores(**scores: pd.DataFrame) -> pd.DataFrame:
-    """Put the scores of all experiments under one another; those not run have none."""
-    found = [table for table in scores.values() if not table.empty]
-    return pd.concat(found, ignore_index=True) if found else next(iter(scores.values()))
-
-
-def collect_statuses(**models: ModelRecord) -> pd.DataFrame:
-    """List every experiment with its status and, where it has no model, the reason."""
-    return pd.DataFrame(
-        [
-            {"experiment": model.experiment, "status": model.status, "reason": model.reason}
-            for model in models.values()
-        ]
-    )
+def concatenate(**tables: pd.DataFrame) -> pd.DataFrame:
+    """Put the tables of all pipelines under one another; what has not been run has no rows."""
+    found = [table for table in tables.values() if not table.empty]
+    return pd.concat(found, ignore_index=True) if found else next(iter(tables.values()))
 
 
 def describe_provenance(

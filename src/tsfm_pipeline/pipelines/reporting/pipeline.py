@@ -2,11 +2,10 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from tsfm_pipeline.experiments.grid import GRID
+from tsfm_pipeline.experiments.grid import PIPELINES
 from tsfm_pipeline.pipelines.reporting.nodes import (
     build_tables,
-    collect_scores,
-    collect_statuses,
+    concatenate,
     describe_provenance,
     draw_comparison,
     summarise_dice,
@@ -16,21 +15,21 @@ from tsfm_pipeline.pipelines.reporting.nodes import (
 
 def create_pipeline() -> Pipeline:
     """Create the report from whatever has been run; what is absent shows as 'not run'."""
-    scores = [f"{entry.flat_name}_scores" for entry in GRID] + ["pretrain_threshold_scores"]
-    models = [f"{entry.flat_name}_model" for entry in GRID]
+    scores = [f"{pipeline}_scores" for pipeline in PIPELINES] + ["pretrain_threshold_scores"]
+    statuses = [f"{pipeline}_statuses" for pipeline in PIPELINES]
     return Pipeline(
         [
             Node(
-                collect_scores,
+                concatenate,
                 inputs={name: name for name in scores},
                 outputs="all_scores",
-                name="collect_scores",
+                name="concatenate_scores",
             ),
             Node(
-                collect_statuses,
-                inputs={name: name for name in models},
+                concatenate,
+                inputs={name: name for name in statuses},
                 outputs="experiment_statuses",
-                name="collect_statuses",
+                name="concatenate_statuses",
             ),
             Node(
                 describe_provenance,
