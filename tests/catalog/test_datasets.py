@@ -7,7 +7,6 @@ from kedro.io import DatasetError
 
 from tsfm_pipeline.catalog import (
     CaseStoreDataset,
-    ExperimentDataset,
     FolderDataset,
     ModelRecordDataset,
     OptionalTableDataset,
@@ -48,14 +47,6 @@ def test_an_absent_record_says_not_run(tmp_path) -> None:
     record = ModelRecord(experiment="pretrain.tsfm", status="failed", reason="no memory")
     dataset.save(record)
     assert dataset.load() == record
-
-
-def test_an_experiment_of_the_grid(tmp_path) -> None:
-    dataset = ExperimentDataset(name="ablation_pancreas_kits19")
-    assert dataset.load().initial == "ablation.pancreas"
-    assert '"kits19"' in dataset.preview()
-    with pytest.raises(DatasetError, match="no experiment"):
-        ExperimentDataset(name="ablation_pancreas_kits20").load()
 
 
 def test_the_store_previews_a_slice(tmp_path) -> None:

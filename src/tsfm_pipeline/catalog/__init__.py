@@ -1,14 +1,12 @@
 """Kedro datasets of this project: thin wrappers with Kedro-Viz previews."""
 
 from tsfm_pipeline.catalog.case_store import CaseStoreDataset
-from tsfm_pipeline.catalog.experiment import ExperimentDataset
 from tsfm_pipeline.catalog.folder import FolderDataset
 from tsfm_pipeline.catalog.model_record import ModelRecordDataset
 from tsfm_pipeline.catalog.optional_table import OptionalTableDataset
 
 __all__ = [
     "CaseStoreDataset",
-    "ExperimentDataset",
     "FolderDataset",
     "ModelRecordDataset",
     "OptionalTableDataset",

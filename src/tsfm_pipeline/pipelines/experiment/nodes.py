@@ -15,7 +15,6 @@ from tsfm_pipeline.store.case_store import CaseStore
 
 
 def train_model(
-    experiment: Experiment,
     experiments: ExperimentSettings,
     labels: LabelTable,
     preparation: PreparationSettings,
@@ -23,6 +22,8 @@ def train_model(
     splits: pd.DataFrame,
     models_root: Path,
     initial_model: ModelRecord | None = None,
+    *,
+    experiment: Experiment,
 ) -> ModelRecord:
     """Train an experiment, from the best weights of another where one is given."""
     from tsfm_pipeline.experiments.training_run import run_training

@@ -4,6 +4,8 @@ What passes between the experiments of one pipeline stays inside its namespace, 
 page folds each pipeline into one box.
 """
 
+from functools import partial, update_wrapper
+
 from kedro.pipeline import Node, Pipeline
 
 from tsfm_pipeline.experiments.grid import EXPERIMENTS, GRID, Experiment
@@ -69,13 +71,12 @@ def _inner(experiment: Experiment, kind: str) -> str:
 def _experiment_pipeline(experiment: Experiment) -> Pipeline:
     """Instantiate the template in the experiment's namespace within its pipeline's."""
     inputs = {name: name for name in SHARED}
-    inputs["experiment"] = _inner(experiment, "experiment")
     if experiment.initial:
         start = EXPERIMENTS[experiment.initial]
         inside = start.pipeline == experiment.pipeline
         inputs["initial_model"] = _inner(start, "model") if inside else f"{start.flat_name}_model"
     return Pipeline(
-        _template(from_initial=experiment.initial is not None),
+        _template(experiment),
         namespace=experiment.name.removeprefix(f"{experiment.pipeline}."),
         inputs=inputs,
         outputs={kind: _inner(experiment, kind) for kind in ("model", "predictions", "scores")},
@@ -83,9 +84,8 @@ def _experiment_pipeline(experiment: Experiment) -> Pipeline:
     )
 
 
-def _template(from_initial: bool) -> Pipeline:
+def _template(experiment: Experiment) -> Pipeline:
     training_inputs = {
-        "experiment": "experiment",
         "experiments": "params:experiments",
         "labels": "params:labels",
         "preparation": "params:preparation",
@@ -93,11 +93,13 @@ def _template(from_initial: bool) -> Pipeline:
         "splits": "splits",
         "models_root": "models_root",
     }
-    if from_initial:
+    if experiment.initial:
         training_inputs["initial_model"] = "initial_model"
+    # Bound as the last argument: Kedro matches parameters to type hints by position.
+    train = update_wrapper(partial(train_model, experiment=experiment), train_model)
     return Pipeline(
         [
-            Node(train_model, inputs=training_inputs, outputs="model", name="train"),
+            Node(train, inputs=training_inputs, outputs="model", name="train"),
             Node(
                 predict_cases,
                 inputs={
