@@ -24,6 +24,7 @@ demo: $(STAMP)  ## the whole road on synthetic data: pool, pre-training, transfe
 	@echo "Tables:   data/08_reporting/phantom/ (report.md and CSV files; printed above)"
 	@echo "Lineage:  make viz      then open http://127.0.0.1:4141"
 	@echo "Runs:     make mlflow   then open http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&compareRunsMode=CHART"
+	@echo "          (+ beside a run unfolds its experiments: their curves and Dice per target)"
 
 viz: $(STAMP)  ## lineage page
 	$(BIN)/kedro viz run --no-browser

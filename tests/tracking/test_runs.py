@@ -78,10 +78,13 @@ def test_without_an_open_run_nothing_is_tracked(project) -> None:
 def test_scores_join_the_run_of_their_training(project) -> None:
     parent = start(project)
     train("d1", range(1))
-    runs.log_experiment_metrics("d1", {f"dice/{i}": i / 2000 for i in range(1500)})
+    scores = {f"dice_best/{i}": i / 2000 for i in range(1500)}
+    runs.log_experiment_scores("pretrain.tsfm", "d1", scores)
     runs.end_run()
     (run,) = nested(parent)
-    assert run.data.metrics["dice/1499"] == 1499 / 2000
+    assert run.data.metrics["dice_best/1499"] == 1499 / 2000
+    mean = MlflowClient().get_run(parent).data.metrics["dice/pretrain.tsfm"]
+    assert mean == pytest.approx(sum(scores.values()) / 1500)
 
 
 def test_flatten() -> None:

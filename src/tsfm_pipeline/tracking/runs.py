@@ -119,15 +119,18 @@ def experiment_run(name: str, digest: str, settings: BaseModel) -> Iterator[Repo
     mlflow.end_run()
 
 
-def log_experiment_metrics(digest: str, metrics: Mapping[str, float]) -> None:
-    """Add metrics to the nested run of an experiment that was trained before."""
+def log_experiment_scores(name: str, digest: str, scores: Mapping[str, float]) -> None:
+    """Add scores to the run of an experiment, and their mean to the open run as `dice/<name>`."""
     parent = mlflow.active_run()
-    run_id = _earlier_run(parent.info.experiment_id, digest) if parent is not None else None
+    if parent is None or not scores:
+        return
+    mlflow.log_metric(f"dice/{name}", sum(scores.values()) / len(scores))
+    run_id = _earlier_run(parent.info.experiment_id, digest)
     if run_id is None:
         return
-    names = list(metrics)
+    names = list(scores)
     for start in range(0, len(names), MAX_BATCH):
-        mlflow.log_metrics({key: metrics[key] for key in names[start:][:MAX_BATCH]}, run_id=run_id)
+        mlflow.log_metrics({key: scores[key] for key in names[start:][:MAX_BATCH]}, run_id=run_id)
 
 
 def _earlier_run(experiment_id: str, digest: str) -> str | None:

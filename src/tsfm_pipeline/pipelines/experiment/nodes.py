@@ -67,12 +67,12 @@ def score_predictions(
 ) -> pd.DataFrame:
     """Score the predicted files against the raw label files."""
     from tsfm_pipeline.experiments.scoring_run import dice_metrics, run_scoring
-    from tsfm_pipeline.tracking.runs import log_experiment_metrics
+    from tsfm_pipeline.tracking.runs import log_experiment_scores
 
     scores = run_scoring(
         predictions, case_index, datasets.root, labels, predictions_root, preparation.jobs
     )
-    log_experiment_metrics(model.digest, dice_metrics(scores))
+    log_experiment_scores(model.experiment, model.digest, dice_metrics(scores))
     return scores
 
 
