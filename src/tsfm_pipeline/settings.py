@@ -6,8 +6,9 @@ from kedro.config import OmegaConfigLoader
 
 from tsfm_pipeline.hooks import CheckParametersHook, TrackRunHook
 
-# Before torch loads its threads: beside another busy process, threads that spin while they wait
-# make a training step on the CPU many times slower (benchmarks/thread_waiting.py).
+# Before torch loads its threads: beside other busy processes, threads that spin while they wait
+# slow a training step on the CPU (benchmarks/thread_waiting.py). On a machine of your own
+# OMP_WAIT_POLICY=ACTIVE may be a little faster.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 HOOKS = (CheckParametersHook(), TrackRunHook())

@@ -53,7 +53,7 @@ def end_run(status: str = "FINISHED") -> None:
 
 
 def log_parameters(parameters: Mapping[str, Any]) -> None:
-    """Log nested parameters under dotted names to the open run, and whole as an artifact."""
+    """Log nested parameters under dotted names to the open run."""
     if mlflow.active_run() is None:
         return
     mlflow.log_params(flatten(parameters))

@@ -76,10 +76,10 @@ def score_predictions(
     return scores
 
 
-def collect_scores(**scores: pd.DataFrame) -> pd.DataFrame:
-    """Put the scores of a pipeline's experiments under one another; those not run have none."""
-    found = [table for table in scores.values() if not table.empty]
-    return pd.concat(found, ignore_index=True) if found else next(iter(scores.values()))
+def concatenate_tables(**tables: pd.DataFrame) -> pd.DataFrame:
+    """Put tables of the same columns under one another; what has not been run has no rows."""
+    found = [table for table in tables.values() if not table.empty]
+    return pd.concat(found, ignore_index=True) if found else next(iter(tables.values()))
 
 
 def collect_statuses(**models: ModelRecord) -> pd.DataFrame:

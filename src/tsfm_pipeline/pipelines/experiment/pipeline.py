@@ -10,8 +10,8 @@ from kedro.pipeline import Node, Pipeline
 
 from tsfm_pipeline.experiments.grid import EXPERIMENTS, GRID, Experiment
 from tsfm_pipeline.pipelines.experiment.nodes import (
-    collect_scores,
     collect_statuses,
+    concatenate_tables,
     predict_cases,
     score_predictions,
     train_model,
@@ -39,7 +39,7 @@ def create_grid_pipeline(pipeline: str) -> Pipeline:
             name=f"collect_{output}",
         )
         for collect, kind, output in (
-            (collect_scores, "scores", "scores"),
+            (concatenate_tables, "scores", "scores"),
             (collect_statuses, "model", "statuses"),
         )
     ]

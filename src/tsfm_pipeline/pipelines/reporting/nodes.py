@@ -22,12 +22,6 @@ from tsfm_pipeline.reporting.settings import ReportingSettings
 logger = logging.getLogger(__name__)
 
 
-def concatenate(**tables: pd.DataFrame) -> pd.DataFrame:
-    """Put the tables of all pipelines under one another; what has not been run has no rows."""
-    found = [table for table in tables.values() if not table.empty]
-    return pd.concat(found, ignore_index=True) if found else next(iter(tables.values()))
-
-
 def describe_provenance(
     pool_catalogue: pd.DataFrame,
     phantom_root: Path,

@@ -3,9 +3,9 @@
 from kedro.pipeline import Node, Pipeline
 
 from tsfm_pipeline.experiments.grid import PIPELINES
+from tsfm_pipeline.pipelines.experiment.nodes import concatenate_tables
 from tsfm_pipeline.pipelines.reporting.nodes import (
     build_tables,
-    concatenate,
     describe_provenance,
     draw_comparison,
     summarise_dice,
@@ -20,13 +20,13 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
-                concatenate,
+                concatenate_tables,
                 inputs={name: name for name in scores},
                 outputs="all_scores",
                 name="concatenate_scores",
             ),
             Node(
-                concatenate,
+                concatenate_tables,
                 inputs={name: name for name in statuses},
                 outputs="experiment_statuses",
                 name="concatenate_statuses",
