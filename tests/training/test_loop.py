@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from tests.training.conftest import TABLE, write_case
 from tsfm_pipeline.imaging.intensity import ct_statistics
+from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.network.tsfm import TSFM
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.device import autocast_type
@@ -227,3 +228,98 @@ def test_amp_format(monkeypatch: pytest.MonkeyPatch, make_settings: MakeSettings
         assert autocast_type(make_settings(), gpu) is chosen
     assert autocast_type(make_settings(amp="off"), gpu) is None
     assert autocast_type(make_settings(), torch.device("cpu")) is None
+
+
+def _losses(task: TrainingTask, settings: TrainingSettings, folder: Path) -> list[float]:
+    losses: list[float] = []
+    train(task, settings, folder, lambda _, metrics: losses.append(metrics["train/loss"]))
+    return losses
+
+
+STEADY: dict[str, Any] = {"patch": (32, 32, 32), "learning_rate": 1e-3, "momentum": 0.9}
+"""Enough bottleneck voxels that rounding is not amplified."""
+
+
+@pytest.mark.parametrize("changes", [{"micro_batches": 2}, {"activation_checkpointing": True}])
+def test_what_saves_memory_does_not_change_the_training(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path, changes: dict[str, Any]
+) -> None:
+    task = make_task()
+    plain = _losses(task, make_settings(**STEADY), folder)
+    losses = _losses(task, make_settings(**STEADY, **changes), folder.with_name("other"))
+    assert losses == pytest.approx(plain, rel=1e-4)
+
+
+def test_activation_checkpointing_keeps_less(make_settings: MakeSettings) -> None:
+    saved = {}
+    for checkpointing in (False, True):
+        network = TSFM(1, 2, SIZES["tiny"], (32, 32, 32))
+        network.checkpointing = checkpointing
+        sizes: list[int] = []
+
+        def note(tensor: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            network(torch.zeros(1, 1, 32, 32, 32))
+        saved[checkpointing] = sum(sizes)
+    assert saved[True] < 0.5 * saved[False]
+
+
+def test_heads_first_leaves_the_body_alone(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path
+) -> None:
+    settings = make_settings(epochs=3, heads_first_epochs=2, iterations_per_epoch=2)
+    states: list[dict[str, torch.Tensor]] = []
+    task = make_task()
+
+    def keep(epoch: int, metrics: Mapping[str, float]) -> None:
+        states.append(load_file(folder / "best.safetensors") if epoch == 0 else {})
+
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        untouched = TSFM(1, 5, SIZES["tiny"], settings.patch)
+    train(task, settings, folder, keep)
+    first = states[0]
+    for name, weight in untouched.state_dict().items():
+        assert torch.equal(first[name], weight) != name.startswith("heads.")
+    final = load_file(folder / "final.safetensors")
+    assert not torch.equal(final["encoder.0.0.conv1.weight"], first["encoder.0.0.conv1.weight"])
+
+
+def test_softmax_trains_and_refuses_partial_labels(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path
+) -> None:
+    settings = make_settings(loss="softmax", epochs=2, iterations_per_epoch=15, momentum=0.9)
+    task = make_task(
+        training=["tumours/0"], validation=["tumours/1"], regions=("liver", "liver_tumor")
+    )
+    losses = _losses(task, settings, folder)
+    assert losses[1] < losses[0]
+    card = ModelCard.read(folder)
+    assert card.build_network().heads[0].out_channels == 2  # liver and liver tumour
+    with pytest.raises(TrainingError, match=r"every class, and organs/0 does not annotate"):
+        train(make_task(), settings, folder.with_name("other"), _ignore)
+
+
+def test_patience_ends_a_training_that_does_not_improve(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path
+) -> None:
+    settings = make_settings(epochs=9, learning_rate=1e-12, patience=2, iterations_per_epoch=1)
+    summary = train(make_task(), settings, folder, _ignore)
+    assert summary.ended_early and summary.best_epoch is not None
+    assert summary.epochs == summary.best_epoch + 3 < 9
+    again: list[int] = []
+    assert train(make_task(), settings, folder, lambda e, _: again.append(e)) == summary
+    assert again == []
+    longer = make_settings(epochs=9, learning_rate=1e-12, iterations_per_epoch=1)
+    assert train(make_task(), longer, folder, _ignore).epochs == 9
+
+
+def test_a_batch_larger_than_the_pool_is_told(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = make_task(training=["tumours/0"], regions=("liver", "liver_tumor"))
+    train(task, make_settings(epochs=1, iterations_per_epoch=1), folder, _ignore)
+    assert "a batch of 2 from 1 training case" in caplog.text

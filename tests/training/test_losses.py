@@ -1,5 +1,8 @@
 """The loss against MultiTalent's formula written out in NumPy, sample by sample."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +10,13 @@ from numpy.typing import NDArray
 
 from tsfm_pipeline.imaging.labels import OUTSIDE, LabelTable
 from tsfm_pipeline.training.losses import (
-    deep_supervision_loss,
+    Loss,
+    RegionLoss,
+    SoftmaxLoss,
+    combine,
     hard_counts,
-    masked_loss,
     region_ids,
+    region_log_odds,
     supervision_weights,
 )
 
@@ -32,6 +38,19 @@ def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         [[True, True, False, False], [False, False, True, False], [True, False, True, False]]
     )
     return logits, labels, annotated
+
+
+def _whole_loss(
+    loss: Loss, outputs: list[torch.Tensor], labels: torch.Tensor, annotated: torch.Tensor
+) -> torch.Tensor:
+    terms = loss.terms(outputs, labels, annotated)
+    return combine(loss, terms.entropy_L, terms.counts_L2K)
+
+
+def masked_loss(
+    logits: torch.Tensor, labels: torch.Tensor, annotated: torch.Tensor, ids: torch.Tensor
+) -> torch.Tensor:
+    return _whole_loss(RegionLoss(ids), [logits], labels, annotated)
 
 
 def _formula(
@@ -108,9 +127,8 @@ def test_deep_supervision_takes_every_second_label_voxel(
 ) -> None:
     logits, labels, annotated = batch
     half, quarter = torch.randn(3, 4, 3, 3, 2).double(), torch.randn(3, 4, 2, 2, 1).double()
-    loss = deep_supervision_loss(
-        [logits, half, quarter], labels, annotated, region_ids(TABLE, REGIONS)
-    )
+    region_loss = RegionLoss(region_ids(TABLE, REGIONS))
+    loss = _whole_loss(region_loss, [logits, half, quarter], labels, annotated)
     expected = sum(
         weight * _formula(output.numpy(), labels.numpy()[:, ::s, ::s, ::s], annotated.numpy())
         for weight, output, s in ((4 / 7, logits, 1), (2 / 7, half, 2), (1 / 7, quarter, 4))
@@ -131,3 +149,55 @@ def test_hard_counts(batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> 
             (~predicted & truth).sum(),
         ]
         assert counts[:, channel].tolist() == expected
+
+
+REFERENCE = Path(__file__).parents[1] / "reference" / "nnunet_loss.json"
+
+
+def test_softmax_loss_equals_nnunets() -> None:
+    """Value and gradient of nnU-Net 1.7.1's DC_and_CE_loss (tests/reference/nnunet_loss.py)."""
+    reference = json.loads(REFERENCE.read_text())
+    logits = torch.tensor(reference["logits"], requires_grad=True)
+    labels = torch.tensor(reference["labels"]).byte()
+    stored = torch.tensor([0, 9, 3, 200]).byte()[labels.int()]  # classes 1, 2, 3
+    loss = SoftmaxLoss(torch.tensor([9, 3, 200]), torch.eye(3).bool(), batch_size=2)
+    value = _whole_loss(loss, [logits], stored, torch.ones(2, 3).bool())
+    value.backward()
+    assert logits.grad is not None
+    assert value.item() == pytest.approx(reference["loss"], rel=1e-5)
+    assert logits.grad.numpy() == pytest.approx(np.array(reference["gradient"]), abs=1e-6)
+
+
+def test_region_log_odds_are_those_of_the_summed_probabilities() -> None:
+    logits = torch.randn(2, 3, 2, 3, 4).double()
+    members = torch.tensor([[True, True, False], [False, True, False], [False, False, True]])
+    p = np.exp(logits.numpy())
+    p /= 1 + p.sum(1, keepdims=True)  # background's logit is 0
+    odds = region_log_odds(logits, members).sigmoid().numpy()
+    assert odds[:, 0] == pytest.approx(p[:, 0] + p[:, 1], rel=1e-5)
+    assert odds[:, 1] == pytest.approx(p[:, 1], rel=1e-5)
+    assert odds[:, 2] == pytest.approx(p[:, 2], rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["regions", "softmax"])
+def test_parts_of_a_batch_that_know_the_others_counts_add_up_to_its_gradient(
+    batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor], kind: str
+) -> None:
+    logits, labels, annotated = batch
+    loss: Loss = RegionLoss(region_ids(TABLE, REGIONS))
+    if kind == "softmax":
+        loss = SoftmaxLoss(torch.tensor([5, 25, 1, 22]), torch.eye(4).bool(), batch_size=3)
+    together = logits.clone().requires_grad_()
+    _whole_loss(loss, [together], labels, annotated).backward()
+
+    apart = logits.clone().requires_grad_()
+    parts = [slice(0, 2), slice(2, 3)]
+    totals = sum(loss.terms([apart[p]], labels[p], annotated[p]).counts_L2K for p in parts)
+    assert isinstance(totals, torch.Tensor)
+    totals = totals.detach()
+    for part in parts:
+        terms = loss.terms([apart[part]], labels[part], annotated[part])
+        others = totals - terms.counts_L2K.detach()
+        combine(loss, terms.entropy_L, terms.counts_L2K + others).backward()
+    assert together.grad is not None and apart.grad is not None
+    torch.testing.assert_close(apart.grad, together.grad)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -33,7 +34,7 @@ def _weights(folder: Path, name: str = "final") -> bytes:
 def _curves(folder: Path) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
-        del line["seconds_per_iteration"]
+        del line["seconds_per_iteration"], line["samples_per_second"]
     return lines
 
 
@@ -134,14 +135,38 @@ def test_another_training_in_the_same_folder_is_refused(
         train(task, make_settings(epochs=2), folder, _ignore)
 
 
-def test_a_damaged_state_is_named(
-    make_task: MakeTask, make_settings: MakeSettings, folder: Path
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def _flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [_cut, _flip_a_bit])
+def test_a_damaged_state_gives_way_to_the_one_before(
+    make_task: MakeTask,
+    make_settings: MakeSettings,
+    folder: Path,
+    undisturbed: Callable[[TrainingTask, TrainingSettings], Path],
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[Path], None],
 ) -> None:
-    train(make_task(), make_settings(epochs=1), folder, _ignore)
-    state = folder / "state.pt"
-    state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(TrainingError, match=r"state\.pt can't be read"):
-        train(make_task(), make_settings(epochs=2), folder, _ignore)
+    train(make_task(), make_settings(checkpoint_minutes=0), folder, _ignore)
+    (folder / "summary.json").unlink()
+    damage(folder / "state.pt")
+    train(make_task(), make_settings(), folder, _ignore)
+    assert "going on from state.previous.pt" in caplog.text
+    assert _weights(folder) == _weights(undisturbed(make_task(), make_settings()))
+
+    (folder / "summary.json").unlink()
+    assert (folder / "state.damaged.pt").exists()
+    for name in ("state.pt", "state.previous.pt"):
+        damage(folder / name)
+    with pytest.raises(TrainingError, match=r"state\.pt can't be read.*previous\.pt can't"):
+        train(make_task(), make_settings(), folder, _ignore)
 
 
 def test_state_holds_no_pickled_objects(
@@ -216,7 +241,45 @@ def test_real_signals(
         check=False,
     )
     assert ended.returncode in (code, 130 if number == signal.SIGINT else code), ended.stderr
-    assert torch.load(folder / "state.pt", weights_only=True)["step"] == step
+    saved = torch.load(folder / "state.pt", weights_only=True)["step"]
+    # states are written while training goes on: kill -9 can cost the one that is being written
+    assert saved in ((step - 1, step) if number == signal.SIGKILL else (step,))
+    task = make_task(validation=[])
+    train(task, settings, folder, _ignore)
+    assert _weights(folder) == _weights(undisturbed(task, settings))
+
+
+@pytest.mark.slow
+def test_killed_ten_times(
+    make_task: MakeTask,
+    make_settings: MakeSettings,
+    folder: Path,
+    store: CaseStore,
+    undisturbed: Callable[[TrainingTask, TrainingSettings], Path],
+) -> None:
+    """Kill -9 at random patches, until ten have struck; then the weights are the undisturbed."""
+    settings = make_settings(iterations_per_epoch=10, epochs=8)
+    rng, kills = random.Random(0), 0
+    while kills < 10:
+        script = textwrap.dedent(SCRIPT).replace("left = 9", f"left = {rng.randrange(5, 30)}")
+        ended = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                script,
+                str(store.root),
+                str(folder),
+                str(int(signal.SIGKILL)),
+                str(Path(__file__).parent),
+                settings.model_copy(update={"checkpoint_minutes": 0}).model_dump_json(),
+            ],
+            env=os.environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == -9, ended.stderr
+        kills += 1
     task = make_task(validation=[])
     train(task, settings, folder, _ignore)
     assert _weights(folder) == _weights(undisturbed(task, settings))

@@ -15,7 +15,7 @@ from tsfm_pipeline.imaging.geometry import TripleFloat
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.checkpoint import BEST, file_digest
-from tsfm_pipeline.training.loop import train
+from tsfm_pipeline.training.launch import train
 from tsfm_pipeline.training.model_card import FREE_TO_CHANGE
 from tsfm_pipeline.training.settings import TrainingSettings
 from tsfm_pipeline.training.task import TrainingTask

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from tsfm_pipeline.network.blocks import (
     NEGATIVE_SLOPE,
@@ -42,9 +43,15 @@ class TSFM(nn.Module):
         size: widths and depths.
         patch: voxels (z, y, x) of the training patch; sets the stored position embedding's grid.
 
+    Attributes:
+        checkpointing: in training, keep only the inputs of residual blocks for the backward pass
+            and compute the rest again. (By whole resolution, the full one alone would not fit.)
+
     Raises:
         ValueError: a channel count or a patch side is not positive.
     """
+
+    checkpointing = False
 
     def __init__(self, in_channels: int, out_channels: int, size: NetworkSize, patch: Grid) -> None:
         super().__init__()
@@ -80,18 +87,30 @@ class TSFM(nn.Module):
             x_BCDHW = F.pad(x_BCDHW, (0, STRIDE + 1 - shape[2]))
         skips = []
         for stage in self.encoder:
-            x_BCDHW = stage(x_BCDHW)
+            x_BCDHW = self._run(stage, x_BCDHW)
             skips.append(x_BCDHW)
         x_BCDHW = self.bottleneck(skips.pop())
         logits = []
         for level in reversed(range(RESOLUTIONS - 1)):
             skip_BCDHW = skips.pop()
             up_BCDHW = self.up[level](x_BCDHW, skip_BCDHW.shape[2:])
-            x_BCDHW = self.decoder[level](torch.cat((up_BCDHW, skip_BCDHW), dim=1))
+            x_BCDHW = self._run(self.decoder[level], torch.cat((up_BCDHW, skip_BCDHW), dim=1))
             if level == 0 or (self.training and level < SUPERVISED):
-                width = -(-shape[2] // 2**level)  # cuts a padded x axis back
-                logits.append(self.heads[level](x_BCDHW)[..., :width])
+                logits_BKDHW = self.heads[level](x_BCDHW)
+                width = -(-shape[2] // 2**level)
+                if logits_BKDHW.shape[4] > width:  # the x axis was padded
+                    logits_BKDHW = logits_BKDHW[..., :width]
+                logits.append(logits_BKDHW)
         return logits[::-1] if self.training else logits[0]
+
+    def _run(self, stage: nn.Module, x_BCDHW: Tensor) -> Tensor:
+        """Run the blocks of a resolution."""
+        for block in stage.children():
+            if self.checkpointing and torch.is_grad_enabled():
+                x_BCDHW = checkpoint(block, x_BCDHW, use_reentrant=False)
+            else:
+                x_BCDHW = block(x_BCDHW)
+        return x_BCDHW
 
 
 def bottleneck_grid(patch: Sequence[int]) -> Grid:

@@ -5,8 +5,12 @@ A file under its final name is therefore always whole, whatever kills the proces
 
 import hashlib
 import json
+import logging
 import os
+import zipfile
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +20,11 @@ from torch import Tensor
 
 from tsfm_pipeline.training.task import TrainingError
 
+logger = logging.getLogger(__name__)
+
 STATE = "state.pt"
+PREVIOUS = "state.previous.pt"
+DAMAGED = "state.damaged.pt"
 METRICS = "metrics.jsonl"
 FINAL = "final.safetensors"
 BEST = "best.safetensors"
@@ -43,26 +51,82 @@ def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
     write_atomically(path, lambda file: file.write(save(content)))
 
 
-def save_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write the training state: tensors and plain Python values only."""
-    write_atomically(folder / STATE, lambda file: torch.save(dict(state), file))
+class StateWriter:
+    """Writes training states from a thread of its own; the one before stays as a fallback.
+
+    The caller hands over a copy that nobody else changes, and trains on meanwhile.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._pool = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        """Start writing a state: tensors on the CPU and plain Python values only."""
+        self.wait()
+        self._writing = self._pool.submit(_write_state, self._folder, dict(state))
+
+    def wait(self) -> None:
+        """Wait until the last state is on disk; raise what went wrong (OSError)."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+
+def _write_state(folder: Path, state: dict[str, Any]) -> None:
+    new = folder / f".{STATE}.new"
+    write_atomically(new, lambda file: torch.save(state, file))
+    if (folder / STATE).exists():
+        (folder / STATE).replace(folder / PREVIOUS)
+    new.replace(folder / STATE)
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:
     """Return the training state on the CPU, None if there is none.
 
+    A state that can't be read is passed over, with a warning, for the one saved before it.
+
     Raises:
-        TrainingError: the file can't be read.
+        TrainingError: neither can be read.
     """
-    path = folder / STATE
-    if not path.exists():
-        return None
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise TrainingError(
-            f"{path} can't be read ({error}); remove it to train from the start"
-        ) from error
+    problems = []
+    for path in (folder / STATE, folder / PREVIOUS):
+        if not path.exists():
+            continue
+        try:
+            state = _read_state(path)
+        except Exception as error:  # torch raises many kinds for a damaged file
+            problems.append(f"{path} can't be read ({error})")
+            continue
+        if problems:
+            # else the next state saved would push out the good one
+            with suppress(FileNotFoundError):  # another process of the group was first
+                (folder / STATE).replace(folder / DAMAGED)
+            logger.warning(
+                "%s; going on from %s: epoch %d, step %d",
+                problems[0],
+                path.name,
+                state["epoch"],
+                state["step"],
+            )
+        return state
+    if problems:
+        raise TrainingError("; ".join(problems) + "; remove them to train from the start")
+    return None
+
+
+def has_state(folder: Path) -> bool:
+    """Tell whether a folder holds a training to go on with."""
+    return (folder / STATE).exists() or (folder / PREVIOUS).exists()
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:  # torch itself does not check the sums it writes
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"wrong checksum of {damaged}")
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
 
 

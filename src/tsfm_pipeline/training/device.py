@@ -6,12 +6,24 @@ from tsfm_pipeline.training.settings import TrainingSettings
 from tsfm_pipeline.training.task import TrainingError
 
 
-def choose_device(settings: TrainingSettings) -> torch.device:
-    """Return the device asked for; raise TrainingError when it is not there."""
+def choose_device(settings: TrainingSettings, number: int = 0) -> torch.device:
+    """Return the device asked for, with that number if it is a GPU.
+
+    Raises:
+        TrainingError: it is not there, or the machine has fewer GPUs than processes.
+    """
     available = torch.cuda.is_available()
     if settings.device == "cuda" and not available:
         raise TrainingError("device is cuda, but torch sees no GPU; set device to auto or cpu")
-    return torch.device("cuda" if available and settings.device != "cpu" else "cpu")
+    if not available or settings.device == "cpu":
+        return torch.device("cpu")
+    wanted, found = settings.parallel.processes, torch.cuda.device_count()
+    if wanted > found:
+        raise TrainingError(
+            f"parallel.processes is {wanted}, but this machine has {found} GPU(s);"
+            f" set it to {found}, or device to cpu"
+        )
+    return torch.device("cuda", number)
 
 
 def autocast_type(settings: TrainingSettings, device: torch.device) -> torch.dtype | None:

@@ -7,21 +7,28 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from tsfm_pipeline.network.tsfm import TSFM
 from tsfm_pipeline.store.record import CaseRecord
 from tsfm_pipeline.training import checkpoint
 from tsfm_pipeline.training.device import autocast_type, choose_device
+from tsfm_pipeline.training.group import ALONE, Group, local_rank
 from tsfm_pipeline.training.interruption import signals_noted
-from tsfm_pipeline.training.losses import deep_supervision_loss, hard_counts, region_ids
+from tsfm_pipeline.training.losses import (
+    Terms,
+    combine,
+    exclusive_targets,
+    hard_counts,
+    make_loss,
+    region_ids,
+)
 from tsfm_pipeline.training.model_card import (
     CARD,
     SUMMARY,
@@ -29,22 +36,36 @@ from tsfm_pipeline.training.model_card import (
     TrainingSummary,
     describe,
 )
+from tsfm_pipeline.training.parallel import parallel_model, share_of, synchronised, whole
 from tsfm_pipeline.training.sampling import PatchDataset, Sample, make_loader
+from tsfm_pipeline.training.schedule import learning_rates
 from tsfm_pipeline.training.settings import TrainingSettings
 from tsfm_pipeline.training.task import TrainingError, TrainingTask
-from tsfm_pipeline.training.transfer import WEIGHTS_TABLE, transfer_weights, weights_json
+from tsfm_pipeline.training.transfer import (
+    HEADS,
+    WEIGHTS_TABLE,
+    transfer_weights,
+    weights_json,
+)
 
 logger = logging.getLogger(__name__)
 
 Report = Callable[[int, Mapping[str, float]], None]
 """Receives an epoch's metrics: (epoch counted from 0, name -> value)."""
 
+BODY = 0
+"""Index of the optimiser's parameter group of everything but the heads."""
+
 EMA = 0.9
 """Weight of the past in the moving average of the pseudo-Dice (nnU-Net)."""
 
 
 def train(
-    task: TrainingTask, settings: TrainingSettings, folder: Path, report: Report
+    task: TrainingTask,
+    settings: TrainingSettings,
+    folder: Path,
+    report: Report,
+    group: Group = ALONE,
 ) -> TrainingSummary:
     """Train in a folder, from its saved state if it has one.
 
@@ -55,9 +76,11 @@ def train(
         task: cases, regions, initial weights.
         settings: how to train.
         folder: the model folder; made when absent.
-        report: called after every epoch with 'train/loss', 'train/skipped_steps', 'lr',
-            'seconds_per_iteration' and, with validation cases, 'val/dice', 'val/dice_ema' and
+        report: called by the leading process after every epoch with 'train/loss',
+            'train/skipped_steps', 'lr', 'seconds_per_iteration', 'samples_per_second', on a GPU
+            'gpu_memory_gb', and, with validation cases, 'val/dice', 'val/dice_ema' and
             'val/dice/<region>' of the regions that occurred.
+        group: the processes that train together; `launch.train` starts them.
 
     Raises:
         TrainingError: impossible settings or data, a folder of another training, files that
@@ -65,16 +88,53 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     records = task.records()
-    card = describe(task, settings, records, folder, resumed=(folder / checkpoint.STATE).exists())
+    check_task(task, settings, records)
+    card = describe(task, settings, records, folder, resumed=checkpoint.has_state(folder))
     finished = TrainingSummary.read(folder)
-    if finished is not None and finished.epochs == settings.epochs:
-        logger.info("%s: already trained for %d epochs", task.name, settings.epochs)
+    if finished is not None and is_finished(finished, settings):
+        logger.info("%s: already trained for %d epochs", task.name, finished.epochs)
         return finished
-    checkpoint.write_text(folder / CARD, card.model_dump_json(indent=1))
-    run = TrainingRun(task, card, records, folder)
+    group.wait()  # all have read the card that the first one now writes
+    if group.leads:
+        checkpoint.write_text(folder / CARD, card.model_dump_json(indent=1))
+    run = TrainingRun(task, card, records, folder, group)
     with signals_noted() as received:
         run.fit(report, received)
     return run.finish()
+
+
+def is_finished(summary: TrainingSummary, settings: TrainingSettings) -> bool:
+    """Tell whether a training has come to the end that the settings ask for."""
+    if summary.ended_early:
+        return settings.patience is not None and settings.epochs >= summary.epochs
+    return summary.epochs == settings.epochs
+
+
+def check_task(
+    task: TrainingTask, settings: TrainingSettings, records: Mapping[str, CaseRecord]
+) -> None:
+    """Refuse, before any work, what the settings can't do with the data.
+
+    Raises:
+        TrainingError: a softmax over cases that do not all annotate the same targets.
+    """
+    if settings.batch_size > len(task.training):
+        logger.warning(
+            "%s: a batch of %d from %d training case(s): cases repeat within a batch",
+            task.name,
+            settings.batch_size,
+            len(task.training),
+        )
+    if settings.loss != "softmax":
+        return
+    classes = exclusive_targets(task.table, task.regions)
+    for key, record in records.items():
+        missing = [name for name in classes if name not in record.annotated]
+        if missing:
+            raise TrainingError(
+                f"{task.name}: loss softmax needs cases that annotate every class, and {key} does"
+                f" not annotate {missing}; set loss to regions, or train on one dataset"
+            )
 
 
 class TrainingRun:
@@ -93,25 +153,34 @@ class TrainingRun:
         card: ModelCard,
         records: Mapping[str, CaseRecord],
         folder: Path,
+        group: Group = ALONE,
     ) -> None:
         settings = card.settings
-        self.task, self.settings, self.folder = task, settings, folder
-        self.device = choose_device(settings)
+        self.task, self.settings, self.folder, self.group = task, settings, folder, group
+        self.device = choose_device(settings, local_rank())
         self.autocast = autocast_type(settings, self.device)
         self.memory_format = (
             torch.channels_last_3d if settings.channels_last else torch.contiguous_format
         )
         self.ids_KM = region_ids(task.table, task.regions).to(self.device)
+        self.loss = make_loss(task, settings, self.device)
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
-            self.network = TSFM(card.in_channels, len(card.regions), card.network, card.patch)
+            self.network = card.build_network()
         state = checkpoint.load_state(folder)
-        if state is None and task.initial_weights is not None:
+        if state is not None:
+            self._load_network(state)
+        elif task.initial_weights is not None:
             table = transfer_weights(self.network, task.initial_weights)
-            checkpoint.write_text(folder / WEIGHTS_TABLE, weights_json(table))
+            if group.leads:
+                checkpoint.write_text(folder / WEIGHTS_TABLE, weights_json(table))
+        self.network.checkpointing = settings.activation_checkpointing
         self.network.to(device=self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.model = parallel_model(self.network, settings, group, self.device)
+        heads = [p for name, p in self.network.named_parameters() if name.startswith(HEADS)]
+        body = [p for name, p in self.network.named_parameters() if not name.startswith(HEADS)]
         self.optimizer = torch.optim.SGD(
-            self.network.parameters(),
+            [{"params": body}, {"params": heads}],
             lr=settings.learning_rate,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
@@ -128,13 +197,25 @@ class TrainingRun:
         self.best_dice: float | None = None
         self.best_epoch: int | None = None
         if state is not None:
-            self._restore(state)
+            self._load_progress(state)
         self._open_loaders(records, card)
+        self.states = checkpoint.StateWriter(folder)
         self.saved_at = time.monotonic()
 
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+    def _load_network(self, state: dict[str, Any]) -> None:
+        try:
+            self.network.load_state_dict(state["network"])
+        except RuntimeError as error:
+            raise TrainingError(
+                f"the saved state in {self.folder} is of another network ({error});"
+                " train in another folder"
+            ) from error
+
+    def _load_progress(self, state: dict[str, Any]) -> None:
+        for name, parameter in self.network.named_parameters():
+            if name in state["momentum"]:
+                buffer = share_of(state["momentum"][name].to(self.device), parameter)
+                self.optimizer.state[parameter]["momentum_buffer"] = buffer
         self.scaler.load_state_dict(state["scaler"])
         for name in _PROGRESS:
             setattr(self, name, state[name])
@@ -147,56 +228,62 @@ class TrainingRun:
 
     def _open_loaders(self, records: Mapping[str, CaseRecord], card: ModelCard) -> None:
         """Open the streams of samples, for all epochs, at the next sample."""
-        task, settings = self.task, self.settings
+        task, settings, group = self.task, self.settings, self.group
         statistics = card.ct_statistics
         self.samples = PatchDataset(task, settings, "training", records, statistics)
         first = self.epoch * self.samples.per_epoch + self.step * settings.batch_size
         last = settings.epochs * self.samples.per_epoch
-        self.batches = iter(make_loader(self.samples, first, last, settings))
+        self.batches = iter(make_loader(self.samples, first, last, settings, group))
         self.validation_batches: Iterator[Sample] | None = None
         if task.validation:
             samples = PatchDataset(task, settings, "validation", records, statistics)
             first, last = (e * samples.per_epoch for e in (self.epoch, settings.epochs))
-            self.validation_batches = iter(make_loader(samples, first, last, settings))
+            self.validation_batches = iter(make_loader(samples, first, last, settings, group))
 
     # -------------------------------------------------------------------- fit
 
     def fit(self, report: Report, received: list[int]) -> None:
         """Train the epochs that are left; `received` fills with signals that ask to end."""
         settings = self.settings
-        log = checkpoint.MetricsLog(self.folder, self.epoch)
+        log = checkpoint.MetricsLog(self.folder, self.epoch) if self.group.leads else None
         total = settings.epochs * settings.iterations_per_epoch
         done = self.epoch * settings.iterations_per_epoch + self.step
-        with tqdm(total=total, initial=done, desc=self.task.name, disable=None) as bar:
-            while self.epoch < settings.epochs:
-                rate = self._train_epoch(bar, received)
-                metrics = {
-                    "train/loss": sum(self.losses) / max(len(self.losses), 1),
-                    "train/skipped_steps": float(self.skipped),
-                    "lr": rate,
-                    "seconds_per_iteration": self.epoch_seconds / settings.iterations_per_epoch,
-                }
-                if self.validation_batches is not None:
-                    metrics |= self.validate(self.validation_batches, received)
-                log.append(self.epoch, metrics)
-                report(self.epoch, metrics)
-                self._log_epoch(metrics)
-                self.epoch += 1
-                self.step, self.losses, self.epoch_seconds = 0, [], 0.0
-                self._save_if_due()
-        self.save()
+        disable = None if self.group.leads else True
+        try:
+            with tqdm(total=total, initial=done, desc=self.task.name, disable=disable) as bar:
+                while self.epoch < settings.epochs and not self.out_of_patience():
+                    metrics = self._train_epoch(bar, received)
+                    if self.validation_batches is not None:
+                        metrics |= self.validate(self.validation_batches, received)
+                    if log is not None:
+                        log.append(self.epoch, metrics)
+                        report(self.epoch, metrics)
+                        self._log_epoch(metrics)
+                    self.epoch += 1
+                    self.step, self.losses, self.epoch_seconds = 0, [], 0.0
+                    self._save_if_due()
+            self.save()
+        finally:
+            self.states.wait()
 
-    def _train_epoch(self, bar: "tqdm[Any]", received: list[int]) -> float:
-        """Take the epoch's remaining steps; return the learning rate."""
+    def out_of_patience(self) -> bool:
+        """Tell whether the moving average has not risen for too long."""
+        if self.settings.patience is None or self.best_epoch is None:
+            return False
+        return self.epoch - 1 - self.best_epoch >= self.settings.patience
+
+    def _train_epoch(self, bar: "tqdm[Any]", received: list[int]) -> dict[str, float]:
+        """Take the epoch's remaining steps; return its metrics."""
         settings = self.settings
-        left = 1 - self.epoch / settings.epochs
-        rate = settings.learning_rate * float(left**settings.poly_power)
-        for group in self.optimizer.param_groups:
+        rates = learning_rates(settings, self.epoch)
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         self.network.train()
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
         while self.step < settings.iterations_per_epoch:
             started = time.monotonic()
-            loss = self._iterate(next(self.batches))
+            loss = self._iterate(next(self.batches), train_body=rates.body > 0)
             self.step += 1
             self.epoch_seconds += time.monotonic() - started
             self.seconds += time.monotonic() - started
@@ -204,21 +291,49 @@ class TrainingRun:
             bar.update()
             self._end_if(received)
             self._save_if_due()
-        return rate
+        per_iteration = self.epoch_seconds / settings.iterations_per_epoch
+        metrics = {
+            "train/loss": sum(self.losses) / max(len(self.losses), 1),
+            "train/skipped_steps": float(self.skipped),
+            "lr": rates.heads,
+            "seconds_per_iteration": per_iteration,
+            "samples_per_second": settings.batch_size / per_iteration,
+        }
+        if self.device.type == "cuda":
+            metrics["gpu_memory_gb"] = torch.cuda.max_memory_allocated(self.device) / 2**30
+        return metrics
 
-    def _iterate(self, batch: Sample) -> float:
+    def _iterate(self, batch: Sample, *, train_body: bool) -> float:
         """Take one optimiser step, unless loss or gradient are not finite; return the loss."""
-        image_BCDHW, labels_BDHW, annotated_BK = self._to_device(batch)
-        with self._autocast():
-            outputs = self.network(image_BCDHW)
-        loss = deep_supervision_loss(outputs, labels_BDHW, annotated_BK, self.ids_KM)
-        value = loss.item()
+        parts = [
+            part
+            for part in zip(
+                *(tensor.chunk(self.settings.micro_batches) for tensor in self._to_device(batch)),
+                strict=True,
+            )
+        ]
+        totals = self._counts(parts) if len(parts) > 1 else None
+        entropy_L = counts_L2K = None
+        self.optimizer.zero_grad()
+        for number, part in enumerate(parts):
+            with synchronised(self.model, when=number == len(parts) - 1):
+                terms = self._terms(self.model, part)
+                own_L2K = terms.counts_L2K.detach()
+                counts_L2K = self.group.sum(own_L2K) if totals is None else totals
+                loss = combine(self.loss, terms.entropy_L, terms.counts_L2K + counts_L2K - own_L2K)
+                # the processes' gradients are averaged; those of the parts of a batch add up
+                self.scaler.scale(loss * self.group.size).backward()  # type: ignore[no-untyped-call]
+            detached_L = terms.entropy_L.detach()
+            entropy_L = detached_L if entropy_L is None else entropy_L + detached_L
+        assert entropy_L is not None and counts_L2K is not None
+        value = combine(self.loss, self.group.sum(entropy_L), counts_L2K).item()
         good = math.isfinite(value)
         if good:
-            self.optimizer.zero_grad()
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            if not train_body:
+                for parameter in self.optimizer.param_groups[BODY]["params"]:
+                    parameter.grad = None
             self.scaler.unscale_(self.optimizer)
-            norm = clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
+            norm = whole(clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip))
             # in fp16 the scaler leaves out overflown gradients itself, and adapts its scale
             good = self.scaler.is_enabled() or math.isfinite(norm.item())
         if good:
@@ -230,15 +345,36 @@ class TrainingRun:
             self._count_bad_step(batch)
         return value
 
+    def _terms(self, model: nn.Module, part: Sequence[Tensor]) -> Terms:
+        image_BCDHW, labels_BDHW, annotated_BK = part
+        with self._autocast():
+            outputs = model(image_BCDHW)
+        return self.loss.terms(outputs, labels_BDHW, annotated_BK)
+
+    def _counts(self, parts: Sequence[Sequence[Tensor]]) -> Tensor:
+        """Sum the soft counts over all parts of the global batch, without gradients."""
+        with torch.no_grad():
+            counts = [self._terms(self.model, part).counts_L2K for part in parts]
+        return self.group.sum(torch.stack(counts).sum(0))
+
     def _count_bad_step(self, batch: Sample) -> None:
         cases = ", ".join(self.samples.keys[case] for case in torch.as_tensor(batch["case"]))
+        broken = [
+            name
+            for name, parameter in self.network.named_parameters()
+            if parameter.grad is not None and not bool(whole(parameter.grad).isfinite().all())
+        ]
+        where = (
+            f"gradients of {len(broken)} parameters, {broken[0]} first" if broken else "the loss"
+        )
         self.skipped += 1
         self.bad_in_row.append(cases)
-        logger.warning("Step skipped: loss or gradient not finite on %s", cases)
+        logger.warning("Step skipped: %s not finite on %s", where, cases)
         if len(self.bad_in_row) >= self.settings.bad_steps:
             raise TrainingError(
                 f"{self.task.name}: loss or gradient not finite in {len(self.bad_in_row)} steps in"
-                f" a row, on the cases {'; '.join(self.bad_in_row)}. Check these cases; if they"
+                f" a row, on the cases {'; '.join(self.bad_in_row)} (last: {where}). Check these"
+                " cases; if they"
                 " are sound, lower learning_rate, or set amp to bf16 or off"
             )
 
@@ -256,9 +392,10 @@ class TrainingRun:
         for _ in range(self.settings.validation_iterations):
             image_BCDHW, labels_BDHW, annotated_BK = self._to_device(next(batches))
             with torch.no_grad(), self._autocast():
-                logits_BKDHW = self.network(image_BCDHW)
+                logits_BKDHW = self.loss.region_logits(self.network(image_BCDHW))
             counts_3K += hard_counts(logits_BKDHW, labels_BDHW, annotated_BK, self.ids_KM)
             self._end_if(received)
+        counts_3K = self.group.sum(counts_3K)
         self.seconds += time.monotonic() - started
         dice = {
             region: 2 * hits / (2 * hits + false + missed)
@@ -274,27 +411,53 @@ class TrainingRun:
         self.dice_ema = EMA * previous + (1 - EMA) * self.dice
         if self.best_dice is None or self.dice_ema > self.best_dice:
             self.best_dice, self.best_epoch = self.dice_ema, self.epoch
-            checkpoint.save_weights(self.folder / checkpoint.BEST, self.network.state_dict())
+            self._save_weights(checkpoint.BEST)
         by_region = {f"val/dice/{region}": value for region, value in dice.items()}
         return {"val/dice": self.dice, "val/dice_ema": self.dice_ema, **by_region}
 
     # ------------------------------------------------------------------- save
 
     def save(self) -> None:
-        """Write state.pt: everything that the next step depends on."""
+        """Start writing state.pt: everything that the next step depends on.
+
+        Every process takes part in collecting shared-out tensors; the leading one writes.
+        """
         state = {name: getattr(self, name) for name in _PROGRESS}
-        state["network"] = self.network.state_dict()
-        state["optimizer"] = self.optimizer.state_dict()
+        state["losses"] = list(self.losses)
+        state["bad_in_row"] = list(self.bad_in_row)
         state["scaler"] = self.scaler.state_dict()
-        checkpoint.save_state(self.folder, state)
+        state["network"] = self._collected(self.network.state_dict())
+        state["momentum"] = self._collected(
+            {
+                name: self.optimizer.state[parameter]["momentum_buffer"]
+                for name, parameter in self.network.named_parameters()
+                if self.optimizer.state[parameter].get("momentum_buffer") is not None
+            }
+        )
+        if self.group.leads:
+            self.states.write(state)
         self.saved_at = time.monotonic()
+
+    def _collected(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Copy tensors to the leading process's main memory; the others get nothing."""
+        copies = {}
+        for name, tensor in tensors.items():
+            complete = whole(tensor.detach())
+            if self.group.leads:
+                copies[name] = complete.to("cpu", copy=True).contiguous()
+        return copies
+
+    def _save_weights(self, *names: str) -> None:
+        weights = self._collected(self.network.state_dict())
+        if self.group.leads:
+            for name in names:
+                checkpoint.save_weights(self.folder / name, weights)
 
     def finish(self) -> TrainingSummary:
         """Write the final weights and the summary."""
-        weights = self.network.state_dict()
-        checkpoint.save_weights(self.folder / checkpoint.FINAL, weights)
-        if self.best_dice is None:  # nothing was validated: the last weights are all there is
-            checkpoint.save_weights(self.folder / checkpoint.BEST, weights)
+        # nothing validated: the last weights are all there is
+        best = [checkpoint.BEST] if self.best_dice is None else []
+        self._save_weights(checkpoint.FINAL, *best)
         summary = TrainingSummary(
             name=self.task.name,
             epochs=self.epoch,
@@ -304,28 +467,33 @@ class TrainingRun:
             best_dice=self.best_dice,
             best_epoch=self.best_epoch,
             skipped_steps=self.skipped,
+            ended_early=self.epoch < self.settings.epochs,
         )
-        checkpoint.write_text(self.folder / SUMMARY, summary.model_dump_json(indent=1))
+        if self.group.leads:
+            checkpoint.write_text(self.folder / SUMMARY, summary.model_dump_json(indent=1))
         return summary
 
     def _save_if_due(self) -> None:
-        if time.monotonic() - self.saved_at >= 60 * self.settings.checkpoint_minutes:
+        due = time.monotonic() - self.saved_at >= 60 * self.settings.checkpoint_minutes
+        if self.group.largest(int(due), self.device):
             self.save()
 
     def _end_if(self, received: list[int]) -> None:
-        """Save and raise when a signal has asked to end."""
-        if not received:
+        """Save and raise when a signal has asked any process to end."""
+        number = self.group.largest(received[0] if received else 0, self.device)
+        if not number:
             return
         self.save()
+        self.states.wait()
         logger.warning(
             "%s: stopped by %s in epoch %d; saved, the same command goes on",
             self.task.name,
-            signal.Signals(received[0]).name,
+            signal.Signals(number).name,
             self.epoch + 1,
         )
-        if received[0] == signal.SIGINT:
+        if number == signal.SIGINT:
             raise KeyboardInterrupt
-        raise SystemExit(128 + received[0])
+        raise SystemExit(128 + number)
 
     # ---------------------------------------------------------------- helpers
 

@@ -1,24 +1,216 @@
-"""MultiTalent's masked loss, and the counts behind the pseudo-Dice.
+"""The losses: MultiTalent's masked one, nnU-Net's softmax one, and the pseudo-Dice's counts.
 
-Shape suffixes: B batch, K channels (regions), P annotated (sample, channel) pairs, M targets of
-a region, D/H/W voxels, V voxels in a row.
+Both are a cross-entropy, which is a sum over samples, minus a batch Dice, which is not: it needs
+the counts of the GLOBAL batch. A process (or micro-batch) therefore adds the counts of the others
+as constants to its own; gradients that are then SUMMED over the parts are those of the whole
+batch, because d Dice / d theta = sum over parts of (d Dice / d counts) (d counts / d theta).
+
+Shape suffixes: B batch, K channels (regions or classes), P annotated (sample, channel) pairs, M
+targets of a region, L deep-supervision levels, D/H/W voxels, V voxels in a row.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.training.settings import TrainingSettings
+from tsfm_pipeline.training.task import TrainingTask
 
 DICE_FLOOR = 1e-7
+SMOOTH = 1e-5
+"""nnU-Net's smoothing of the soft Dice."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The parts of a batch's loss.
+
+    Attributes:
+        entropy_L: cross-entropy of each level, finest first, already summed as the loss wants.
+        counts_L2K: soft counts of each level and channel: tp, and 2tp + fp + fn.
+    """
+
+    entropy_L: Tensor
+    counts_L2K: Tensor
+
+
+class Loss(Protocol):
+    """What the training loop asks of a loss."""
+
+    def terms(self, outputs: Sequence[Tensor], labels_BDHW: Tensor, annotated_BK: Tensor) -> Terms:
+        """Compute the terms of a (part of a) batch."""
+
+    def dice(self, counts_L2K: Tensor) -> Tensor:
+        """Return the Dice term of each level (L) from the counts of a whole batch."""
+
+    def region_logits(self, logits_BKDHW: Tensor) -> Tensor:
+        """Return one logit per region, > 0 where its probability is above one half."""
+
+
+def combine(loss: Loss, entropy_L: Tensor, counts_L2K: Tensor) -> Tensor:
+    """Weight and sum the levels: cross-entropy minus Dice."""
+    weights_L = entropy_L.new_tensor(supervision_weights(len(entropy_L)))
+    return (weights_L * (entropy_L - loss.dice(counts_L2K))).sum()
 
 
 def supervision_weights(levels: int) -> list[float]:
     """Weights 2^-i of the outputs, finest first, summing to 1 (3 levels: 4/7, 2/7, 1/7)."""
     total = sum(0.5**level for level in range(levels))
     return [0.5**level / total for level in range(levels)]
+
+
+class RegionLoss:
+    """Voxel-mean BCE summed over annotated pairs, minus batch Dice summed over channels.
+
+    Dice of a channel is 2tp / (2tp + fp + fn) of the soft counts, summed over the batch's samples
+    that annotate it, without smoothing. A channel that a sample does not annotate is not read, so
+    its gradient is exactly zero. Summing, not averaging, keeps the gradient of a class independent
+    of how many others its dataset labels (MultiTalent_Trainer_DDP.compute_loss).
+
+    Args:
+        ids_KM: stored integers of each region, from `region_ids`.
+    """
+
+    def __init__(self, ids_KM: Tensor) -> None:
+        self.ids_KM = ids_KM
+
+    def terms(self, outputs: Sequence[Tensor], labels_BDHW: Tensor, annotated_BK: Tensor) -> Terms:
+        """Compute the terms; a coarser level's labels are every second voxel of the finer's.
+
+        Args:
+            outputs: logits (B, K, ...) on the full, half, quarter... grid; computed in float32.
+            labels_BDHW: stored integers, uint8.
+            annotated_BK: which channels each sample annotates.
+        """
+        pairs_P2 = annotated_BK.nonzero()
+        channel_P = pairs_P2[:, 1]
+        entropies, counts = [], []
+        for level, logits_BKDHW in enumerate(outputs):
+            logits_PV = logits_BKDHW.flatten(2)[pairs_P2[:, 0], channel_P].float()
+            coarse_BDHW = coarse_labels(labels_BDHW, level)
+            targets_PV = region_targets(coarse_BDHW, self.ids_KM, pairs_P2).float()
+            bce_PV = F.binary_cross_entropy_with_logits(logits_PV, targets_PV, reduction="none")
+            entropies.append(bce_PV.mean(1).sum())
+            probabilities_PV = logits_PV.sigmoid()
+            overlap_P = (probabilities_PV * targets_PV).sum(1)
+            volume_P = probabilities_PV.sum(1) + targets_PV.sum(1)  # 2tp + fp + fn
+            counts_2P = torch.stack((overlap_P, volume_P))
+            zero_2K = counts_2P.new_zeros(2, annotated_BK.shape[1])
+            counts.append(zero_2K.index_add(1, channel_P, counts_2P))
+        return Terms(torch.stack(entropies), torch.stack(counts))
+
+    def dice(self, counts_L2K: Tensor) -> Tensor:
+        """Return the Dice summed over channels."""
+        overlap_LK, volume_LK = counts_L2K.unbind(1)
+        return (2 * overlap_LK / volume_LK.clamp(min=DICE_FLOOR)).sum(1)
+
+    def region_logits(self, logits_BKDHW: Tensor) -> Tensor:
+        """Return the logits: channels are regions."""
+        return logits_BKDHW
+
+
+class SoftmaxLoss:
+    """nnU-Net's cross-entropy plus batch Dice of exclusive classes (`DC_and_CE_loss`).
+
+    Background is a class whose logit is 0 everywhere: a softmax knows differences only. The
+    cross-entropy is the mean over voxels and samples, the Dice the mean over the classes but
+    background, smoothed by 1e-5. Every sample must annotate every class.
+
+    Args:
+        ids_K: the stored integer of each class; all others are background.
+        members_RK: which classes make up each region, bool.
+        batch_size: samples of the global batch.
+    """
+
+    def __init__(self, ids_K: Tensor, members_RK: Tensor, batch_size: int) -> None:
+        self.members_RK = members_RK
+        self.batch_size = batch_size
+        self._class_of = torch.zeros(256, dtype=torch.int64, device=ids_K.device)
+        self._class_of[ids_K.long()] = torch.arange(1, len(ids_K) + 1, device=ids_K.device)
+
+    def terms(self, outputs: Sequence[Tensor], labels_BDHW: Tensor, annotated_BK: Tensor) -> Terms:
+        """Compute the terms; `annotated_BK` is not read."""
+        entropies, counts = [], []
+        for level, logits_BKDHW in enumerate(outputs):
+            classes_BDHW = self._class_of[coarse_labels(labels_BDHW, level).long()]
+            log_BKDHW = F.log_softmax(with_background(logits_BKDHW.float()), 1)
+            entropies.append(F.nll_loss(log_BKDHW, classes_BDHW) * len(labels_BDHW))
+            probabilities_BKV = log_BKDHW[:, 1:].exp().flatten(2)
+            channels = probabilities_BKV.shape[1]
+            one_hot_BVK = F.one_hot(classes_BDHW.flatten(1), channels + 1)[..., 1:]
+            targets_BKV = one_hot_BVK.transpose(1, 2).float()
+            overlap_K = (probabilities_BKV * targets_BKV).sum((0, 2))
+            volume_K = probabilities_BKV.sum((0, 2)) + targets_BKV.sum((0, 2))
+            counts.append(torch.stack((overlap_K, volume_K)))
+        return Terms(torch.stack(entropies) / self.batch_size, torch.stack(counts))
+
+    def dice(self, counts_L2K: Tensor) -> Tensor:
+        """Return the smoothed Dice averaged over classes."""
+        overlap_LK, volume_LK = counts_L2K.unbind(1)
+        return ((2 * overlap_LK + SMOOTH) / (volume_LK + SMOOTH)).mean(1)
+
+    def region_logits(self, logits_BKDHW: Tensor) -> Tensor:
+        """Return the log-odds of each region's summed class probability."""
+        return region_log_odds(logits_BKDHW, self.members_RK)
+
+
+def make_loss(task: TrainingTask, settings: TrainingSettings, device: torch.device) -> Loss:
+    """Build the loss that the settings name."""
+    if settings.loss == "regions":
+        return RegionLoss(region_ids(task.table, task.regions).to(device))
+    classes = exclusive_targets(task.table, task.regions)
+    ids_K = torch.tensor([task.table.id_of(name) for name in classes])
+    members_RK = class_members(task.table, task.regions)
+    return SoftmaxLoss(ids_K.to(device), members_RK.to(device), settings.batch_size)
+
+
+def class_members(table: LabelTable, regions: Sequence[str]) -> Tensor:
+    """Tell which classes make up each region, (R, K) bool; classes as `exclusive_targets`."""
+    classes = exclusive_targets(table, regions)
+    return torch.tensor(
+        [[name in table.region_targets(region) for name in classes] for region in regions]
+    )
+
+
+def with_background(logits_BKDHW: Tensor) -> Tensor:
+    """Put background's logit 0 in front of the classes'."""
+    return F.pad(logits_BKDHW, (0, 0, 0, 0, 0, 0, 1, 0))
+
+
+def region_log_odds(logits_BKDHW: Tensor, members_RK: Tensor) -> Tensor:
+    """Return log(p / (1 - p)) of the sum p of the softmax probabilities of a region's classes.
+
+    Args:
+        logits_BKDHW: of the classes; background's is 0.
+        members_RK: which classes make up each region, bool.
+    """
+    scores_BKDHW = with_background(logits_BKDHW.float())
+    inside_RK = F.pad(members_RK, (1, 0))
+    rows = []
+    for inside_K in inside_RK:
+        within_BDHW = scores_BKDHW[:, inside_K].logsumexp(1)
+        rows.append(within_BDHW - scores_BKDHW[:, ~inside_K].logsumexp(1))
+    return torch.stack(rows, 1)
+
+
+def coarse_labels(labels_BDHW: Tensor, level: int) -> Tensor:
+    """Return the labels of a deep-supervision level: every 2^level-th voxel.
+
+    Those are the voxels that stride-2 convolutions are centred on (nnU-Net: nearest neighbour).
+    """
+    step = 2**level
+    return labels_BDHW[:, ::step, ::step, ::step]
+
+
+def exclusive_targets(table: LabelTable, regions: Sequence[str]) -> tuple[str, ...]:
+    """Return the targets that regions consist of, in order of first appearance."""
+    members = (name for region in regions for name in table.region_targets(region))
+    return tuple(dict.fromkeys(members))
 
 
 def region_ids(table: LabelTable, regions: Sequence[str]) -> Tensor:
@@ -39,53 +231,6 @@ def region_targets(labels_BDHW: Tensor, ids_KM: Tensor, pairs_P2: Tensor) -> Ten
     for column in range(1, ids_PM.shape[1]):
         targets_PV |= labels_PV == ids_PM[:, column, None]
     return targets_PV
-
-
-def masked_loss(
-    logits_BKDHW: Tensor, labels_BDHW: Tensor, annotated_BK: Tensor, ids_KM: Tensor
-) -> Tensor:
-    """Voxel-mean BCE summed over annotated pairs, minus batch Dice summed over channels.
-
-    Dice of a channel is 2tp / (2tp + fp + fn) of the soft counts, summed over the batch's samples
-    that annotate it, without smoothing. A channel that a sample does not annotate is not read, so
-    its gradient is exactly zero. Summing, not averaging, keeps the gradient of a class independent
-    of how many others its dataset labels (MultiTalent_Trainer_DDP.compute_loss).
-
-    Args:
-        logits_BKDHW: network output, any float type; computed in float32.
-        labels_BDHW: stored integers, uint8.
-        annotated_BK: which channels each sample annotates.
-        ids_KM: from `region_ids`.
-    """
-    pairs_P2 = annotated_BK.nonzero()
-    channel_P = pairs_P2[:, 1]
-    logits_PV = logits_BKDHW.flatten(2)[pairs_P2[:, 0], channel_P].float()
-    targets_PV = region_targets(labels_BDHW, ids_KM, pairs_P2).float()
-    bce_P = F.binary_cross_entropy_with_logits(logits_PV, targets_PV, reduction="none").mean(1)
-    probabilities_PV = logits_PV.sigmoid()
-    overlap_P = (probabilities_PV * targets_PV).sum(1)
-    volume_P = probabilities_PV.sum(1) + targets_PV.sum(1)  # 2tp + fp + fn
-    zero_K = logits_PV.new_zeros(annotated_BK.shape[1])
-    overlap_K = zero_K.index_add(0, channel_P, overlap_P)
-    volume_K = zero_K.index_add(0, channel_P, volume_P)
-    dice_K = 2 * overlap_K / volume_K.clamp(min=DICE_FLOOR)
-    return bce_P.sum() - dice_K.sum()
-
-
-def deep_supervision_loss(
-    outputs: Sequence[Tensor], labels_BDHW: Tensor, annotated_BK: Tensor, ids_KM: Tensor
-) -> Tensor:
-    """Weighted sum of `masked_loss` over outputs on the full, half, quarter... grid.
-
-    Labels of a coarser grid are every second voxel, the ones its stride-2 convolutions are
-    centred on (nnU-Net: nearest neighbour).
-    """
-    loss = outputs[0].new_zeros((), dtype=torch.float32)
-    for level, weight in enumerate(supervision_weights(len(outputs))):
-        step = 2**level
-        coarse_BDHW = labels_BDHW[:, ::step, ::step, ::step]
-        loss = loss + weight * masked_loss(outputs[level], coarse_BDHW, annotated_BK, ids_KM)
-    return loss
 
 
 def hard_counts(

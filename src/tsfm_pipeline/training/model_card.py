@@ -8,16 +8,29 @@ from tsfm_pipeline.imaging.geometry import Triple, TripleFloat
 from tsfm_pipeline.imaging.intensity import CtStatistics, ct_statistics
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.network.sizes import SIZES, NetworkSize
+from tsfm_pipeline.network.tsfm import TSFM
 from tsfm_pipeline.schema import Settings
 from tsfm_pipeline.store.record import CaseRecord
 from tsfm_pipeline.training.checkpoint import file_digest
+from tsfm_pipeline.training.losses import exclusive_targets
 from tsfm_pipeline.training.settings import TrainingSettings
 from tsfm_pipeline.training.task import TrainingError, TrainingTask
 
 CARD = "model.json"
 SUMMARY = "summary.json"
 
-FREE_TO_CHANGE = {"epochs", "workers", "device", "checkpoint_minutes", "bad_steps"}
+FREE_TO_CHANGE = {
+    "epochs",
+    "patience",
+    "micro_batches",
+    "workers",
+    "device",
+    "compile",
+    "activation_checkpointing",
+    "parallel",
+    "checkpoint_minutes",
+    "bad_steps",
+}
 """Settings that a resumed training may change."""
 
 
@@ -54,6 +67,13 @@ class ModelCard(Settings):
     initial_weights: str | None
     pool_digest: str
 
+    def build_network(self) -> TSFM:
+        """Build the network with fresh weights; its outputs are regions, or classes (softmax)."""
+        outputs = self.regions
+        if self.settings.loss == "softmax":
+            outputs = exclusive_targets(self.table, self.regions)
+        return TSFM(self.in_channels, len(outputs), self.network, self.patch)
+
     @classmethod
     def read(cls, folder: Path) -> "ModelCard":
         """Read the card of a model folder."""
@@ -72,6 +92,7 @@ class TrainingSummary(Settings):
         best_dice: highest moving average of the pseudo-Dice, that of best.safetensors.
         best_epoch: its epoch, counted from 0.
         skipped_steps: steps left out because the loss was not finite.
+        ended_early: whether `patience` ran out before the last epoch.
     """
 
     name: str
@@ -82,6 +103,7 @@ class TrainingSummary(Settings):
     best_dice: float | None
     best_epoch: int | None
     skipped_steps: int
+    ended_early: bool = False
 
     @classmethod
     def read(cls, folder: Path) -> "TrainingSummary | None":

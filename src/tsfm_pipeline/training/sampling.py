@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tsfm_pipeline.imaging.geometry import Triple
 from tsfm_pipeline.imaging.intensity import CtStatistics, normalise_ct
 from tsfm_pipeline.imaging.labels import OUTSIDE
 from tsfm_pipeline.store.record import CaseRecord
 from tsfm_pipeline.training.augmentation import Augmentation
+from tsfm_pipeline.training.group import Group
 from tsfm_pipeline.training.settings import TrainingSettings
 from tsfm_pipeline.training.task import TrainingTask
 
@@ -176,14 +177,40 @@ def patch_lower(
     return (lower[0], lower[1], lower[2])
 
 
+class Share(Sampler[int]):
+    """The items that one process takes: its consecutive part of every global batch.
+
+    Args:
+        first: first item, the start of a batch.
+        last: one past the last item.
+        batch_size: samples of a global batch.
+        rank: number of the process.
+        size: processes; they divide the batch.
+    """
+
+    def __init__(self, first: int, last: int, batch_size: int, rank: int, size: int) -> None:
+        self._batches = range(first, last, batch_size)
+        self._part = range(rank * batch_size // size, (rank + 1) * batch_size // size)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the items in order."""
+        for start in self._batches:
+            for position in self._part:
+                yield start + position
+
+    def __len__(self) -> int:
+        """Return how many items there are."""
+        return len(self._batches) * len(self._part)
+
+
 def make_loader(
-    dataset: PatchDataset, first: int, last: int, settings: TrainingSettings
+    dataset: PatchDataset, first: int, last: int, settings: TrainingSettings, group: Group
 ) -> DataLoader[Sample]:
-    """Return a loader over the items `first` to `last` - 1 in order, in batches."""
+    """Return a loader over this process's share of the items `first` to `last` - 1, in batches."""
     return DataLoader(
         dataset,
-        batch_size=settings.batch_size,
-        sampler=range(first, last),
+        batch_size=settings.batch_size // group.size,
+        sampler=Share(first, last, settings.batch_size, group.rank, group.size),
         num_workers=settings.workers,
         pin_memory=torch.cuda.is_available() and settings.device != "cpu",
         worker_init_fn=_ignore_signals if settings.workers else None,

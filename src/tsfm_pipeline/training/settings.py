@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from tsfm_pipeline.network.sizes import PAPER_PATCH, SizeName
 from tsfm_pipeline.schema import Settings
@@ -25,20 +25,44 @@ class AugmentationSettings(Settings):
     left_right: Literal["keep", "swap"] = "keep"
 
 
+class ParallelSettings(Settings):
+    """How many processes train together. They give the gradient of one process (losses.py).
+
+    Attributes:
+        processes: on this machine, one per GPU; 1 trains in the calling process.
+        strategy: "ddp" keeps a copy of the network in every process, "fsdp" a share of it
+            (FSDP2); saved states are the same files.
+        restarts: how often the group starts again, from the last saved state, after a process
+            has died.
+    """
+
+    processes: PositiveInt = 1
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    restarts: int = Field(default=3, ge=0)
+
+
 class TrainingSettings(Settings):
     """Everything that decides what a training does to the weights, and how fast.
 
     Attributes:
         size: name of the network size.
         patch: voxels (z, y, x) of a training sample.
-        batch_size: samples per iteration.
+        batch_size: samples per iteration, over all processes.
+        micro_batches: parts in which a process takes its samples, to save memory. More than one
+            costs a second forward pass: the batch Dice needs the counts of all parts first.
         iterations_per_epoch: optimiser steps per epoch.
         validation_iterations: batches of validation patches after each epoch.
         epochs: epochs in all; raising it extends a finished training.
-        learning_rate: of the first epoch.
+        patience: epochs without a higher moving average of the pseudo-Dice after which training
+            ends early; null never does.
+        loss: "regions" is MultiTalent's masked BCE and Dice; "softmax" is nnU-Net's Dice and
+            cross-entropy, for cases that all annotate the same targets.
+        learning_rate: the highest.
+        heads_first_epochs: epochs at the start in which only the heads are trained.
+        warmup_epochs: epochs after those in which the rate rises linearly.
         momentum: Nesterov momentum.
         weight_decay: on all parameters.
-        poly_power: the rate of epoch e is learning_rate * (1 - e / epochs) ** poly_power.
+        poly_power: of the decay over the epochs that are left (schedule.py).
         gradient_clip: largest norm of the gradient.
         oversample_foreground: share of a batch, its last items, centred on foreground (nnU-Net's
             rounding: of 2 items the second).
@@ -49,6 +73,10 @@ class TrainingSettings(Settings):
         amp: number format of the forward pass on a GPU; "auto" is bf16 where the GPU has it,
             else fp16. On a CPU everything is float32.
         channels_last: keep feature maps with the channels innermost.
+        compile: let torch.compile fuse the network's operations; minutes at the start.
+        activation_checkpointing: keep only the inputs of blocks for the backward pass and compute
+            the rest again: a third more time, a fraction of the memory.
+        parallel: processes.
         seed: decides the initial weights and every sample.
         checkpoint_minutes: time between saved states; 0 saves after every iteration.
         bad_steps: steps in a row with a loss that is not finite after which training stops.
@@ -57,10 +85,15 @@ class TrainingSettings(Settings):
     size: SizeName = "huge"
     patch: tuple[PositiveInt, PositiveInt, PositiveInt] = PAPER_PATCH
     batch_size: PositiveInt = 2
+    micro_batches: PositiveInt = 1
     iterations_per_epoch: PositiveInt = 250
     validation_iterations: PositiveInt = 50
     epochs: PositiveInt = 1000
+    patience: PositiveInt | None = None
+    loss: Literal["regions", "softmax"] = "regions"
     learning_rate: PositiveFloat = 1e-3
+    heads_first_epochs: int = Field(default=0, ge=0)
+    warmup_epochs: int = Field(default=0, ge=0)
     momentum: float = Field(default=0.99, ge=0, lt=1)
     weight_decay: float = Field(default=1e-3, ge=0)
     poly_power: PositiveFloat = 0.9
@@ -71,6 +104,25 @@ class TrainingSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: Literal["auto", "bf16", "fp16", "off"] = "auto"
     channels_last: bool = False
+    compile: bool = False
+    activation_checkpointing: bool = False
+    parallel: ParallelSettings = ParallelSettings()
     seed: int = Field(default=0, ge=0)
     checkpoint_minutes: float = Field(default=10.0, ge=0)
     bad_steps: PositiveInt = 10
+
+    @model_validator(mode="after")
+    def _divisible(self) -> "TrainingSettings":
+        parts = self.parallel.processes * self.micro_batches
+        if self.batch_size % parts:
+            raise ValueError(
+                f"batch_size {self.batch_size} can't be dealt out evenly to"
+                f" {self.parallel.processes} process(es) in {self.micro_batches} micro_batches;"
+                f" make it a multiple of {parts}"
+            )
+        if self.heads_first_epochs + self.warmup_epochs >= self.epochs > 1:
+            raise ValueError(
+                f"heads_first_epochs {self.heads_first_epochs} and warmup_epochs"
+                f" {self.warmup_epochs} leave none of {self.epochs} epochs; shorten them"
+            )
+        return self

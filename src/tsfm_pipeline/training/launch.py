@@ -1,0 +1,205 @@
+"""Start the processes of a training, on this machine or as part of a group over several.
+
+What is to be trained is written into the model folder, so that a process needs nothing but the
+folder: `torchrun ... -m tsfm_pipeline.training FOLDER` joins or starts the same training.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import distributed
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, record
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from tsfm_pipeline.imaging.geometry import TripleFloat
+from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.store.case_store import CaseStore
+from tsfm_pipeline.training import checkpoint, loop
+from tsfm_pipeline.training.device import choose_device
+from tsfm_pipeline.training.group import join_group, local_rank
+from tsfm_pipeline.training.model_card import TrainingSummary
+from tsfm_pipeline.training.settings import TrainingSettings
+from tsfm_pipeline.training.task import TrainingError, TrainingTask
+
+TASK = "task.json"
+FOLLOW_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class WrittenTask(Settings):
+    """A training as a file: the fields of `TrainingTask`, and the settings.
+
+    Attributes:
+        name: for messages.
+        store: folder of the case store.
+        training: keys of the training cases.
+        validation: keys of the validation cases.
+        table: the fused label table.
+        regions: output channels.
+        initial_weights: weights to start from.
+        target_spacing: mm (z, y, x) of the store's cases.
+        settings: how to train.
+        threads: CPU threads of each process; null leaves torch's choice.
+    """
+
+    name: str
+    store: Path
+    training: tuple[str, ...]
+    validation: tuple[str, ...]
+    table: LabelTable
+    regions: tuple[str, ...]
+    initial_weights: Path | None
+    target_spacing: TripleFloat | None
+    settings: TrainingSettings
+    threads: int | None = None
+
+    def task(self) -> TrainingTask:
+        """Return the task."""
+        return TrainingTask(
+            name=self.name,
+            store=CaseStore(self.store),
+            training=self.training,
+            validation=self.validation,
+            table=self.table,
+            regions=self.regions,
+            initial_weights=self.initial_weights,
+            target_spacing=self.target_spacing,
+        )
+
+
+def train(
+    task: TrainingTask, settings: TrainingSettings, folder: Path, report: loop.Report
+) -> TrainingSummary:
+    """Train in this process, or in as many as the settings ask for; see `loop.train`.
+
+    A process that dies takes the others down, and all start again from the last saved state, at
+    most `parallel.restarts` times.
+
+    Raises:
+        TrainingError: as `loop.train`; or a process of the group failed, with its message.
+    """
+    parallel = settings.parallel
+    if parallel.processes == 1:
+        return loop.train(task, settings, folder, report)
+    finished = TrainingSummary.read(folder)
+    if finished is not None and loop.is_finished(finished, settings):
+        logger.info("%s: already trained for %d epochs", task.name, finished.epochs)
+        return finished
+    choose_device(settings)  # a missing GPU is better told before processes start
+    write_task(task, settings, folder)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=parallel.processes,
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        run_id=folder.name,
+        max_restarts=parallel.restarts,
+        monitor_interval=0.5,
+    )
+    with _followed(folder, report):
+        try:
+            elastic_launch(config, train_folder)(str(folder))
+        except ChildFailedError as error:
+            rank, failure = error.get_first_failure()
+            message = failure.message if isinstance(failure.message, str) else str(failure.message)
+            raise TrainingError(
+                f"{task.name}: process {rank} of {parallel.processes} failed"
+                f" {parallel.restarts + 1} time(s): {message}"
+            ) from error
+    summary = TrainingSummary.read(folder)
+    assert summary is not None  # written by the group before it ends
+    return summary
+
+
+def write_task(task: TrainingTask, settings: TrainingSettings, folder: Path) -> None:
+    """Write what the processes need into the model folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = WrittenTask(
+        name=task.name,
+        store=task.store.root.resolve(),
+        training=tuple(task.training),
+        validation=tuple(task.validation),
+        table=task.table,
+        regions=tuple(task.regions),
+        initial_weights=task.initial_weights.resolve() if task.initial_weights else None,
+        target_spacing=task.target_spacing,
+        settings=settings,
+        threads=max(torch.get_num_threads() // settings.parallel.processes, 1),
+    )
+    checkpoint.write_text(folder / TASK, written.model_dump_json(indent=1))
+
+
+@record
+def train_folder(folder: str) -> None:
+    """Train as one process of a group what a model folder's task.json describes.
+
+    The group is the one of torch elastic's environment variables, as torchrun sets them.
+
+    Raises:
+        TrainingError: as `loop.train`; or the folder holds no task.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    path = Path(folder) / TASK
+    if not path.exists():
+        raise TrainingError(
+            f"{path} not found; `kedro run` with parallel.processes > 1 writes it, or"
+            " launch.write_task"
+        )
+    written = WrittenTask.model_validate_json(path.read_bytes())
+    if written.threads is not None:
+        torch.set_num_threads(written.threads)
+    device = choose_device(written.settings, local_rank())
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    group = join_group(device)
+    if not group.leads:
+        logging.getLogger().setLevel(logging.WARNING)
+    try:
+        loop.train(written.task(), written.settings, Path(folder), lambda e, m: None, group)
+    finally:
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def _followed(folder: Path, report: loop.Report) -> Iterator[None]:
+    """Report the epochs that the group adds to metrics.jsonl while it trains."""
+    reported = max((epoch for epoch, _ in _epochs(folder)), default=-1)
+    ended = threading.Event()
+
+    def report_new() -> None:
+        nonlocal reported
+        for epoch, metrics in _epochs(folder):
+            if epoch > reported:
+                report(epoch, metrics)
+                reported = epoch
+
+    def follow() -> None:
+        while not ended.wait(FOLLOW_SECONDS):
+            report_new()
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        report_new()
+
+
+def _epochs(folder: Path) -> Iterator[tuple[int, Mapping[str, float]]]:
+    path = folder / checkpoint.METRICS
+    if not path.exists():
+        return
+    for line in path.read_text().splitlines(keepends=True):
+        if line.endswith("\n"):  # else it is being written
+            metrics = json.loads(line)
+            yield metrics.pop("epoch"), metrics

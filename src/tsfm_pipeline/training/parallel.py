@@ -1,0 +1,66 @@
+"""The network spread over a group of processes: copies (DDP) or shares (FSDP2)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from tsfm_pipeline.network.blocks import ResidualBlock, TransformerLayer
+from tsfm_pipeline.network.tsfm import TSFM
+from tsfm_pipeline.training.group import Group
+from tsfm_pipeline.training.settings import TrainingSettings
+
+
+def parallel_model(
+    network: TSFM, settings: TrainingSettings, group: Group, device: torch.device
+) -> nn.Module:
+    """Return what is called in training steps; `network` keeps the parameters.
+
+    With FSDP2, `network` itself is changed: its parameters become shares, gathered block by block
+    while they are needed. All processes must hold equal weights.
+    """
+    model: nn.Module = network
+    if group.size > 1 and settings.parallel.strategy == "fsdp":
+        for module in network.modules():
+            if isinstance(module, ResidualBlock | TransformerLayer):
+                fully_shard(module)
+        fully_shard(network)
+    elif group.size > 1:
+        model = DistributedDataParallel(
+            network, device_ids=[device.index] if device.type == "cuda" else None
+        )
+    if settings.compile:
+        model = torch.compile(model)  # type: ignore[assignment]
+    return model
+
+
+@contextmanager
+def synchronised(model: nn.Module, *, when: bool) -> Iterator[None]:
+    """Exchange gradients in this backward pass, or leave them to a later one."""
+    inner = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+    if isinstance(inner, FSDPModule):
+        inner.set_requires_gradient_sync(when)
+        yield
+    elif isinstance(inner, DistributedDataParallel) and not when:
+        with inner.no_sync():
+            yield
+    else:
+        yield
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return a shared-out tensor complete, in every process; all must ask for it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def share_of(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """Return the share of a complete tensor that fits a parameter's; without FSDP2, all of it."""
+    if not isinstance(parameter, DTensor):
+        return tensor
+    return distribute_tensor(
+        tensor, parameter.device_mesh, parameter.placements, src_data_rank=None
+    )

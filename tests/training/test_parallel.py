@@ -1,0 +1,119 @@
+"""Two processes train what one does with the same global batch."""
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tsfm_pipeline.store.case_store import CaseStore
+from tsfm_pipeline.training import launch, loop
+from tsfm_pipeline.training.settings import ParallelSettings, TrainingSettings
+from tsfm_pipeline.training.task import TrainingError, TrainingTask
+
+MakeTask = Callable[..., TrainingTask]
+MakeSettings = Callable[..., TrainingSettings]
+
+CHANGES: dict[str, Any] = {
+    # enough bottleneck voxels: with two, instance norm amplifies every rounding
+    "patch": (32, 32, 32),
+    "momentum": 0.9,
+    "learning_rate": 1e-3,
+    # a constant rate: it does not depend on the number of epochs
+    "poly_power": 1e-9,
+}
+
+
+def _ignore(epoch: int, metrics: Mapping[str, float]) -> None:
+    pass
+
+
+def _curve(folder: Path) -> list[float]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["train/loss"] for line in lines]
+
+
+def _settings(
+    make_settings: MakeSettings, strategy: str, restarts: int = 0, **changes: Any
+) -> TrainingSettings:
+    given = {"processes": 2, "strategy": strategy, "restarts": restarts}
+    parallel = ParallelSettings.model_validate(given)
+    return make_settings(parallel=parallel, **(CHANGES | changes))
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_agree_with_one_and_their_state_goes_on_in_one(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path, strategy: str
+) -> None:
+    alone = folder.with_name("alone")
+    loop.train(make_task(), make_settings(**CHANGES, epochs=3), alone, _ignore)
+
+    reported: list[int] = []
+    two = _settings(make_settings, strategy, epochs=2)
+    summary = launch.train(make_task(), two, folder, lambda epoch, _: reported.append(epoch))
+    assert reported == [0, 1]
+    assert summary.epochs == 2
+    assert _curve(folder) == pytest.approx(_curve(alone)[:2], rel=1e-4)
+
+    loop.train(make_task(), make_settings(**CHANGES, epochs=3), folder, _ignore)
+    assert _curve(folder) == pytest.approx(_curve(alone), rel=1e-3)
+    one, other = load_file(alone / "final.safetensors"), load_file(folder / "final.safetensors")
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(other[name], tensor, rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_state_of_one_process_goes_on_in_two(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path, strategy: str
+) -> None:
+    alone = folder.with_name("alone")
+    loop.train(make_task(), make_settings(**CHANGES, epochs=3), alone, _ignore)
+    loop.train(make_task(), make_settings(**CHANGES, epochs=2), folder, _ignore)
+    launch.train(make_task(), _settings(make_settings, strategy, epochs=3), folder, _ignore)
+    assert _curve(folder) == pytest.approx(_curve(alone), rel=1e-3)
+
+
+def test_a_process_that_dies_restarts_the_group_from_the_last_state(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path
+) -> None:
+    alone = folder.with_name("alone")
+    loop.train(make_task(), make_settings(**CHANGES, epochs=6), alone, _ignore)
+    killed: list[int] = []
+
+    def kill_one(epoch: int, metrics: Mapping[str, float]) -> None:
+        if not killed:
+            killed.append(epoch)
+            os.kill(int(multiprocessing.active_children()[-1].pid or 0), signal.SIGKILL)
+
+    settings = _settings(make_settings, "ddp", epochs=6, checkpoint_minutes=0, restarts=1)
+    summary = launch.train(make_task(), settings, folder, kill_one)
+    assert killed and summary.epochs == 6
+    assert _curve(folder) == pytest.approx(_curve(alone), rel=1e-3)
+
+
+def test_the_error_of_a_process_reaches_the_user(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path, store: CaseStore
+) -> None:
+    settings = _settings(make_settings, "ddp", restarts=0)
+    with pytest.raises(TrainingError, match=r"process \d of 2 failed.*organs/9"):
+        launch.train(make_task(training=["organs/9"]), settings, folder, _ignore)
+
+
+def test_more_processes_than_gpus(
+    make_task: MakeTask,
+    make_settings: MakeSettings,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    settings = _settings(make_settings, "ddp", device="cuda")
+    with pytest.raises(TrainingError, match=r"processes is 2, but this machine has 1 GPU"):
+        launch.train(make_task(), settings, folder, _ignore)
