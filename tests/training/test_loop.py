@@ -250,6 +250,17 @@ def test_what_saves_memory_does_not_change_the_training(
     assert losses == pytest.approx(plain, rel=1e-4)
 
 
+def test_augmentation_on_the_device_trains(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path
+) -> None:
+    settings = make_settings(epochs=1, augmentation=AugmentationSettings(where="device"))
+    assert np.isfinite(_losses(make_task(), settings, folder)).all()
+    again = settings.model_copy(update={"workers": 2})
+    other = folder.with_name("other")
+    train(make_task(), again, other, _ignore)
+    assert (folder / "final.safetensors").read_bytes() == (other / "final.safetensors").read_bytes()
+
+
 def test_activation_checkpointing_keeps_less(make_settings: MakeSettings) -> None:
     saved = {}
     for checkpointing in (False, True):

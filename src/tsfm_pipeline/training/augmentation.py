@@ -46,6 +46,7 @@ class Augmentation:
             side, unless sides are swapped.
 
     Attributes:
+        settings: as given.
         enlarged: voxels (z, y, x) of the sample to hand in, so that rotated corners hold image.
     """
 
@@ -56,6 +57,7 @@ class Augmentation:
         table: LabelTable,
         regions: Sequence[str],
     ) -> None:
+        self.settings = settings
         full = settings.transforms == "full"
         self.enlarged = enlarged_patch(patch) if full else patch
         self._transforms: list[BasicTransform] = [_spatial(patch)] if full else []
@@ -88,22 +90,29 @@ class Augmentation:
         for transform in self._transforms:
             sample = transform(**sample)
         image_CDHW, labels_DHW = sample["image"], sample["segmentation"][0]
-        image_CDHW, labels_DHW = self._mirror(image_CDHW, labels_DHW, annotated)
+        chosen = (torch.rand(3) < 0.5).tolist()
+        image_CDHW, labels_DHW = self.mirror(
+            image_CDHW, labels_DHW, chosen, swappable=self.swappable(annotated)
+        )
         if masked:
             image_CDHW = image_CDHW.masked_fill(labels_DHW == OUTSIDE, 0.0)
         return image_CDHW, labels_DHW
 
-    def _mirror(
-        self, image_CDHW: Tensor, labels_DHW: Tensor, annotated: tuple[str, ...]
+    def swappable(self, annotated: tuple[str, ...]) -> bool:
+        """Tell whether a case may be mirrored left-right: no side it annotates lacks its pair."""
+        return all(
+            self._partners[name] in annotated for name in annotated if name in self._partners
+        )
+
+    def mirror(
+        self, image_CDHW: Tensor, labels_DHW: Tensor, chosen: list[bool], *, swappable: bool
     ) -> tuple[Tensor, Tensor]:
-        chosen = (torch.rand(3) < 0.5).tolist()
+        """Flip the chosen ones of the mirror axes; left and right targets change names with x."""
         axes = [axis for axis in self._mirror_axes if chosen[axis]]
-        sided = [name for name in annotated if name in self._partners]
-        if LEFT_RIGHT in axes and sided:
-            if all(self._partners[name] in annotated for name in sided):
-                labels_DHW = self._swap[labels_DHW.int()]
-            else:
-                axes.remove(LEFT_RIGHT)
+        if LEFT_RIGHT in axes and not swappable:
+            axes.remove(LEFT_RIGHT)
+        if LEFT_RIGHT in axes and self.settings.left_right == "swap":
+            labels_DHW = self._swap.to(labels_DHW.device)[labels_DHW.int()]
         return image_CDHW.flip([axis + 1 for axis in axes]), labels_DHW.flip(axes)
 
 

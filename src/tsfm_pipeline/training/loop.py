@@ -19,6 +19,7 @@ from tqdm import tqdm
 from tsfm_pipeline.store.record import CaseRecord
 from tsfm_pipeline.training import checkpoint
 from tsfm_pipeline.training.device import autocast_type, choose_device
+from tsfm_pipeline.training.device_augmentation import DeviceAugmentation
 from tsfm_pipeline.training.group import ALONE, Group, local_rank
 from tsfm_pipeline.training.interruption import signals_noted
 from tsfm_pipeline.training.losses import (
@@ -231,6 +232,7 @@ class TrainingRun:
         task, settings, group = self.task, self.settings, self.group
         statistics = card.ct_statistics
         self.samples = PatchDataset(task, settings, "training", records, statistics)
+        self.augmentation = self.samples.device_augmentation()
         first = self.epoch * self.samples.per_epoch + self.step * settings.batch_size
         last = settings.epochs * self.samples.per_epoch
         self.batches = iter(make_loader(self.samples, first, last, settings, group))
@@ -308,7 +310,10 @@ class TrainingRun:
         parts = [
             part
             for part in zip(
-                *(tensor.chunk(self.settings.micro_batches) for tensor in self._to_device(batch)),
+                *(
+                    tensor.chunk(self.settings.micro_batches)
+                    for tensor in self._to_device(batch, self.augmentation)
+                ),
                 strict=True,
             )
         ]
@@ -497,11 +502,20 @@ class TrainingRun:
 
     # ---------------------------------------------------------------- helpers
 
-    def _to_device(self, batch: Sample) -> tuple[Tensor, Tensor, Tensor]:
-        image_BCDHW = batch["image"].to(
-            self.device, non_blocking=True, memory_format=self.memory_format
-        )
+    def _to_device(
+        self, batch: Sample, augmentation: DeviceAugmentation | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        image_BCDHW = batch["image"].to(self.device, non_blocking=True)
         labels_BDHW = batch["labels"].to(self.device, non_blocking=True)
+        if augmentation is not None:
+            image_BCDHW, labels_BDHW = augmentation(
+                image_BCDHW,
+                labels_BDHW,
+                torch.as_tensor(batch["seed"]),
+                torch.as_tensor(batch["masked"]),
+                torch.as_tensor(batch["swappable"]),
+            )
+        image_BCDHW = image_BCDHW.contiguous(memory_format=self.memory_format)
         return image_BCDHW, labels_BDHW, batch["annotated"].to(self.device, non_blocking=True)
 
     def _autocast(self) -> torch.autocast:

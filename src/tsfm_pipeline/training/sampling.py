@@ -22,7 +22,8 @@ from tsfm_pipeline.imaging.intensity import CtStatistics, normalise_ct
 from tsfm_pipeline.imaging.labels import OUTSIDE
 from tsfm_pipeline.store.record import CaseRecord
 from tsfm_pipeline.training.augmentation import Augmentation
-from tsfm_pipeline.training.group import Group
+from tsfm_pipeline.training.device_augmentation import DeviceAugmentation
+from tsfm_pipeline.training.group import ALONE, Group
 from tsfm_pipeline.training.settings import TrainingSettings
 from tsfm_pipeline.training.task import TrainingTask
 
@@ -35,12 +36,18 @@ class Sample(TypedDict):
         labels: (D, H, W) uint8, stored integers.
         annotated: (K,) bool, the channels that the case annotates.
         case: index into the dataset's `keys`.
+        seed: of what is still to be varied on the device.
+        masked: whether the image was normalised inside its nonzero mask only.
+        swappable: whether it may be mirrored left-right.
     """
 
     image: Tensor
     labels: Tensor
     annotated: Tensor
     case: int
+    seed: int
+    masked: bool
+    swappable: bool
 
 
 class PatchDataset(Dataset[Sample]):
@@ -81,6 +88,10 @@ class PatchDataset(Dataset[Sample]):
             if training
             else None
         )
+        self._swappable = [
+            self._augmentation is not None and self._augmentation.swappable(record.annotated)
+            for record in self._records
+        ]
         # foreground that no channel predicts is not aimed at
         self._wanted = {value for region in task.regions for value in task.table.region_ids(region)}
         self._annotated = [
@@ -112,19 +123,29 @@ class PatchDataset(Dataset[Sample]):
             outside = labels_DHW[inside] == OUTSIDE
             masked = bool(outside.any()) and not image_CDHW[in_volume][:, outside].any()
         image, labels = torch.from_numpy(image_CDHW), torch.from_numpy(labels_DHW)
-        if self._augmentation is not None:
-            with _isolated(int(rng.integers(2**32))):
+        seed = int(rng.integers(2**32))
+        if self._augmentation is not None and settings.augmentation.where == "workers":
+            with _isolated(seed):
                 image, labels = self._augmentation(image, labels, record.annotated, masked)
         return Sample(
             image=image.contiguous(),
             labels=labels.contiguous(),
             annotated=self._annotated[case],
             case=case,
+            seed=seed,
+            masked=masked,
+            swappable=self._swappable[case],
         )
 
     def __len__(self) -> int:
         """Return the number of cases; items are not limited by it."""
         return len(self.keys)
+
+    def device_augmentation(self) -> DeviceAugmentation | None:
+        """Return what is left to be done to batches on the device; None for nothing."""
+        if self._augmentation is None or self._settings.augmentation.where == "workers":
+            return None
+        return DeviceAugmentation(self._augmentation, self._settings.patch)
 
     def _foreground_voxel(self, key: str, rng: np.random.Generator) -> NDArray[np.int32] | None:
         """Draw a stored target of the case, then one of its voxels; None without foreground."""
@@ -204,7 +225,7 @@ class Share(Sampler[int]):
 
 
 def make_loader(
-    dataset: PatchDataset, first: int, last: int, settings: TrainingSettings, group: Group
+    dataset: PatchDataset, first: int, last: int, settings: TrainingSettings, group: Group = ALONE
 ) -> DataLoader[Sample]:
     """Return a loader over this process's share of the items `first` to `last` - 1, in batches."""
     return DataLoader(

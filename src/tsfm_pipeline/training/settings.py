@@ -18,11 +18,15 @@ class AugmentationSettings(Settings):
         left_right: what happens to axis 2 when the network predicts targets that have a side:
             "keep" leaves it out; "swap" flips it and exchanges left and right targets, except in
             cases that annotate a sided target without its partner (the middle lung lobe).
+        where: "workers" varies single samples in the loader processes (batchgeneratorsv2);
+            "device" varies batches where the network is, so that loaders only read. Same
+            distributions, other random numbers.
     """
 
     transforms: Literal["full", "light", "none"] = "full"
     mirror_axes: tuple[Literal[0, 1, 2], ...] = (0, 1, 2)
     left_right: Literal["keep", "swap"] = "keep"
+    where: Literal["workers", "device"] = "workers"
 
 
 class ParallelSettings(Settings):
