@@ -76,7 +76,7 @@ def test_same_distributions_as_in_the_loaders(transforms: str) -> None:
         assert ks_2samp(one, other).pvalue > 0.01, name
         # the share of samples left as they were shows the probabilities
         shares = [(rows == np.median(one)).mean() for rows in (one, other)]
-        assert shares[0] == pytest.approx(shares[1], abs=0.08), name
+        assert shares[0] == pytest.approx(shares[1], abs=0.1), name
 
 
 def test_a_sample_does_not_depend_on_its_batch() -> None:
