@@ -1,5 +1,8 @@
-"""`python -m tsfm_pipeline.network`: print the table of sizes."""
+"""`python -m tsfm_pipeline.network [--diagram SIZE]`: print the table of sizes, or a drawing."""
 
+import argparse
+
+from tsfm_pipeline.network.diagram import diagram
 from tsfm_pipeline.network.footprint import footprint
 from tsfm_pipeline.network.sizes import PAPER_PATCH, SIZES
 
@@ -7,6 +10,17 @@ POOL_TARGETS = 30
 
 
 def main() -> None:
+    """Print what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m tsfm_pipeline.network")
+    parser.add_argument("--diagram", choices=SIZES, help="print this size as Mermaid text")
+    size = parser.parse_args().diagram
+    if size is not None:
+        print(diagram(size, 1, POOL_TARGETS, PAPER_PATCH), end="")
+    else:
+        print_sizes()
+
+
+def print_sizes() -> None:
     """Print sizes, parameters and operations at the paper's patch, with the pool's targets."""
     print(f"TSFM, 1 input channel, {POOL_TARGETS} outputs, patch {'x'.join(map(str, PAPER_PATCH))}")
     print("parameters: with the final head; + heads of the half and quarter grid (training only)")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+from kedro.pipeline.preview_contract import MermaidPreview
 
 from tsfm_pipeline.experiments.grid import Experiment
 from tsfm_pipeline.experiments.record import ModelRecord
@@ -40,6 +41,14 @@ def train_model(
         initial=initial_model,
         track=experiment_run,
     )
+
+
+def draw_network() -> MermaidPreview:
+    """Draw TSFM in the paper's size; the lineage page shows it beside a training."""
+    from tsfm_pipeline.network.diagram import diagram
+    from tsfm_pipeline.network.sizes import PAPER_PATCH
+
+    return MermaidPreview(content=diagram("huge", 1, 30, PAPER_PATCH))
 
 
 def predict_cases(

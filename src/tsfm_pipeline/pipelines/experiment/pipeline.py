@@ -12,6 +12,7 @@ from tsfm_pipeline.experiments.grid import EXPERIMENTS, GRID, Experiment
 from tsfm_pipeline.pipelines.experiment.nodes import (
     collect_statuses,
     concatenate_tables,
+    draw_network,
     predict_cases,
     score_predictions,
     train_model,
@@ -99,7 +100,13 @@ def _template(experiment: Experiment) -> Pipeline:
     train = update_wrapper(partial(train_model, experiment=experiment), train_model)
     return Pipeline(
         [
-            Node(train, inputs=training_inputs, outputs="model", name="train"),
+            Node(
+                train,
+                inputs=training_inputs,
+                outputs="model",
+                name="train",
+                preview_fn=draw_network,
+            ),
             Node(
                 predict_cases,
                 inputs={
