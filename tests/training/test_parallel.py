@@ -4,6 +4,9 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -117,3 +120,27 @@ def test_more_processes_than_gpus(
     settings = _settings(make_settings, "ddp", device="cuda")
     with pytest.raises(TrainingError, match=r"processes is 2, but this machine has 1 GPU"):
         launch.train(make_task(), settings, folder, _ignore)
+
+
+@pytest.mark.slow
+def test_a_second_machine_joins_with_the_line_of_the_log(
+    make_task: MakeTask,
+    make_settings: MakeSettings,
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Two launchers on this machine stand for two machines."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    parallel = ParallelSettings(machines=2, rendezvous=place, restarts=0)
+    settings = make_settings(parallel=parallel, epochs=1, **CHANGES)
+    line = launch.torchrun_line(parallel, folder).split()
+    with subprocess.Popen([sys.executable, "-m", "torch.distributed.run", *line[1:]]) as other:
+        with caplog.at_level("INFO"):
+            summary = launch.train(make_task(), settings, folder, _ignore)
+        assert other.wait(60) == 0
+    assert "run there: torchrun --nnodes 2" in caplog.text
+    alone = folder.with_name("alone")
+    loop.train(make_task(), make_settings(epochs=1, **CHANGES), alone, _ignore)
+    assert summary.epochs == 1 and _curve(folder) == pytest.approx(_curve(alone), rel=1e-4)

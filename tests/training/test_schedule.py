@@ -36,6 +36,7 @@ def test_heads_first_then_warm_up_then_decay(make_settings: MakeSettings) -> Non
         ({"epochs": 5, "heads_first_epochs": 2, "warmup_epochs": 3}, "leave none of 5 epochs"),
         ({"batch_size": 2, "micro_batches": 3}, "make it a multiple of 3"),
         ({"batch_size": 2, "parallel": {"processes": 4}}, "make it a multiple of 4"),
+        ({"parallel": {"machines": 2}}, "is no host:port"),
         ({"patch": (0, 16, 16)}, "greater than 0"),
     ],
 )

@@ -24,7 +24,7 @@ from tsfm_pipeline.training import checkpoint, loop
 from tsfm_pipeline.training.device import choose_device
 from tsfm_pipeline.training.group import join_group, local_rank
 from tsfm_pipeline.training.model_card import TrainingSummary
-from tsfm_pipeline.training.settings import TrainingSettings
+from tsfm_pipeline.training.settings import ParallelSettings, TrainingSettings
 from tsfm_pipeline.training.task import TrainingError, TrainingTask
 
 TASK = "task.json"
@@ -86,7 +86,7 @@ def train(
         TrainingError: as `loop.train`; or a process of the group failed, with its message.
     """
     parallel = settings.parallel
-    if parallel.processes == 1:
+    if parallel.processes * parallel.machines == 1:
         return loop.train(task, settings, folder, report)
     finished = TrainingSummary.read(folder)
     if finished is not None and loop.is_finished(finished, settings):
@@ -94,12 +94,19 @@ def train(
         return finished
     choose_device(settings)  # a missing GPU is better told before processes start
     write_task(task, settings, folder)
+    if parallel.machines > 1:
+        logger.info(
+            "%s: waiting for %d more machine(s); run there: %s",
+            task.name,
+            parallel.machines - 1,
+            torchrun_line(parallel, folder),
+        )
     config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
+        min_nodes=parallel.machines,
+        max_nodes=parallel.machines,
         nproc_per_node=parallel.processes,
         rdzv_backend="c10d",
-        rdzv_endpoint="127.0.0.1:0",
+        rdzv_endpoint=parallel.rendezvous if parallel.machines > 1 else "127.0.0.1:0",
         run_id=folder.name,
         max_restarts=parallel.restarts,
         monitor_interval=0.5,
@@ -111,12 +118,21 @@ def train(
             rank, failure = error.get_first_failure()
             message = failure.message if isinstance(failure.message, str) else str(failure.message)
             raise TrainingError(
-                f"{task.name}: process {rank} of {parallel.processes} failed"
+                f"{task.name}: process {rank} of {parallel.processes * parallel.machines} failed"
                 f" {parallel.restarts + 1} time(s): {message}"
             ) from error
     summary = TrainingSummary.read(folder)
     assert summary is not None  # written by the group before it ends
     return summary
+
+
+def torchrun_line(parallel: ParallelSettings, folder: Path) -> str:
+    """Return the command with which another machine joins a training."""
+    return (
+        f"torchrun --nnodes {parallel.machines} --nproc-per-node {parallel.processes}"
+        f" --rdzv-backend c10d --rdzv-endpoint {parallel.rendezvous} --rdzv-id {folder.name}"
+        f" --max-restarts {parallel.restarts} -m tsfm_pipeline.training {folder.resolve()}"
+    )
 
 
 def write_task(task: TrainingTask, settings: TrainingSettings, folder: Path) -> None:
@@ -160,6 +176,11 @@ def train_folder(folder: str) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     group = join_group(device)
+    if written.settings.batch_size % (group.size * written.settings.micro_batches):
+        raise TrainingError(
+            f"batch_size {written.settings.batch_size} can't be dealt out to {group.size}"
+            f" processes in {written.settings.micro_batches} micro_batches; start fewer"
+        )
     if not group.leads:
         logging.getLogger().setLevel(logging.WARNING)
     try:

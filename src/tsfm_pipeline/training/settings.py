@@ -38,9 +38,14 @@ class ParallelSettings(Settings):
             (FSDP2); saved states are the same files.
         restarts: how often the group starts again, from the last saved state, after a process
             has died.
+        machines: machines that train together, each with as many processes; the others join with
+            the torchrun line that the log shows. They share the file system.
+        rendezvous: host:port on this machine where the others find it; for one machine unused.
     """
 
     processes: PositiveInt = 1
+    machines: PositiveInt = 1
+    rendezvous: str = ""
     strategy: Literal["ddp", "fsdp"] = "ddp"
     restarts: int = Field(default=3, ge=0)
 
@@ -117,12 +122,17 @@ class TrainingSettings(Settings):
 
     @model_validator(mode="after")
     def _divisible(self) -> "TrainingSettings":
-        parts = self.parallel.processes * self.micro_batches
+        parts = self.parallel.processes * self.parallel.machines * self.micro_batches
         if self.batch_size % parts:
             raise ValueError(
                 f"batch_size {self.batch_size} can't be dealt out evenly to"
-                f" {self.parallel.processes} process(es) in {self.micro_batches} micro_batches;"
-                f" make it a multiple of {parts}"
+                f" {self.parallel.processes} process(es) on {self.parallel.machines} machine(s) in"
+                f" {self.micro_batches} micro_batches; make it a multiple of {parts}"
+            )
+        if self.parallel.machines > 1 and ":" not in self.parallel.rendezvous:
+            raise ValueError(
+                f"parallel.rendezvous {self.parallel.rendezvous!r} is no host:port, which"
+                f" {self.parallel.machines} machines need to find each other"
             )
         if self.heads_first_epochs + self.warmup_epochs >= self.epochs > 1:
             raise ValueError(
