@@ -36,7 +36,7 @@ def test_best_final_and_baseline_side_by_side_with_means(evaluation, summary_of)
     )
     frame = dice_summary(summary, evaluation)
     assert tuple(frame.columns) == DICE_COLUMNS
-    assert frame["experiment"].tolist() == ["pretrain.tsfm"] * 6 + ["transfer.x"] * 2
+    assert frame["experiment"].tolist() == ["pretrain.tsfm"] * 8 + ["transfer.x"] * 2
     rows = frame.set_index(["experiment", "dataset", "target"])
     liver = rows.loc[("pretrain.tsfm", "a", "liver")]
     assert liver[["best", "final", "threshold"]].tolist() == [0.8, 0.7, 0.1]
@@ -50,6 +50,11 @@ def test_best_final_and_baseline_side_by_side_with_means(evaluation, summary_of)
     assert tumours["best"] == 0.4
     assert math.isnan(tumours["final"])
     assert ("transfer.x", "", "mean tumour") not in rows.index
+    foreground = rows.loc[("pretrain.tsfm", "a", "foreground mean")]
+    assert foreground["best"] == pytest.approx(0.6)
+    assert foreground["final"] == 0.7
+    # nnU-Net's foreground mean has no figure where a target has none.
+    assert math.isnan(rows.loc[("pretrain.tsfm", "b", "foreground mean"), "best"])
 
 
 def test_nothing_scored_gives_no_rows(evaluation, summary_of):

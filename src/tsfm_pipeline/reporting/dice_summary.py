@@ -1,9 +1,11 @@
 """Scores per experiment, dataset and target, with the means of organs and tumours."""
 
+import numpy as np
 import pandas as pd
 
 from tsfm_pipeline.evaluation.metrics import AUTOMATIC, ONLY
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
+from tsfm_pipeline.evaluation.summary import foreground_mean
 
 OF_BEST = (
     "nsd",
@@ -48,8 +50,8 @@ def dice_summary(summary: pd.DataFrame, settings: EvaluationSettings) -> pd.Data
 
     Returns:
         Rows with DICE_COLUMNS. After each experiment's targets come its 'mean organ' and 'mean
-        tumour': means over the (dataset, target) rows above that have a figure, and sums of their
-        counts.
+        tumour', means over the (dataset, target) rows above that have a figure, and for a dataset
+        of several targets nnU-Net v2's 'foreground mean'; counts are summed.
     """
     is_baseline = summary["weights"] == ONLY
     baseline = summary[is_baseline].set_index(["dataset", "target"])["dice"]
@@ -93,5 +95,19 @@ def _experiment(
             **chosen[[*COUNTS]].sum(),
         }
         for kind, chosen in table.groupby("kind", sort=True)
+    ]
+    foreground = foreground_mean(rows).set_index(["weights", "dataset"])["dice"]
+    means += [
+        {
+            **table.loc[0, ["experiment", "protocol"]],
+            "dataset": dataset,
+            "target": "foreground mean",
+            "kind": "mean",
+            "best": foreground["best"].get(dataset),
+            "final": foreground["final"].get(dataset) if "final" in foreground else np.nan,
+            **chosen[[*COUNTS]].sum(),
+        }
+        for dataset, chosen in table.groupby("dataset", sort=False)
+        if len(chosen) > 1
     ]
     return pd.concat([table, pd.DataFrame(means)], ignore_index=True)[[*DICE_COLUMNS]]
