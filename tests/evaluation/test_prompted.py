@@ -83,6 +83,16 @@ def test_the_crop_is_centred_on_the_reference_and_normalised_over_positive_voxel
     np.testing.assert_allclose(crop[outside], -positive.mean() / positive.std(ddof=1), rtol=1e-4)
 
 
+def test_the_deviation_is_the_samples_as_torchs():
+    image, mask = np.full((9, 9, 9), -1.0), np.zeros((9, 9, 9), bool)
+    image[4, 4, 3:5] = 1, 3
+    mask[4, 4, 4] = True
+    network = BallAroundClicks()
+    predict_prompted(image, mask, (1.5, 1.5, 1.5), network)
+    crop = network.calls[0][0]
+    assert crop.max() == pytest.approx((3 - 2) / np.sqrt(2))
+
+
 def test_clicks_fall_into_the_errors_and_the_last_mask_is_fed_back():
     mask = ball()
     network = BallAroundClicks()

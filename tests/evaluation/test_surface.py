@@ -97,9 +97,10 @@ def test_an_empty_mask_has_no_distance():
 
 
 def test_rounding_does_not_decide_at_the_tolerance():
-    """0.1 * 21 - 0.1 is 2.0000000000000004 in floating point."""
-    one, other = np.zeros((1, 1, 30), bool), np.zeros((1, 1, 30), bool)
-    one[0, 0, 1], other[0, 0, 21] = True, True
+    """Voxels 4 and 24 of 0.1 mm are a little more than 2 mm apart in floating point."""
+    assert 24 * 0.1 - 4 * 0.1 > 2.0
+    one, other = np.zeros((1, 1, 60), bool), np.zeros((1, 1, 60), bool)
+    one[0, 0, 4], other[0, 0, 24] = True, True
     assert surface_distances(one, other, (1.0, 1.0, 0.1)).nsd(2.0) == 1.0
 
 
