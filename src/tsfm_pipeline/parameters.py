@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelError, LabelTable
 from tsfm_pipeline.inference.settings import PredictionSettings
@@ -35,6 +36,7 @@ class Parameters(Settings):
         splits: cross-validation folds.
         experiments: values of the experiment grid.
         prediction: sliding window and which weights are scored.
+        evaluation: how predictions are scored.
         paper_tables: the paper's printed numbers.
         reporting: how results are reported.
         tracking: where runs are tracked.
@@ -49,6 +51,7 @@ class Parameters(Settings):
     splits: SplitSettings
     experiments: ExperimentSettings
     prediction: PredictionSettings
+    evaluation: EvaluationSettings
     paper_tables: PaperTables
     reporting: ReportingSettings
     tracking: TrackingSettings

@@ -3,6 +3,7 @@ import base64
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from kedro.io import DatasetError
 
 from tsfm_pipeline.catalog import (
@@ -33,10 +34,10 @@ def test_absent_scores_are_an_empty_table(tmp_path) -> None:
     )
     assert dataset.load().empty
     assert list(dataset.load().columns) == list(SCORE_COLUMNS)
-    row = ("pretrain.tsfm", "best", "btcv", "img0001", "liver", 0.5, 10, 12)
+    row = {"experiment": "pretrain.tsfm", "target": "liver", "dice": 0.5}
     dataset.save(pd.DataFrame([row], columns=list(SCORE_COLUMNS)))
     assert dataset.load().iloc[0]["dice"] == 0.5
-    assert dataset.preview()["data"][0][4] == "liver"
+    assert "liver" in dataset.preview()["data"][0]
 
 
 def test_an_absent_record_says_not_run(tmp_path) -> None:
@@ -77,3 +78,9 @@ def test_the_store_previews_a_slice(tmp_path) -> None:
     dataset = CaseStoreDataset(filepath=str(tmp_path))
     assert dataset.load().keys() == ["btcv/img0001"]
     assert base64.b64decode(dataset.preview())[:4] == b"\x89PNG"
+
+
+def test_the_catalogue_keeps_every_score(repository) -> None:
+    entries = yaml.safe_load((repository / "conf/base/catalog_experiments.yml").read_text())
+    for name in ("{pipeline}.{experiment}_scores", "{pipeline}_scores"):
+        assert entries[name]["columns"] == list(SCORE_COLUMNS)

@@ -1,6 +1,7 @@
 import itertools
 import math
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -75,19 +76,23 @@ def test_held_out_cases_are_scored_inside_the_nonzero_mask():
     rules = fit_thresholds(lambda _: (image, labels), {"a": ("liver",)}, TABLE)
     other, reference = overlapping_case(9)
     reference[-1] = OUTSIDE
-    (liver, tumor) = score_thresholds(rules, other, reference, ("liver", "liver_tumor"), TABLE)
+    regions = ("liver", "liver_tumor")
+    liver, tumor = score_thresholds(rules, other, reference, regions, TABLE, (1.0, 2.0, 2.5))
     rule = rules["liver"]
     prediction = (other[0] >= rule.low) & (other[0] <= rule.high)
     prediction[-1] = False
     assert liver["dice"] == pytest.approx(dice(np.isin(reference, (5, 25)), prediction))
     assert tumor["prediction_voxels"] == 0  # no rule
     assert tumor["dice"] == 0.0
+    assert liver["prediction_ml"] == pytest.approx(np.count_nonzero(prediction) * 5 / 1000)
 
 
 class Record:
     def __init__(self, key, modality, annotated):
         self.dataset, self.case = key.split("/")
         self.modality = modality
+        self.patient = key
+        self.geometry = SimpleNamespace(spacing=(1.0, 1.0, 1.0))
         self.annotated = annotated
 
 
@@ -116,6 +121,8 @@ def test_modalities_are_fitted_apart_and_rows_are_scores():
     assert scores["dice"].tolist() == [1.0, 1.0, 1.0]
     assert scores["case"].tolist() == ["ct9", "ct9", "mr9"]
     assert set(scores["weights"]) == {"only"}
+    assert set(scores["protocol"]) == {"automatic"}
+    assert scores["nsd"].isna().all()
     assert not scores["dice"].map(math.isnan).any()
 
 

@@ -6,6 +6,7 @@ import SimpleITK as sitk
 from skimage.transform import resize
 
 from tsfm_pipeline.evaluation.metrics import score_case
+from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.imaging.volume import write_label
 from tsfm_pipeline.inference.case import predict_case
 from tsfm_pipeline.inference.export import export_case
@@ -134,7 +135,9 @@ def test_resampled_labels_come_back_as_nnunet_would_bring_them(
     assert np.count_nonzero(labels_ZYX) == np.count_nonzero(labels_ZYX[box])
 
     reference = record.reorientation.apply(sitk.GetArrayFromImage(label))
-    for row in score_case(reference, labels_ZYX, card.regions, card.table):
+    scoring = EvaluationSettings(tumor_targets=())
+    maps, spacing_mm = (reference, labels_ZYX), record.uncropped_spacing
+    for row in score_case(*maps, card.regions, card.table, spacing_mm, scoring):
         assert row["reference_voxels"] >= 1000
         assert row["dice"] >= 0.95, row  # what the coarser grid cannot hold
 

@@ -3,12 +3,6 @@ import math
 import pytest
 
 from tsfm_pipeline.reporting.dice_summary import DICE_COLUMNS, dice_summary
-from tsfm_pipeline.reporting.settings import ReportingSettings
-
-
-@pytest.fixture
-def settings(base_parameters):
-    return ReportingSettings.model_validate(base_parameters["reporting"])
 
 
 @pytest.mark.parametrize(
@@ -24,11 +18,11 @@ def settings(base_parameters):
         ("hippocampus_anterior", False),
     ],
 )
-def test_which_targets_are_tumours(settings, target, tumor):
-    assert settings.is_tumor(target) is tumor
+def test_which_targets_are_tumours(evaluation, target, tumor):
+    assert evaluation.is_tumor(target) is tumor
 
 
-def test_best_final_and_baseline_side_by_side_with_means(settings, summary_of):
+def test_best_final_and_baseline_side_by_side_with_means(evaluation, summary_of):
     summary = summary_of(
         ("pretrain.threshold", "only", "a", "liver", 0.1),
         ("pretrain.threshold", "only", "a", "liver_tumor", 0.05),
@@ -40,24 +34,30 @@ def test_best_final_and_baseline_side_by_side_with_means(settings, summary_of):
         ("pretrain.tsfm", "best", "b", "spleen", float("nan")),
         ("transfer.x", "best", "c", "spleen", 0.5),
     )
-    frame = dice_summary(summary, settings)
+    frame = dice_summary(summary, evaluation)
     assert tuple(frame.columns) == DICE_COLUMNS
-    assert frame["experiment"].tolist() == ["pretrain.tsfm"] * 6 + ["transfer.x"] * 2
+    assert frame["experiment"].tolist() == ["pretrain.tsfm"] * 8 + ["transfer.x"] * 2
     rows = frame.set_index(["experiment", "dataset", "target"])
     liver = rows.loc[("pretrain.tsfm", "a", "liver")]
     assert liver[["best", "final", "threshold"]].tolist() == [0.8, 0.7, 0.1]
-    assert (liver["n"], liver["n_empty"], liver["kind"]) == (4, 1, "organ")
+    assert (liver["n"], liver["n_both_empty"], liver["kind"]) == (4, 1, "organ")
     assert rows.loc[("pretrain.tsfm", "a", "liver_tumor"), "threshold"] == 0.05
     assert math.isnan(rows.loc[("pretrain.tsfm", "b", "liver"), "threshold"])
     organs = rows.loc[("pretrain.tsfm", "", "mean organ")]
+    assert organs["n_missed"] == 6
     assert organs[["best", "final", "threshold"]].tolist() == pytest.approx([0.7, 0.8, 0.1])
     tumours = rows.loc[("pretrain.tsfm", "", "mean tumour")]
     assert tumours["best"] == 0.4
     assert math.isnan(tumours["final"])
     assert ("transfer.x", "", "mean tumour") not in rows.index
+    foreground = rows.loc[("pretrain.tsfm", "a", "foreground mean")]
+    assert foreground["best"] == pytest.approx(0.6)
+    assert foreground["final"] == 0.7
+    # nnU-Net's foreground mean has no figure where a target has none.
+    assert math.isnan(rows.loc[("pretrain.tsfm", "b", "foreground mean"), "best"])
 
 
-def test_nothing_scored_gives_no_rows(settings, summary_of):
-    frame = dice_summary(summary_of(), settings)
+def test_nothing_scored_gives_no_rows(evaluation, summary_of):
+    frame = dice_summary(summary_of(), evaluation)
     assert frame.empty
     assert tuple(frame.columns) == DICE_COLUMNS

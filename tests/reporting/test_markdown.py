@@ -2,15 +2,8 @@ import numpy as np
 import pytest
 
 from tsfm_pipeline.reporting.comparison import build_table
-from tsfm_pipeline.reporting.dice_summary import dice_summary
 from tsfm_pipeline.reporting.figure import comparison_figure
-from tsfm_pipeline.reporting.markdown import (
-    Provenance,
-    dice_summary_markdown,
-    markdown_table,
-    paper_table_markdown,
-)
-from tsfm_pipeline.reporting.settings import ReportingSettings
+from tsfm_pipeline.reporting.markdown import Provenance, markdown_table, paper_table_markdown
 
 PHANTOMS = Provenance(environment="base", pool="2026-01-01T00.00.00", phantoms=True)
 REAL = Provenance(environment="paper", pool="v1", phantoms=False)
@@ -79,22 +72,6 @@ def test_methods_that_do_not_exist_say_so(tables, summary_of):
     text = rendered(tables, "table_1", summary_of())
     assert "- SAM-Med3D: needs checkpoint." in text
     assert "- nnU-Net: not implemented yet." in text
-
-
-def test_dice_summary_has_a_table_per_experiment(base_parameters, summary_of):
-    settings = ReportingSettings.model_validate(base_parameters["reporting"])
-    summary = summary_of(
-        ("pretrain.threshold", "only", "a", "liver", 0.1),
-        ("pretrain.tsfm", "best", "a", "liver", 0.8),
-        ("pretrain.tsfm", "final", "a", "liver", float("nan")),
-    )
-    text = dice_summary_markdown(dice_summary(summary, settings), PHANTOMS)
-    header, lines = parsed(text)
-    assert header == ["dataset", "target", "best", "final", "threshold", "cases", "empty"]
-    assert lines[0] == ["a", "liver", "0.8000", "-", "0.1000", "4", "1"]
-    assert lines[1] == ["", "**mean organ**", "0.8000", "-", "0.1000", "", ""]
-    assert "### pretrain.tsfm" in text
-    assert "Synthetic phantoms" in text
 
 
 def test_numbers_are_right_aligned():

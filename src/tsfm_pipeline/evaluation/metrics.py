@@ -1,57 +1,87 @@
-"""Dice scores of label maps, and their means."""
+"""Scores of one case: a row per region with overlap, surface distances, volumes and lesions."""
 
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
+from scipy import ndimage
 
+from tsfm_pipeline.evaluation.lesions import count_lesions
+from tsfm_pipeline.evaluation.settings import EvaluationSettings
+from tsfm_pipeline.evaluation.surface import surface_distances
+from tsfm_pipeline.imaging.geometry import TripleFloat
 from tsfm_pipeline.imaging.labels import LabelTable
 
 SCORE_COLUMNS = (
     "experiment",
     "weights",
+    "protocol",
     "dataset",
     "case",
+    "patient",
     "target",
     "dice",
+    "nsd",
+    "hd95",
     "reference_voxels",
     "prediction_voxels",
+    "reference_ml",
+    "prediction_ml",
+    "both_empty",
+    "false_positive_on_empty",
+    "reference_lesions",
+    "detected_lesions",
+    "false_positive_lesions",
+    "reference_outside_crop",
 )
-"""One row per experiment, weights (best, final or only), case and region; `target` names the
-region."""
-
-SUMMARY_COLUMNS = ("experiment", "weights", "dataset", "target", "dice", "n", "n_empty")
+"""One row per experiment, weights (best, final or only), protocol, case and region; `target` names
+the region. `hd95` is in mm. Lesions are NaN where the target is no tumour, `reference_outside_crop`
+(a fraction) where the protocol crops nothing."""
 
 ONLY = "only"
 """The `weights` of a method that has no checkpoints."""
 
+AUTOMATIC = "automatic"
+"""The `protocol` of a method that sees the image alone."""
 
-def dice(reference: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> float:
+PROMPTED = "prompted with ground truth"
+"""The `protocol` of a method whose crop and clicks come from the reference it is scored against."""
+
+Mask = NDArray[np.bool_]
+Labels = NDArray[np.uint8]
+Row = dict[str, str | int | float | bool]
+Box = tuple[slice, ...]
+
+
+def dice(reference: Mask, prediction: Mask) -> float:
     """Return 2 |A and B| / (|A| + |B|) of two masks of one shape.
 
     nnU-Net's convention (`evaluation/metrics.py`): NaN when both are empty, 0 when one is.
     """
-    shared = int(np.count_nonzero(reference & prediction))
-    return _dice(shared, int(np.count_nonzero(reference)), int(np.count_nonzero(prediction)))
+    total = int(np.count_nonzero(reference)) + int(np.count_nonzero(prediction))
+    return 2.0 * int(np.count_nonzero(reference & prediction)) / total if total else float("nan")
 
 
 def score_case(
-    reference: NDArray[np.uint8],
-    prediction: NDArray[np.uint8],
+    reference: Labels,
+    prediction: Labels,
     regions: Sequence[str],
     table: LabelTable,
-) -> list[dict[str, str | int | float]]:
-    """Score every region of one case from one joint histogram of the two label maps.
+    spacing: TripleFloat,
+    settings: EvaluationSettings,
+) -> list[Row]:
+    """Score every region of one case, each within the box that its two masks span.
 
     Args:
         reference: fused label integers (z, y, x); voxels outside the nonzero mask belong to none.
         prediction: fused label integers on the same grid.
         regions: the regions that the case annotates.
         table: says which integers a region joins.
+        spacing: mm (z, y, x) of the grid.
+        settings: tolerance, and which regions are tumours.
 
     Returns:
-        A row per region: target, dice, reference_voxels, prediction_voxels.
+        A row per region: target, and what `score_masks` returns.
 
     Raises:
         ValueError: the maps have different shapes.
@@ -61,44 +91,71 @@ def score_case(
             f"reference {reference.shape} and prediction {prediction.shape} lie on different"
             " grids; export the prediction to the reference's grid first"
         )
-    pairs = reference.astype(np.uint16).ravel() * 256 + prediction.ravel()
-    joint = np.bincount(pairs, minlength=256 * 256).reshape(256, 256)
-    rows: list[dict[str, str | int | float]] = []
+    boxes = (ndimage.find_objects(reference), ndimage.find_objects(prediction))
+    rows: list[Row] = []
     for region in regions:
-        ids = list(table.region_ids(region))
-        in_reference, in_prediction = int(joint[ids].sum()), int(joint[:, ids].sum())
-        shared = int(joint[np.ix_(ids, ids)].sum())
-        rows.append(
-            {
-                "target": region,
-                "dice": _dice(shared, in_reference, in_prediction),
-                "reference_voxels": in_reference,
-                "prediction_voxels": in_prediction,
-            }
-        )
+        ids = table.region_ids(region)
+        box = _joint_box([found[i - 1] for i in ids for found in boxes if i <= len(found)])
+        masks = _mask(reference[box], ids), _mask(prediction[box], ids)
+        rows.append({"target": region, **score_masks(*masks, spacing, settings, region)})
     return rows
 
 
-def summarise(scores: pd.DataFrame) -> pd.DataFrame:
-    """Average the Dice per experiment, weights, dataset and region.
-
-    Args:
-        scores: rows with SCORE_COLUMNS.
+def score_masks(
+    reference: Mask,
+    prediction: Mask,
+    spacing: TripleFloat,
+    settings: EvaluationSettings,
+    region: str,
+) -> Row:
+    """Score two masks (z, y, x) of one region.
 
     Returns:
-        Rows with SUMMARY_COLUMNS in order of first appearance: `dice` is the mean over the `n`
-        cases that have one (nnU-Net's nanmean; NaN when none has), `n_empty` counts the cases
-        left out of it because reference and prediction are both empty.
+        What `overlap` returns, nsd, hd95 in mm, and for a tumour its lesions.
     """
-    keys = list(SUMMARY_COLUMNS[:4])
-    if scores.empty:
-        return pd.DataFrame(columns=list(SUMMARY_COLUMNS))
-    grouped = scores.groupby(keys, sort=False)["dice"]
-    summary = grouped.agg(dice="mean", n="count", rows="size").reset_index()
-    summary["n_empty"] = summary["rows"] - summary["n"]
-    return summary[list(SUMMARY_COLUMNS)]
+    distances = surface_distances(reference, prediction, spacing)
+    row = {
+        **overlap(reference, prediction, spacing),
+        "nsd": distances.nsd(settings.nsd_tolerance_mm),
+        "hd95": distances.hd95(),
+    }
+    if settings.is_tumor(region):
+        lesions = count_lesions(reference, prediction)
+        row["reference_lesions"] = lesions.reference
+        row["detected_lesions"] = lesions.detected
+        row["false_positive_lesions"] = lesions.false_positive
+    return row
 
 
-def _dice(shared: int, in_reference: int, in_prediction: int) -> float:
-    total = in_reference + in_prediction
-    return 2.0 * shared / total if total else float("nan")
+def overlap(reference: Mask, prediction: Mask, spacing: TripleFloat) -> Row:
+    """Return Dice, the volumes in voxels and ml, and what is empty, of two masks (z, y, x)."""
+    voxels, predicted = int(np.count_nonzero(reference)), int(np.count_nonzero(prediction))
+    ml = float(np.prod(spacing)) / 1000
+    return {
+        "dice": dice(reference, prediction),
+        "reference_voxels": voxels,
+        "prediction_voxels": predicted,
+        "reference_ml": voxels * ml,
+        "prediction_ml": predicted * ml,
+        "both_empty": voxels == predicted == 0,
+        "false_positive_on_empty": voxels == 0 < predicted,
+    }
+
+
+def _mask(labels: Labels, ids: Sequence[int]) -> Mask:
+    """Return where a label is one of `ids`; for few of them faster than a table or np.isin."""
+    mask = np.asarray(labels == ids[0])
+    for value in ids[1:]:
+        mask |= labels == value
+    return mask
+
+
+def _joint_box(boxes: Sequence[Box | None]) -> Box:
+    """Return the smallest box around boxes, of which a label that is absent has none."""
+    found = [box for box in boxes if box is not None]
+    if not found:
+        return (slice(0, 0),) * 3
+    return tuple(
+        slice(min(part.start for part in axis), max(part.stop for part in axis))
+        for axis in zip(*found, strict=True)
+    )

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tsfm_pipeline.evaluation.metrics import ONLY, SCORE_COLUMNS, dice
+from tsfm_pipeline.evaluation.metrics import AUTOMATIC, ONLY, SCORE_COLUMNS, Row, overlap
+from tsfm_pipeline.imaging.geometry import TripleFloat
 from tsfm_pipeline.imaging.labels import OUTSIDE, LabelTable
 from tsfm_pipeline.store.case_store import CaseStore
 
@@ -104,13 +105,15 @@ def score_thresholds(
     labels: Labels,
     regions: Sequence[str],
     table: LabelTable,
-) -> list[dict[str, str | int | float]]:
+    spacing: TripleFloat,
+) -> list[Row]:
     """Apply the rules to a held-out case; a region without a rule is predicted nowhere.
 
     Returns:
-        The rows of `metrics.score_case`, counted on the stored grid.
+        A row per region: target, and what `metrics.overlap` returns, counted on the stored grid of
+        `spacing` mm. The surfaces and components of scattered voxels would say nothing more.
     """
-    rows: list[dict[str, str | int | float]] = []
+    rows: list[Row] = []
     for region in regions:
         reference = _mask(labels, region, table)
         prediction = np.zeros_like(reference)
@@ -118,14 +121,7 @@ def score_thresholds(
             rule = rules[region]
             volume = image[rule.channel]
             prediction = (volume >= rule.low) & (volume <= rule.high) & (labels != OUTSIDE)
-        rows.append(
-            {
-                "target": region,
-                "dice": dice(reference, prediction),
-                "reference_voxels": int(np.count_nonzero(reference)),
-                "prediction_voxels": int(np.count_nonzero(prediction)),
-            }
-        )
+        rows.append({"target": region, **overlap(reference, prediction, spacing)})
     return rows
 
 
@@ -146,7 +142,7 @@ def threshold_baseline(
         experiment: name written into the rows.
 
     Returns:
-        Rows with SCORE_COLUMNS; `weights` is 'only'.
+        Rows with SCORE_COLUMNS; `weights` is 'only'; surface distances and lesions are NaN.
     """
 
     def load(key: str) -> tuple[Image, Labels]:
@@ -162,20 +158,23 @@ def threshold_baseline(
             else:
                 group[1].append(key)
 
-    rows: list[dict[str, str | int | float]] = []
+    rows: list[Row] = []
     for fitted_on, scored in groups.values():
         rules = fit_thresholds(load, fitted_on, table)
         for key in scored:
             record = store.record(key)
             image, labels = load(key)
             regions = table.regions_annotated_by(record.annotated)
-            for row in score_thresholds(rules, image, labels, regions, table):
+            spacing = record.geometry.spacing
+            for row in score_thresholds(rules, image, labels, regions, table, spacing):
                 rows.append(
                     {
                         "experiment": experiment,
                         "weights": ONLY,
+                        "protocol": AUTOMATIC,
                         "dataset": record.dataset,
                         "case": record.case,
+                        "patient": record.patient,
                         **row,
                     }
                 )

@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 from joblib import Parallel, delayed
 
-from tsfm_pipeline.evaluation.metrics import SCORE_COLUMNS, score_case, summarise
+from tsfm_pipeline.evaluation.metrics import AUTOMATIC, SCORE_COLUMNS, score_case
+from tsfm_pipeline.evaluation.settings import EvaluationSettings
+from tsfm_pipeline.evaluation.summary import summarise
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.imaging.volume import read_image, read_label
 from tsfm_pipeline.preparation.labels import read_targets
@@ -20,6 +22,7 @@ def run_scoring(
     case_index: pd.DataFrame,
     sources: Mapping[str, Source],
     table: LabelTable,
+    settings: EvaluationSettings,
     predictions_root: Path,
     jobs: int,
 ) -> pd.DataFrame:
@@ -30,6 +33,7 @@ def run_scoring(
         case_index: where each case's raw files are.
         sources: the dataset entries.
         table: the fused label table.
+        settings: how predictions are scored.
         predictions_root: folder of all predictions.
         jobs: cases scored at once.
 
@@ -44,7 +48,9 @@ def run_scoring(
     for row in predictions.to_dict("records"):
         grouped[str(row["key"])].append({str(name): value for name, value in row.items()})
     scored = Parallel(n_jobs=jobs)(
-        delayed(_score)(cases[key], rows, sources[cases[key].dataset], table, predictions_root)
+        delayed(_score)(
+            cases[key], rows, sources[cases[key].dataset], table, settings, predictions_root
+        )
         for key, rows in grouped.items()
     )
     return pd.DataFrame([row for rows in scored for row in rows], columns=list(SCORE_COLUMNS))
@@ -64,6 +70,7 @@ def _score(
     predictions: list[dict[str, object]],
     source: Source,
     table: LabelTable,
+    settings: EvaluationSettings,
     predictions_root: Path,
 ) -> list[dict[str, object]]:
     """Score all predictions of one case; its reference is read once."""
@@ -74,5 +81,8 @@ def _score(
         labels = read_label(predictions_root / str(prediction["file"]), image).astype("uint8")
         regions = str(prediction["regions"]).split(",")
         shared = {name: prediction[name] for name in ("experiment", "weights", "dataset", "case")}
-        rows += [{**shared, **row} for row in score_case(reference, labels, regions, table)]
+        shared |= {"protocol": AUTOMATIC, "patient": case.patient}
+        spacing = image.geometry.spacing
+        scored = score_case(reference, labels, regions, table, spacing, settings)
+        rows += [{**shared, **row} for row in scored]
     return rows

@@ -1,54 +1,82 @@
-"""Dice per experiment, dataset and target, with the means of organs and tumours."""
+"""Scores per experiment, dataset and target, with the means of organs and tumours."""
 
+import numpy as np
 import pandas as pd
 
-from tsfm_pipeline.evaluation.metrics import ONLY
-from tsfm_pipeline.reporting.settings import ReportingSettings
+from tsfm_pipeline.evaluation.metrics import AUTOMATIC, ONLY
+from tsfm_pipeline.evaluation.settings import EvaluationSettings
+from tsfm_pipeline.evaluation.summary import foreground_mean
 
+OF_BEST = (
+    "nsd",
+    "hd95",
+    "n",
+    "n_both_empty",
+    "n_false_positive_on_empty",
+    "n_missed",
+    "dice_both_empty_as_1",
+    "dice_without_empty_reference",
+    "reference_lesions",
+    "lesion_sensitivity",
+    "false_positive_lesions",
+)
 DICE_COLUMNS = (
     "experiment",
+    "protocol",
     "dataset",
     "target",
     "kind",
     "best",
+    "best_low",
+    "best_high",
     "final",
     "threshold",
-    "n",
-    "n_empty",
+    *OF_BEST,
 )
-"""`kind` is organ, tumour or mean; `n` and `n_empty` are those of the best weights."""
+"""`kind` is organ, tumour or mean; `best_low` and `best_high` are the confidence interval of
+`best`, and the columns OF_BEST are those of the best weights (`evaluation.summary.summarise`)."""
+
+MEANS = ("best", "final", "threshold", "nsd", "hd95")
+COUNTS = ("n", "n_both_empty", "n_false_positive_on_empty", "n_missed")
 
 
-def dice_summary(summary: pd.DataFrame, settings: ReportingSettings) -> pd.DataFrame:
+def dice_summary(summary: pd.DataFrame, settings: EvaluationSettings) -> pd.DataFrame:
     """Lay best, final and the threshold baseline side by side, and average organs and tumours.
 
     Args:
-        summary: mean scores with the columns of `evaluation.metrics.summarise`; rows whose
+        summary: mean scores with the columns of `evaluation.summary.summarise`; rows whose
             `weights` is 'only' are the baseline, which is matched by dataset and target.
         settings: which targets are tumours.
 
     Returns:
         Rows with DICE_COLUMNS. After each experiment's targets come its 'mean organ' and 'mean
-        tumour': means over the (dataset, target) rows above that have a Dice.
+        tumour', means over the (dataset, target) rows above that have a figure, and for a dataset
+        of several targets nnU-Net v2's 'foreground mean'; counts are summed.
     """
     is_baseline = summary["weights"] == ONLY
     baseline = summary[is_baseline].set_index(["dataset", "target"])["dice"]
     parts = [
-        _experiment(str(name), rows, baseline, settings)
-        for name, rows in summary[~is_baseline].groupby("experiment", sort=False)
+        _experiment(rows, baseline, settings)
+        for _, rows in summary[~is_baseline].groupby(["experiment", "protocol"], sort=False)
     ]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*DICE_COLUMNS])
 
 
+def experiment_title(experiment: str, protocol: str) -> str:
+    """Return the heading of an experiment, which says so where it saw the ground truth."""
+    return experiment if protocol == AUTOMATIC else f"{experiment} ({protocol})"
+
+
 def _experiment(
-    name: str, rows: pd.DataFrame, baseline: "pd.Series[float]", settings: ReportingSettings
+    rows: pd.DataFrame, baseline: "pd.Series[float]", settings: EvaluationSettings
 ) -> pd.DataFrame:
     keys = ["dataset", "target"]
     best = rows[rows["weights"] == "best"].set_index(keys)
     final = rows[rows["weights"] == "final"].set_index(keys)
-    table = best[["n", "n_empty"]].assign(
-        experiment=name,
+    table = best[["experiment", "protocol", *OF_BEST]].assign(
         best=best["dice"],
+        best_low=best["dice_low"],
+        best_high=best["dice_high"],
         final=final["dice"].reindex(best.index),
         threshold=baseline.reindex(best.index),
         kind=[
@@ -57,18 +85,29 @@ def _experiment(
         ],
     )
     table = table.reset_index()
-    for kind in ("organ", "tumour"):
-        chosen = table[table["kind"] == kind]
-        if not chosen.empty:
-            means = chosen[["best", "final", "threshold"]].mean()
-            mean_row = {
-                "experiment": name,
-                "dataset": "",
-                "target": f"mean {kind}",
-                "kind": "mean",
-                "n": chosen["n"].sum(),
-                "n_empty": chosen["n_empty"].sum(),
-                **means,
-            }
-            table = pd.concat([table, pd.DataFrame([mean_row])], ignore_index=True)
-    return table[[*DICE_COLUMNS]]
+    means = [
+        {
+            **table.loc[0, ["experiment", "protocol"]],
+            "dataset": "",
+            "target": f"mean {kind}",
+            "kind": "mean",
+            **chosen[[*MEANS]].mean(),
+            **chosen[[*COUNTS]].sum(),
+        }
+        for kind, chosen in table.groupby("kind", sort=True)
+    ]
+    foreground = foreground_mean(rows).set_index(["weights", "dataset"])["dice"]
+    means += [
+        {
+            **table.loc[0, ["experiment", "protocol"]],
+            "dataset": dataset,
+            "target": "foreground mean",
+            "kind": "mean",
+            "best": foreground["best"].get(dataset),
+            "final": foreground["final"].get(dataset) if "final" in foreground else np.nan,
+            **chosen[[*COUNTS]].sum(),
+        }
+        for dataset, chosen in table.groupby("dataset", sort=False)
+        if len(chosen) > 1
+    ]
+    return pd.concat([table, pd.DataFrame(means)], ignore_index=True)[[*DICE_COLUMNS]]

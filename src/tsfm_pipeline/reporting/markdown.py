@@ -98,29 +98,6 @@ def paper_table_markdown(frame: pd.DataFrame, table: PaperTable, provenance: Pro
     )
 
 
-def dice_summary_markdown(frame: pd.DataFrame, provenance: Provenance) -> str:
-    """Render `dice_summary` with one table per experiment."""
-    parts = ["## Dice per experiment, dataset and target", "", provenance.header(), ""]
-    header = ["dataset", "target", "best", "final", "threshold", "cases", "empty"]
-    for experiment, rows in frame.groupby("experiment", sort=False):
-        lines = []
-        for row in rows.to_dict("records"):
-            mean = row["kind"] == "mean"
-            numbers = [_number(row[name]) for name in ("best", "final", "threshold")]
-            counts = ["", ""] if mean else [str(row["n"]), str(row["n_empty"])]
-            name = f"**{row['target']}**" if mean else str(row["target"])
-            lines.append([str(row["dataset"]), name, *numbers, *counts])
-        parts += [f"### {experiment}", "", markdown_table(header, lines, text_columns=2), ""]
-    parts += [
-        "- best, final: mean Dice over the held-out cases with each checkpoint. The best one was"
-        " chosen on these cases, so it is optimistic.",
-        "- threshold: best intensity interval per target, fitted on the training cases.",
-        "- cases: those with a Dice; empty: left out, reference and prediction both empty.",
-        "",
-    ]
-    return "\n".join(parts)
-
-
 def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]], text_columns: int) -> str:
     """Return an aligned Markdown table; the first `text_columns` to the left, numbers right."""
     widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header))]
@@ -143,14 +120,15 @@ def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]], text_c
 def _cell(cell: dict[Hashable, Any], kind: str) -> str:
     value = float(cell[kind])
     if kind == "paper" or not np.isnan(value):
-        return _number(value)
+        return number(value)
     # A state is said once: in our first column of the cell.
     first = "ours_final" if np.isnan(cell["paper"]) else "ours_best"
     return str(cell["status"]) if kind == first and cell["status"] != "done" else MISSING
 
 
-def _number(value: float) -> str:
-    return MISSING if np.isnan(value) else f"{value:.4f}"
+def number(value: float, digits: int = 4) -> str:
+    """Return a figure as it stands in a table; `-` for none."""
+    return MISSING if np.isnan(value) else f"{value:.{digits}f}"
 
 
 def _repeats_blanked(lines: list[list[str]]) -> list[list[str]]:

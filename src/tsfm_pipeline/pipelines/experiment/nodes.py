@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 from kedro.pipeline.preview_contract import MermaidPreview
 
+from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.experiments.grid import Experiment
 from tsfm_pipeline.experiments.record import ModelRecord
 from tsfm_pipeline.experiments.settings import ExperimentSettings
@@ -71,6 +72,7 @@ def score_predictions(
     case_index: pd.DataFrame,
     datasets: Datasets,
     labels: LabelTable,
+    evaluation: EvaluationSettings,
     preparation: PreparationSettings,
     predictions_root: Path,
 ) -> pd.DataFrame:
@@ -79,7 +81,13 @@ def score_predictions(
     from tsfm_pipeline.tracking.runs import log_experiment_scores
 
     scores = run_scoring(
-        predictions, case_index, datasets.root, labels, predictions_root, preparation.jobs
+        predictions,
+        case_index,
+        datasets.root,
+        labels,
+        evaluation,
+        predictions_root,
+        preparation.jobs,
     )
     log_experiment_scores(model.experiment, model.digest, dice_metrics(scores))
     return scores

@@ -21,7 +21,7 @@ from tsfm_pipeline.pipelines.experiment.nodes import (
 SHARED = ("pool_store", "splits", "case_index", "models_root", "predictions_root")
 """Catalogue entries that all experiments read."""
 
-PARAMETERS = ("experiments", "labels", "preparation", "prediction", "datasets")
+PARAMETERS = ("experiments", "labels", "preparation", "prediction", "datasets", "evaluation")
 """Parameters that all experiments read."""
 
 
@@ -128,6 +128,7 @@ def _template(experiment: Experiment) -> Pipeline:
                     "case_index": "case_index",
                     "datasets": "params:datasets",
                     "labels": "params:labels",
+                    "evaluation": "params:evaluation",
                     "preparation": "params:preparation",
                     "predictions_root": "predictions_root",
                 },

@@ -6,17 +6,23 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tsfm_pipeline.evaluation.metrics import summarise
+from tsfm_pipeline.evaluation.settings import EvaluationSettings
+from tsfm_pipeline.evaluation.statistics import compare_experiments
+from tsfm_pipeline.evaluation.summary import summarise
+from tsfm_pipeline.experiments.comparisons import COMPARISONS
 from tsfm_pipeline.preparation.pool import pool_version
 from tsfm_pipeline.reporting.comparison import build_table
 from tsfm_pipeline.reporting.dice_summary import dice_summary
 from tsfm_pipeline.reporting.figure import comparison_figure
 from tsfm_pipeline.reporting.markdown import (
     Provenance,
-    dice_summary_markdown,
     paper_table_markdown,
 )
 from tsfm_pipeline.reporting.paper_tables import PaperTables
+from tsfm_pipeline.reporting.score_sections import (
+    comparison_tests_markdown,
+    dice_summary_markdown,
+)
 from tsfm_pipeline.reporting.settings import ReportingSettings
 
 logger = logging.getLogger(__name__)
@@ -50,28 +56,36 @@ def build_tables(
     return pd.concat(frames, ignore_index=True)
 
 
-def summarise_dice(all_scores: pd.DataFrame, reporting: ReportingSettings) -> pd.DataFrame:
-    """Average the Dice of every experiment, dataset and target."""
-    return dice_summary(summarise(all_scores), reporting)
+def summarise_dice(all_scores: pd.DataFrame, evaluation: EvaluationSettings) -> pd.DataFrame:
+    """Average the scores of every experiment, dataset and target."""
+    return dice_summary(summarise(all_scores, evaluation.bootstrap_resamples), evaluation)
+
+
+def compare_grid(all_scores: pd.DataFrame) -> pd.DataFrame:
+    """Test the experiments that Tables 2 and 3 compare against each other."""
+    return compare_experiments(all_scores, COMPARISONS)
 
 
 def write_report(
     comparison: pd.DataFrame,
     dice: pd.DataFrame,
+    comparison_tests: pd.DataFrame,
     experiment_statuses: pd.DataFrame,
     paper_tables: PaperTables,
+    evaluation: EvaluationSettings,
     provenance: Provenance,
 ) -> str:
     """Render all tables as one Markdown report and print it."""
     from tsfm_pipeline.tracking.runs import log_text
 
-    parts = [dice_summary_markdown(dice, provenance)]
+    parts = [dice_summary_markdown(dice, provenance, evaluation.nsd_tolerance_mm)]
     for name, table in paper_tables.root.items():
         rows = comparison[comparison["table"] == name]
         if (rows["status"] == "done").any():
             parts.append(paper_table_markdown(rows, table, provenance))
         else:
             parts.append(f"## {table.title}\n\nNot run in this environment.\n")
+    parts.append(comparison_tests_markdown(comparison_tests))
     failed = experiment_statuses[experiment_statuses["status"] == "failed"]
     if not failed.empty:
         parts.append("## Failed experiments\n")

@@ -6,6 +6,7 @@ from tsfm_pipeline.experiments.grid import PIPELINES
 from tsfm_pipeline.pipelines.experiment.nodes import concatenate_tables
 from tsfm_pipeline.pipelines.reporting.nodes import (
     build_tables,
+    compare_grid,
     describe_provenance,
     draw_comparison,
     summarise_dice,
@@ -54,17 +55,25 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 summarise_dice,
-                inputs={"all_scores": "all_scores", "reporting": "params:reporting"},
+                inputs={"all_scores": "all_scores", "evaluation": "params:evaluation"},
                 outputs="dice",
                 name="summarise_dice",
+            ),
+            Node(
+                compare_grid,
+                inputs={"all_scores": "all_scores"},
+                outputs="comparison_tests",
+                name="compare_experiments",
             ),
             Node(
                 write_report,
                 inputs={
                     "comparison": "comparison",
                     "dice": "dice",
+                    "comparison_tests": "comparison_tests",
                     "experiment_statuses": "experiment_statuses",
                     "paper_tables": "params:paper_tables",
+                    "evaluation": "params:evaluation",
                     "provenance": "provenance",
                 },
                 outputs="report",
