@@ -143,7 +143,10 @@ def test_sizes_that_are_not_positive_are_refused(wrong: tuple[int, int, int]) ->
         build_network(TINY, wrong[0], wrong[1], (16, 16, wrong[2]))
 
 
-def test_the_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_is_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["network"])
     runpy.run_module("tsfm_pipeline.network", run_name="__main__")
     printed = capsys.readouterr().out
     assert "1,566,908,574" in printed
