@@ -103,7 +103,7 @@ def read_image(paths: Sequence[Path], load: Load = read_bytes) -> ImageVolume:
                 f" {first.shape} of {paths[0]}; the channels of a case must share one grid"
             )
         repairs += (f"{path}: {repair}" for repair in stored.repairs)
-        repairs += _displaced(path, stored.geometry, paths[0], first)
+        repairs += (f"{path}: {text}" for text in _displaced(stored.geometry, paths[0], first))
         channel = array[number]
         with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, and then 0
             channel[...] = reorientation.apply(stored.values)
@@ -125,7 +125,7 @@ def read_label(path: Path, like: ImageVolume) -> NDArray[np.generic]:
     """Read a label file as `read_label_volume` does; repairs are logged."""
     label = read_label_volume(path, like)
     for repair in label.repairs:
-        _log.warning("%s", repair)
+        _log.warning("%s: %s", path, repair)
     return label.array
 
 
@@ -152,7 +152,7 @@ def read_label_volume(path: Path, like: ImageVolume, load: Load = read_bytes) ->
         )
     return LabelVolume(
         np.ascontiguousarray(like.reorientation.apply(stored.values)),
-        _displaced(path, stored.geometry, "its image", like.file_geometry),
+        _displaced(stored.geometry, "its image", like.file_geometry),
     )
 
 
@@ -184,8 +184,8 @@ def _read(path: Path, load: Load) -> FileVolume:
     return decode_nifti(load(path), path) if is_nifti(path) else read_itk(path)
 
 
-def _displaced(path: Path, grid: Geometry, name: Path | str, other: Geometry) -> tuple[str, ...]:
+def _displaced(grid: Geometry, name: Path | str, other: Geometry) -> tuple[str, ...]:
     difference = grid_difference(grid, other)
     if not difference:
         return ()
-    return (f"{path}: its header differs from {name}: {difference}; voxels are paired",)
+    return (f"its header differs from {name}: {difference}; voxels are paired",)
