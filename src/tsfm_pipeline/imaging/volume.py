@@ -31,6 +31,7 @@ from tsfm_pipeline.imaging.nifti import decode_nifti, is_nifti, nifti_geometry
 __all__ = [
     "ImageVolume",
     "LabelVolume",
+    "Load",
     "VolumeError",
     "read_geometry",
     "read_image",

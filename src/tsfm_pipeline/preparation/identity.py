@@ -37,17 +37,17 @@ def label_digest(case: SourceCase, of_file: FileDigest | None = None) -> str:
 
 def raw_digest(case: SourceCase) -> str:
     """Digest all files of a case; raise VolumeError where one can't be read."""
-    text = f"{image_digest(case)}\0{label_digest(case)}"
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return bytes_digest(f"{image_digest(case)}\0{label_digest(case)}".encode())
 
 
 def file_digest(path: Path) -> str:
     """Digest the bytes of a file; raise VolumeError where it can't be read."""
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, _blake2b).hexdigest()
+            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
     except OSError as error:
         raise unreachable(path, error) from error
+    return content.hexdigest()
 
 
 def bytes_digest(content: bytes) -> str:
@@ -55,15 +55,8 @@ def bytes_digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _blake2b() -> "hashlib._Hash":
-    return hashlib.blake2b(digest_size=16)
-
-
 def _joined(files: list[tuple[str, Path]], of_file: FileDigest) -> str:
-    digest = _blake2b()
-    for role, path in files:
-        digest.update(f"{role}\0{of_file(path)}\0".encode())
-    return digest.hexdigest()
+    return bytes_digest("".join(f"{role}\0{of_file(path)}\0" for role, path in files).encode())
 
 
 def preparation_digest(
@@ -81,4 +74,4 @@ def preparation_digest(
         ],
     }
     text = json.dumps(decided_by, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return bytes_digest(text.encode())
