@@ -104,8 +104,8 @@ def _layout(
         raise _damaged(path, f"its header names {dim[0]} axes")
     try:
         dtype = header.get_data_dtype()
-    except HeaderDataError as error:
-        raise _damaged(path, str(error)) from error
+    except (KeyError, HeaderDataError) as error:
+        raise _damaged(path, f"number type {header.structarr['datatype']}") from error
     components = math.prod(max(1, value) for value in dim[5 : dim[0] + 1]) * len(dtype.names or "1")
     if components != 1:
         raise VolumeError(
