@@ -21,8 +21,9 @@ def read_targets(
         LabelError: a value or class that the source's `labels` does not list; names the file.
         VolumeError: a file is unreadable or of another shape than the image.
     """
-    mapping = source.value_mapping(table)
-    kept = {table.id_of(name) for name in source.annotated_targets(case.modality)}
+    mapping = source.value_mapping(case.dataset, table)
+    annotated = source.annotated_targets(case.dataset, case.modality, table)
+    kept = {table.id_of(name) for name in annotated}
     mapping = {key: value if value in kept else BACKGROUND for key, value in mapping.items()}
     values = {key: value for key, value in mapping.items() if isinstance(key, int)}
     order = list(mapping)
