@@ -36,6 +36,11 @@ def climbs_out(text: str) -> bool:
     return path.is_absolute() or path.parts[:1] == (os.pardir,)
 
 
+def listed(root: Path, text: str) -> Path:
+    """Return the file that a listed path names, its `..` resolved by the text alone."""
+    return root / os.path.normpath(text)
+
+
 def climbing(*texts: str) -> str:
     """Return the `problem` text of listed paths that climb out of the folder; empty for none."""
     bad = [text for text in texts if climbs_out(text)]

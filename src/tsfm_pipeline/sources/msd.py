@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel
 
-from tsfm_pipeline.sources.dataset_json import NAME, climbing, numbered_labels, read_header
+from tsfm_pipeline.sources.dataset_json import NAME, climbing, listed, numbered_labels, read_header
 from tsfm_pipeline.sources.listing import VolumeFolder, not_found, volume_name
 from tsfm_pipeline.sources.source import LabelFile, Modality, Source, SourceCase, SourceError
 
@@ -58,7 +58,7 @@ class MsdSource(Source):
         modality = self.modality or _modality(dataset, root / NAME, header)
         folder = cache(VolumeFolder)
         for pair in header.training or _pairs(root):
-            image, label = root / pair.image, root / pair.label_or_default
+            image, label = listed(root, pair.image), listed(root, pair.label_or_default)
             case, label_name = (volume_name(path.name) or path.name for path in (image, label))
             problem = climbing(pair.image, pair.label_or_default) or _several_volumes(header)
             if problem:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel
 
-from tsfm_pipeline.sources.dataset_json import NAME, climbing, read_header
+from tsfm_pipeline.sources.dataset_json import NAME, climbing, listed, read_header
 from tsfm_pipeline.sources.listing import VolumeFolder, not_found
 from tsfm_pipeline.sources.source import LabelFile, Modality, Source, SourceCase, SourceError
 
@@ -77,12 +77,14 @@ class NnunetSource(Source):
         folder = cache(lambda path: VolumeFolder(path, (header.file_ending,)))
         for case, files in header.dataset.items() or _files(root, header):
             problem = climbing(*files.images, files.label)
+            if "/" in case or case.startswith("."):
+                problem = f"{NAME} names a case {case!r}, which can't name a folder. Rename it."
             if not problem and len(files.images) != len(header.channel_names):
                 problem = (
                     f"{NAME} lists {len(files.images)} images of this case and"
                     f" {len(header.channel_names)} channels. List one image per channel."
                 )
-            paths = [root / text for text in (*files.images, files.label)]
+            paths = [listed(root, text) for text in (*files.images, files.label)]
             if not problem:
                 paths = [*(paths[channel] for channel in channels), paths[-1]]
                 problem = not_found(
