@@ -68,9 +68,12 @@ def preparation_digest(
         "settings": settings.model_dump(mode="json", exclude={"jobs"}),
         "modality": case.modality,
         "patient": case.patient,
-        "labels": [[str(key), value] for key, value in source.value_mapping(table).items()],
+        "labels": [
+            [str(key), value] for key, value in source.value_mapping(case.dataset, table).items()
+        ],
         "annotated": [
-            [name, table.id_of(name)] for name in source.annotated_targets(case.modality)
+            [name, table.id_of(name)]
+            for name in source.annotated_targets(case.dataset, case.modality, table)
         ],
     }
     text = json.dumps(decided_by, separators=(",", ":"))
