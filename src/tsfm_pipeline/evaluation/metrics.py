@@ -81,7 +81,7 @@ def score_case(
         settings: tolerance, and which regions are tumours.
 
     Returns:
-        A row per region: target, and what `score_masks` returns.
+        A row per region: target (its plain name), and what `score_masks` returns.
 
     Raises:
         ValueError: the maps have different shapes.
@@ -97,7 +97,8 @@ def score_case(
         ids = table.region_ids(region)
         box = _joint_box([found[i - 1] for i in ids for found in boxes if i <= len(found)])
         masks = _mask(reference[box], ids), _mask(prediction[box], ids)
-        rows.append({"target": region, **score_masks(*masks, spacing, settings, region)})
+        name = table.plain_name(region)
+        rows.append({"target": name, **score_masks(*masks, spacing, settings, name)})
     return rows
 
 

@@ -121,7 +121,8 @@ def score_thresholds(
             rule = rules[region]
             volume = image[rule.channel]
             prediction = (volume >= rule.low) & (volume <= rule.high) & (labels != OUTSIDE)
-        rows.append({"target": region, **overlap(reference, prediction, spacing)})
+        name = table.plain_name(region)
+        rows.append({"target": name, **overlap(reference, prediction, spacing)})
     return rows
 
 
