@@ -193,9 +193,9 @@ def test_per_dataset_reading_has_multitalents_channels(base: Config) -> None:
     assert shown.shape == (10, 57)
     assert list((shown != "").sum(axis=1)) == [2, 1, 2, 2, 1, 1, 3, 15, 13, 17]
     assert set((shown != "").sum(axis=0)) == {1}  # every channel has one dataset
-    ids = [table.region_ids(region) for region in shown.columns]
-    assert sorted({value for values in ids for value in values}) == list(range(1, 58))
-    joined = {region: ids for region in shown if len(ids := table.region_ids(region)) > 1}
+    ids = {region: table.region_ids(region) for region in map(str, shown.columns)}
+    assert sorted({value for values in ids.values() for value in values}) == list(range(1, 58))
+    joined = {region: values for region, values in ids.items() if len(values) > 1}
     assert joined == {
         "msd_liver/liver": (1, 2),
         "msd_pancreas/pancreas": (4, 5),
@@ -204,6 +204,13 @@ def test_per_dataset_reading_has_multitalents_channels(base: Config) -> None:
     v2 = base.datasets["totalsegmentator_v2"]
     pool = {name: pool[name] for name in list(pool)[:-1]} | {"totalsegmentator_v2": v2}
     assert supervision(pool, table).shape == (10, 64)
+
+
+@pytest.mark.parametrize("environment", ["test", "paper", "hippocampus"])
+def test_every_environment_has_both_readings(environment: str) -> None:
+    config = load("base", environment)
+    for reading in ("merged", "per_dataset"):
+        check_labels(config.datasets, in_reading(config, reading))
 
 
 def test_per_dataset_integers_are_as_stored_maps_have_them(base: Config) -> None:
