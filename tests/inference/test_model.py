@@ -28,7 +28,7 @@ def test_a_loaded_model_predicts_as_the_network_that_was_saved(folder, card):
     TSFM(1, len(card.regions), card.network, card.patch)
     same = TSFM(1, len(card.regions), card.network, card.patch).eval()
     image = np.random.default_rng(0).normal(size=(1, *card.patch)).astype(np.float32)
-    found = predict_scores(model, image, ("liver", "kidney_cyst"), SETTINGS)
+    found = predict_scores(model, image, "MR", ("liver", "kidney_cyst"), SETTINGS)
     with torch.inference_mode():
         expected = same(torch.from_numpy(image)[None]).sigmoid()[0, [3, 0]]
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
@@ -37,7 +37,7 @@ def test_a_loaded_model_predicts_as_the_network_that_was_saved(folder, card):
 def test_best_and_final_are_told_apart(folder, card):
     image = np.ones((1, *card.patch), np.float32)
     best, final = (
-        predict_scores(load_model(folder, name, "cpu"), image, card.regions, SETTINGS)
+        predict_scores(load_model(folder, name, "cpu"), image, "MR", card.regions, SETTINGS)
         for name in ("best", "final")
     )
     assert not np.allclose(best, final)
@@ -66,6 +66,17 @@ def test_ct_is_normalised_with_the_cards_statistics_and_mr_is_not(oracle, card):
     assert model.normalise(image, "MR") is image
 
 
+def test_air_is_where_clipping_or_minus_900_hu_puts_it(oracle, card):
+    soft = CtStatistics(lower=-100, upper=200, mean=50, sd=25)
+    wide = CtStatistics(lower=-1000, upper=200, mean=50, sd=25)
+    for statistics, expected in ((soft, -6), (wide, -38)):
+        model = type(oracle)(
+            oracle.network, card.model_copy(update={"ct_statistics": statistics}), oracle.device
+        )
+        assert model.air("CT") == pytest.approx(expected)
+        assert model.air("MR") == -np.inf
+
+
 def test_ct_for_an_mr_model_is_refused(oracle, card):
     model = type(oracle)(
         oracle.network, card.model_copy(update={"ct_statistics": None}), oracle.device
@@ -76,6 +87,6 @@ def test_ct_for_an_mr_model_is_refused(oracle, card):
 
 def test_wrong_channels_and_unknown_regions_are_refused(oracle):
     with pytest.raises(ModelError, match=r"takes 1 image channel\(s\), not 4"):
-        predict_scores(oracle, np.zeros((4, 8, 8, 8), np.float32), ("liver",), SETTINGS)
+        predict_scores(oracle, np.zeros((4, 8, 8, 8), np.float32), "CT", ("liver",), SETTINGS)
     with pytest.raises(ModelError, match="does not predict"):
-        predict_scores(oracle, np.zeros((1, 8, 8, 8), np.float32), ("colon",), SETTINGS)
+        predict_scores(oracle, np.zeros((1, 8, 8, 8), np.float32), "CT", ("colon",), SETTINGS)

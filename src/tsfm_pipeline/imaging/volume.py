@@ -107,7 +107,7 @@ def read_label(path: Path, like: ImageVolume) -> NDArray[np.generic]:
 
 
 def write_label(
-    path: Path, labels_ZYX: NDArray[np.uint8], like: tuple[Geometry, Reorientation]
+    path: Path, labels_ZYX: NDArray[np.integer], like: tuple[Geometry, Reorientation]
 ) -> None:
     """Write a canonical label map on a file's own grid; the file appears complete or not at all.
 
