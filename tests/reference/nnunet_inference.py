@@ -102,25 +102,30 @@ def decision(cases):
 def round_trip(shape, spacing, *, soft):
     """Bring regions to the network's grid and back; return the Dice of each.
 
-    As labels (order 1), or `soft`: each region's mask as an image (order 3), as a network that
-    knows how much of a voxel a region fills would see it.
+    Each region by itself: as a label (order 1), or `soft`, as an image (order 3), which is what a
+    network would give that knows how much of a voxel a region fills. (All labels at once would
+    compare how batchgenerators decides where three labels meet, which has changed: until 0.25.1 a
+    label needs one half there, in 0.25.5 the largest share wins.)
     """
     labels = blobs(shape)
     new = compute_new_shape(shape, spacing, NETWORK_SPACING)
     way = {"force_separate_z": None, "order_z": 0}
     masks = np.stack([np.isin(labels, ids) for ids in REGIONS.values()])
-    if soft:
-        there = resample_data_or_seg_to_shape(
-            masks.astype(np.float32), new, spacing, NETWORK_SPACING, is_seg=False, order=3, **way
-        )
-    else:
-        stored = resample_data_or_seg_to_shape(
-            labels[None].astype(np.int16), new, spacing, NETWORK_SPACING, is_seg=True, order=1,
-            **way,
-        )[0]  # fmt: skip
-        there = np.stack([np.isin(stored, ids) for ids in REGIONS.values()]).astype(np.float32)
+    there = [
+        resample_data_or_seg_to_shape(
+            mask[None].astype(np.float32 if soft else np.int16), new, spacing, NETWORK_SPACING,
+            is_seg=not soft, order=3 if soft else 1, **way,
+        )[0]
+        for mask in masks
+    ]  # fmt: skip
     back = resample_data_or_seg_to_shape(
-        there, shape, NETWORK_SPACING, spacing, is_seg=False, order=1, **way
+        np.stack(there).astype(np.float32),
+        shape,
+        NETWORK_SPACING,
+        spacing,
+        is_seg=False,
+        order=1,
+        **way,
     )
     dice = {}
     for region, mask, scores in zip(REGIONS, masks, back, strict=True):
