@@ -5,8 +5,10 @@ from safetensors.torch import save_file
 
 from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.inference.model import ModelError, load_model, predict_scores
+from tsfm_pipeline.inference.postprocessing import PostprocessingRule
 from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.network.tsfm import TSFM
+from tsfm_pipeline.training.checkpoint import file_digest
 from tsfm_pipeline.training.model_card import CARD
 
 SETTINGS = PredictionSettings()
@@ -54,6 +56,24 @@ def test_what_is_missing_or_does_not_fit_is_named(folder, card):
     (folder / CARD).write_text("{}")
     with pytest.raises(ModelError, match=r"no usable model\.json"):
         load_model(folder, "final", "cpu")
+
+
+def test_a_postprocessing_rule_goes_with_the_weights_it_was_decided_for(folder, caplog):
+    assert load_model(folder, "best", "cpu").postprocessing is None
+    rule = PostprocessingRule(
+        all_foreground=False,
+        regions=("liver",),
+        evidence=(),
+        cases=(),
+        prediction=SETTINGS,
+        weights_digest=file_digest(folder / "best.safetensors"),
+    )
+    for weights in ("best", "final"):
+        PostprocessingRule.path(folder, weights).write_text(rule.model_dump_json())
+    assert load_model(folder, "best", "cpu").postprocessing == rule
+    assert not caplog.records
+    assert load_model(folder, "final", "cpu").postprocessing is None
+    assert "of other weights" in caplog.text
 
 
 def test_ct_is_normalised_with_the_cards_statistics_and_mr_is_not(oracle, card):
