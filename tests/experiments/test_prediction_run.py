@@ -1,15 +1,212 @@
-"""Prediction of an experiment that has no model, or whose model cannot be used."""
+"""From a model to files in the datasets' own label values, and from those to scores."""
 
+import json
 import logging
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 
+from tsfm_pipeline.experiments import prediction_run
+from tsfm_pipeline.experiments.postprocessing_run import sample
 from tsfm_pipeline.experiments.prediction_run import PREDICTION_COLUMNS, run_prediction
 from tsfm_pipeline.experiments.record import ModelRecord
+from tsfm_pipeline.experiments.scoring_run import run_scoring
+from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.inference.model import SegmentationModel
+from tsfm_pipeline.inference.postprocessing import PostprocessingRule
 from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.network.sizes import SIZES
+from tsfm_pipeline.preparation.prepare import prepare_case
+from tsfm_pipeline.preparation.settings import PreparationSettings
+from tsfm_pipeline.sources.case_index import build_case_index, case_from_row
+from tsfm_pipeline.sources.msd import MsdSource
+from tsfm_pipeline.sources.totalsegmentator import TotalSegmentatorSource
 from tsfm_pipeline.store.case_store import CaseStore
+from tsfm_pipeline.training.model_card import ModelCard
+from tsfm_pipeline.training.settings import TrainingSettings
+
+TABLE = LabelTable(
+    targets={"spleen": 1, "liver": 5, "aorta": 7, "liver_tumor": 25},
+    regions={"liver": ("liver", "liver_tumor")},
+)
+REGIONS = ("liver", "liver_tumor", "spleen")  # the model has not learned the aorta
+SOURCES = {
+    # other values than the fused table's, and two that mean the same
+    "plain": MsdSource(folder="plain", labels={3: "liver", 4: "liver", 9: "liver_tumor"}),
+    "whole": TotalSegmentatorSource(
+        folder="whole", labels={"spleen": "spleen", "liver": "liver", "aorta": "aorta"}
+    ),
+}
+CASES = {"plain": ("a", "b", "c"), "whole": ("s0001", "s0002")}
+TRAINING = ("plain/a", "plain/b", "whole/s0001")
+SPECKLE = (slice(10, 11), slice(14, 15), slice(14, 15))
+
+
+class Oracle(torch.nn.Module):
+    """Reads the label from the CT number (10 times the label), and takes 60 for liver, too."""
+
+    def forward(self, tiles_BCDHW):
+        ids = (tiles_BCDHW[:, 0] / 10).round().long()
+        ids = torch.where(ids == 6, 5, ids)
+        channels = [torch.isin(ids, torch.tensor(TABLE.region_ids(region))) for region in REGIONS]
+        return torch.stack(channels, dim=1).float() * 20 - 10
+
+
+def write(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array.T.astype(np.int16), np.diag([1.0, 1.0, 2.0, 1.0])), path)
+
+
+def labelled(shift: int) -> np.ndarray:
+    labels = np.zeros((12, 16, 16), np.uint8)
+    labels[2:8, 2 + shift : 9 + shift, 3:9] = 5
+    labels[3:5, 4 + shift : 6 + shift, 4:7] = 25
+    labels[2:5, 12:15, 3:9] = 1
+    labels[8:11, 2:4, 10:13] = 7
+    return labels
+
+
+@pytest.fixture
+def setting(tmp_path, monkeypatch):
+    """Raw files of both datasets, prepared, and an oracle in place of any loaded model."""
+    raw = tmp_path / "raw"
+    for number, (dataset, case) in enumerate((d, c) for d, cases in CASES.items() for c in cases):
+        labels = labelled(number)
+        image = labels.astype(np.int16) * 10 - 20 * (labels == 0)
+        image[SPECKLE] = 60
+        if dataset == "plain":
+            write(raw / "plain" / "imagesTr" / f"{case}.nii.gz", image)
+            values = np.select([labels == 5, labels == 25], [3, 9], 0).astype(np.uint8)
+            values[(labels == 5) & (np.indices(labels.shape)[2] > 5)] = 4
+            write(raw / "plain" / "labelsTr" / f"{case}.nii.gz", values)
+        else:
+            write(raw / "whole" / case / "ct.nii.gz", image)
+            for name, ids in (("spleen", (1,)), ("liver", (5, 25)), ("aorta", (7,))):
+                mask = np.isin(labels, ids).astype(np.uint8)
+                write(raw / "whole" / case / "segmentations" / f"{name}.nii.gz", mask)
+    header = {
+        "modality": {"0": "CT"},
+        "training": [
+            {"image": f"./imagesTr/{case}.nii.gz", "label": f"./labelsTr/{case}.nii.gz"}
+            for case in CASES["plain"]
+        ],
+    }
+    (raw / "plain" / "dataset.json").write_text(json.dumps(header))
+    index = build_case_index(SOURCES, list(SOURCES), raw)
+    store = CaseStore(tmp_path / "store")
+    for _, row in index.iterrows():
+        case = case_from_row(row)
+        prepare_case(
+            case, SOURCES[case.dataset], TABLE, PreparationSettings(target_spacing=None), store
+        )
+    card = ModelCard(
+        name="m",
+        network=SIZES["tiny"],
+        in_channels=1,
+        regions=REGIONS,
+        table=TABLE,
+        patch=(8, 8, 8),
+        ct_statistics=CtStatistics(lower=-1000, upper=3000, mean=0, sd=1),
+        target_spacing=None,
+        settings=TrainingSettings(),
+        training=TRAINING,
+        validation=("plain/c", "whole/s0002"),
+        initial_weights=None,
+        pool_digest="",
+    )
+    model = SegmentationModel(Oracle(), card, torch.device("cpu"))
+    monkeypatch.setattr(prediction_run, "load_model", lambda folder, weights: model)
+    for weights in ("best", "final"):
+        (tmp_path / "models" / "m").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "models" / "m" / f"{weights}.safetensors").write_bytes(weights.encode())
+    record = ModelRecord(experiment="e", status="finished", folder="m", digest="d")
+
+    def run(**settings) -> pd.DataFrame:
+        return run_prediction(
+            record,
+            PredictionSettings(**settings),
+            SOURCES,
+            store,
+            tmp_path / "models",
+            tmp_path / "predictions",
+        )
+
+    return run, index, tmp_path
+
+
+def read(path: Path) -> np.ndarray:
+    return np.asarray(nib.load(path).dataobj).T
+
+
+def test_files_hold_the_datasets_targets_in_its_values(setting) -> None:
+    run, _, folder = setting
+    rows = run()
+    assert len(rows) == 4  # two cases, best and final
+    plain, whole = (folder / "predictions" / row["file"] for _, row in rows[:2].iterrows())
+    assert plain.parts[-3:] == ("best", "plain", "c.nii.gz")
+    labels = labelled(2)
+    found = read(plain)
+    expected = np.select([labels == 5, labels == 25], [3, 9], 0)  # the lower of 3 and 4
+    expected[SPECKLE] = 3
+    np.testing.assert_array_equal(found, expected)
+
+    assert whole.parts[-4:] == ("best", "whole", "s0002", "segmentations")
+    labels = labelled(4)
+    assert {path.name for path in whole.iterdir()} == {"liver.nii.gz", "spleen.nii.gz"}
+    liver = np.isin(labels, (5, 25))
+    liver[SPECKLE] = True
+    np.testing.assert_array_equal(read(whole / "liver.nii.gz") > 0, liver)
+    np.testing.assert_array_equal(read(whole / "spleen.nii.gz") > 0, labels == 1)
+
+
+def test_what_is_written_is_scored_in_fused_targets_and_made_once(setting) -> None:
+    run, index, folder = setting
+    rows = run()
+    scores = run_scoring(rows, index, SOURCES, TABLE, folder / "predictions", jobs=1)
+    dice = scores[scores["weights"] == "best"].set_index(["dataset", "target"])["dice"]
+    assert dice["plain", "liver_tumor"] == dice["whole", "spleen"] == 1
+    assert 0.99 < dice["plain", "liver"] < 1  # the speckle
+    assert set(dice.index) == {
+        ("plain", "liver"), ("plain", "liver_tumor"), ("whole", "liver"), ("whole", "spleen")
+    }  # fmt: skip
+    made = {p: p.stat().st_mtime_ns for p in (folder / "predictions").rglob("*.nii.gz")}
+    assert run().equals(rows)
+    assert {p: p.stat().st_mtime_ns for p in (folder / "predictions").rglob("*.nii.gz")} == made
+    assert run(tile_batch=3)["file"].equals(rows["file"])  # changes nothing
+    assert not run(step=0.4)["file"].isin(rows["file"]).any()
+
+
+def test_a_rule_is_decided_on_training_cases_recorded_and_applied(setting) -> None:
+    run, index, folder = setting
+    rows = run(postprocessing_cases=2)
+    scores = run_scoring(rows, index, SOURCES, TABLE, folder / "predictions", jobs=1)
+    assert (scores["dice"] == 1).all()
+    path = PostprocessingRule.path(folder / "models" / "m", "best")
+    rule = PostprocessingRule.model_validate_json(path.read_bytes())
+    assert rule.cases == TRAINING
+    assert rule.regions == ("liver",)
+    assert not rule.all_foreground  # two datasets, other regions
+    evidence = {row.region: row for row in rule.evidence}
+    assert evidence["liver"].cases == 3
+    assert evidence["liver"].before < evidence["liver"].after == 1
+    made = path.stat().st_mtime_ns
+    run(postprocessing_cases=2)
+    assert path.stat().st_mtime_ns == made
+    run(postprocessing_cases=1)
+    assert path.stat().st_mtime_ns != made
+    assert not run()["file"].isin(rows["file"]).any()  # without the rule it is another prediction
+
+
+def test_the_sample_is_spread_over_each_dataset() -> None:
+    keys = [f"a/{number:02d}" for number in range(11)] + ["b/0"]
+    assert sample(keys[::-1], 3) == ("a/00", "a/05", "a/10", "b/0")
+    assert sample(keys, 100) == tuple(keys)
+    assert sample(keys, 1) == ("a/00", "b/0")
 
 
 @pytest.mark.parametrize("status", ["finished", "failed", "not run"])
@@ -19,7 +216,7 @@ def test_no_usable_model_gives_no_rows_and_no_error(status, tmp_path: Path, capl
         rows = run_prediction(
             record,
             PredictionSettings(),
-            LabelTable(targets={"liver": 5}),
+            {},
             CaseStore(tmp_path / "store"),
             tmp_path / "models",
             tmp_path / "predictions",

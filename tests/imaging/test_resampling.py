@@ -120,15 +120,52 @@ def test_where_no_label_reaches_half_it_is_background():
     assert resample_labels(labels, (1, 1, 1), ISOTROPIC, ISOTROPIC).item() == 0
 
 
-def test_scores_are_linear_and_follow_the_files_spacing(image):
-    unit = ((image[:1] - image[:1].min()) / np.ptp(image[:1])).astype(np.float32)
-    ours = resample_scores(unit, (31, 12, 40), ISOTROPIC, ISOTROPIC)[0]
-    np.testing.assert_allclose(ours, skimage_volume(unit[0], (31, 12, 40), 1), atol=1e-6)
-    # The file's y axis was resampled apart in preparation; so it is on the way back,
-    # although the stored grid's own coarsest axis is z.
-    ours = resample_scores(unit, (31, 12, 40), (4.0, 1.0, 1.0), (1.0, 5.0, 1.0))[0]
-    theirs = slice_by_slice(unit[0], (31, 12, 40), 1, lambda s, p: skimage_volume(s, p, 1))
-    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+def assembled(slabs, shape):
+    """Put the boxes of a streamed volume together; NaN where none was given."""
+    volume = np.full(shape, np.nan, np.float32)
+    for box, scores in slabs:
+        assert np.isnan(volume[box]).all()  # no voxel comes twice
+        volume[box] = scores
+    return volume
+
+
+# None, y and z apart: the file's y axis was resampled apart in preparation, so it is on the way
+# back, although the stored grid's own coarsest axis is z.
+APART = [
+    (None, ISOTROPIC, ISOTROPIC),
+    (1, (4.0, 1.0, 1.0), (1.0, 5.0, 1.0)),
+    (0, (1.5, 1.0, 1.0), (5.0, 0.8, 0.8)),
+]
+
+
+@pytest.mark.parametrize(("axis", "spacing", "file_spacing"), APART)
+@pytest.mark.parametrize("shape", [(51, 12, 40), (20, 40, 28), (9, 24, 31), (20, 24, 28)])
+def test_streamed_scores_are_linear_and_left_out_only_where_low(
+    image, shape, axis, spacing, file_spacing
+):
+    unit = ((image[0] - image[0].min()) / np.ptp(image[0])).astype(np.float32)
+    unit[12:] *= 0.4  # slabs and corners that stay below
+    unit[:, 15:] *= 0.4
+    if axis is None:
+        theirs = skimage_volume(unit.astype(float), shape, 1)
+    else:
+        theirs = slice_by_slice(unit, shape, axis, lambda s, p: skimage_volume(s, p, 1))
+    everything = assembled(resample_scores(unit, shape, spacing, file_spacing, above=-1), shape)
+    np.testing.assert_allclose(everything, theirs, atol=1e-6)
+    found = assembled(resample_scores(unit, shape, spacing, file_spacing, above=0.5), shape)
+    given = ~np.isnan(found)
+    assert 0 < given.mean() < 0.95
+    np.testing.assert_allclose(found[given], theirs[given], atol=1e-6)
+    assert theirs[~given].max() <= 0.5
+
+
+def test_half_precision_scores_are_taken_as_they_are(image):
+    half = np.clip(image[0] / 2000 + 0.5, 0, 1).astype(np.float16)
+    ours, theirs = (
+        assembled(resample_scores(v, (31, 12, 40), ISOTROPIC, ISOTROPIC, -1), (31, 12, 40))
+        for v in (half, half.astype(np.float32))
+    )
+    np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """A small model card, and a network that knows the answer."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
 
@@ -24,6 +27,14 @@ class Oracle(torch.nn.Module):
         ids = (tiles_BCDHW[:, 0] / 10).round().long() - 1
         channels = [torch.isin(ids, torch.tensor(TABLE.region_ids(region))) for region in REGIONS]
         return torch.stack(channels, dim=1).float() * 20 - 10
+
+
+@pytest.fixture(scope="session")
+def reference(repository):
+    """What nnU-Net gives, made by tests/reference/nnunet_inference.py: JSON content, arrays."""
+    folder = repository / "tests" / "reference"
+    content = json.loads((folder / "nnunet_inference.json").read_text())
+    return content, np.load(folder / "nnunet_inference.npz")
 
 
 @pytest.fixture

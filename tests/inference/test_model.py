@@ -5,8 +5,10 @@ from safetensors.torch import save_file
 
 from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.inference.model import ModelError, load_model, predict_scores
+from tsfm_pipeline.inference.postprocessing import PostprocessingRule
 from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.network.tsfm import TSFM
+from tsfm_pipeline.training.checkpoint import file_digest
 from tsfm_pipeline.training.model_card import CARD
 
 SETTINGS = PredictionSettings()
@@ -28,7 +30,7 @@ def test_a_loaded_model_predicts_as_the_network_that_was_saved(folder, card):
     TSFM(1, len(card.regions), card.network, card.patch)
     same = TSFM(1, len(card.regions), card.network, card.patch).eval()
     image = np.random.default_rng(0).normal(size=(1, *card.patch)).astype(np.float32)
-    found = predict_scores(model, image, ("liver", "kidney_cyst"), SETTINGS)
+    found = predict_scores(model, image, "MR", ("liver", "kidney_cyst"), SETTINGS)
     with torch.inference_mode():
         expected = same(torch.from_numpy(image)[None]).sigmoid()[0, [3, 0]]
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
@@ -37,7 +39,7 @@ def test_a_loaded_model_predicts_as_the_network_that_was_saved(folder, card):
 def test_best_and_final_are_told_apart(folder, card):
     image = np.ones((1, *card.patch), np.float32)
     best, final = (
-        predict_scores(load_model(folder, name, "cpu"), image, card.regions, SETTINGS)
+        predict_scores(load_model(folder, name, "cpu"), image, "MR", card.regions, SETTINGS)
         for name in ("best", "final")
     )
     assert not np.allclose(best, final)
@@ -56,6 +58,24 @@ def test_what_is_missing_or_does_not_fit_is_named(folder, card):
         load_model(folder, "final", "cpu")
 
 
+def test_a_postprocessing_rule_goes_with_the_weights_it_was_decided_for(folder, caplog):
+    assert load_model(folder, "best", "cpu").postprocessing is None
+    rule = PostprocessingRule(
+        all_foreground=False,
+        regions=("liver",),
+        evidence=(),
+        cases=(),
+        prediction=SETTINGS,
+        weights_digest=file_digest(folder / "best.safetensors"),
+    )
+    for weights in ("best", "final"):
+        PostprocessingRule.path(folder, weights).write_text(rule.model_dump_json())
+    assert load_model(folder, "best", "cpu").postprocessing == rule
+    assert not caplog.records
+    assert load_model(folder, "final", "cpu").postprocessing is None
+    assert "of other weights" in caplog.text
+
+
 def test_ct_is_normalised_with_the_cards_statistics_and_mr_is_not(oracle, card):
     statistics = CtStatistics(lower=-100, upper=200, mean=50, sd=25)
     model = type(oracle)(
@@ -64,6 +84,17 @@ def test_ct_is_normalised_with_the_cards_statistics_and_mr_is_not(oracle, card):
     image = np.array([-500, 0, 75, 900], np.float32).reshape(1, 4, 1, 1)
     np.testing.assert_allclose(model.normalise(image, "CT").ravel(), [-6, -2, 1, 6])
     assert model.normalise(image, "MR") is image
+
+
+def test_air_is_where_clipping_or_minus_900_hu_puts_it(oracle, card):
+    soft = CtStatistics(lower=-100, upper=200, mean=50, sd=25)
+    wide = CtStatistics(lower=-1000, upper=200, mean=50, sd=25)
+    for statistics, expected in ((soft, -6), (wide, -38)):
+        model = type(oracle)(
+            oracle.network, card.model_copy(update={"ct_statistics": statistics}), oracle.device
+        )
+        assert model.air("CT") == pytest.approx(expected)
+        assert model.air("MR") == -np.inf
 
 
 def test_ct_for_an_mr_model_is_refused(oracle, card):
@@ -76,6 +107,6 @@ def test_ct_for_an_mr_model_is_refused(oracle, card):
 
 def test_wrong_channels_and_unknown_regions_are_refused(oracle):
     with pytest.raises(ModelError, match=r"takes 1 image channel\(s\), not 4"):
-        predict_scores(oracle, np.zeros((4, 8, 8, 8), np.float32), ("liver",), SETTINGS)
+        predict_scores(oracle, np.zeros((4, 8, 8, 8), np.float32), "CT", ("liver",), SETTINGS)
     with pytest.raises(ModelError, match="does not predict"):
-        predict_scores(oracle, np.zeros((1, 8, 8, 8), np.float32), ("colon",), SETTINGS)
+        predict_scores(oracle, np.zeros((1, 8, 8, 8), np.float32), "CT", ("colon",), SETTINGS)

@@ -1,19 +1,27 @@
 """Predict the held-out cases of an experiment, each into a file of its own."""
 
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from tsfm_pipeline.experiments.digest import content_digest
+from tsfm_pipeline.experiments.postprocessing_run import find_rule
 from tsfm_pipeline.experiments.record import WEIGHTS, ModelRecord, Weights
-from tsfm_pipeline.imaging.labels import LabelTable
-from tsfm_pipeline.imaging.volume import write_label
 from tsfm_pipeline.inference.case import predict_case
+from tsfm_pipeline.inference.export import OriginalGrid
 from tsfm_pipeline.inference.model import SegmentationModel, load_model
+from tsfm_pipeline.inference.postprocessing import PostprocessingRule
 from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.preparation.labels import prediction_path, write_targets
+from tsfm_pipeline.sources import Source
 from tsfm_pipeline.store.case_store import CaseStore
+from tsfm_pipeline.store.record import CaseRecord
 from tsfm_pipeline.training.checkpoint import file_digest
 
 logger = logging.getLogger(__name__)
@@ -21,19 +29,25 @@ logger = logging.getLogger(__name__)
 PREDICTION_COLUMNS = ("experiment", "weights", "key", "dataset", "case", "regions", "file")
 
 
+FORMAT = 2
+"""Of the predicted files, raised by hand when it changes: 2 is the datasets' own label values."""
+
+
 def run_prediction(
     record: ModelRecord,
     settings: PredictionSettings,
-    table: LabelTable,
+    sources: Mapping[str, Source],
     store: CaseStore,
     models_root: Path,
     predictions_root: Path,
 ) -> pd.DataFrame:
     """Predict an experiment's validation cases with its best and its final weights.
 
-    A case is predicted for the regions that its dataset annotates, on its original grid, into
-    `predictions_root / experiment / digest / weights / dataset / case.nii.gz`. Files that are
-    there already are kept: the digest names weights and settings, and a file appears whole.
+    A case is predicted for the regions that its dataset annotates, on its original grid and in
+    the dataset's own label values, into `predictions_root / experiment / digest / weights /
+    dataset / case.nii.gz` (or `case / segmentations / <class>.nii.gz` where the dataset has a file
+    per class). Files that are there already are kept: the digest names weights, settings and
+    postprocessing rule, and a file appears whole.
 
     Returns:
         Rows with PREDICTION_COLUMNS; `file` is relative to `predictions_root`, `regions` are
@@ -44,62 +58,70 @@ def run_prediction(
     if record.status == "finished":
         try:
             for weights in WEIGHTS:
-                rows += _predict(
-                    record, weights, settings, table, store, models_root, predictions_root
-                )
+                model, digest = _ready(record, weights, settings, sources, store, models_root)
+                folder = Path(record.experiment) / digest / weights
+                name = f"Predicting {record.experiment} ({weights})"
+                for key in tqdm(model.card.validation, desc=name, unit="case", disable=None):
+                    case = store.record(key)
+                    source = sources[case.dataset]
+                    regions = model.regions_for(case.annotated)
+                    file = prediction_path(folder / case.dataset, case.case, source)
+                    path = predictions_root / file
+                    if not path.exists():
+                        image_CZYX = store.read_image(key)
+                        _predict_into(path, image_CZYX, case, regions, model, source, settings)
+                    names = (record.experiment, weights, key, case.dataset, case.case)
+                    rows.append((*names, ",".join(regions), str(file)))
         except Exception:  # the other experiments go on; this one shows as 'not scored'
             logger.exception("Prediction of %s failed", record.experiment)
             rows = []
     return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
 
 
-def _predict(
+def _ready(
     record: ModelRecord,
     weights: Weights,
     settings: PredictionSettings,
-    table: LabelTable,
+    sources: Mapping[str, Source],
     store: CaseStore,
     models_root: Path,
-    predictions_root: Path,
-) -> list[tuple[str, ...]]:
-    model = load_model(record.path(models_root), weights)
-    folder = Path(record.experiment) / _digest(record, settings, models_root, weights)
-    name = f"Predicting {record.experiment} ({weights})"
-    rows: list[tuple[str, ...]] = []
-    for key in tqdm(model.card.validation, desc=name, unit="case", disable=None):
-        case = store.record(key)
-        annotated = table.regions_annotated_by(case.annotated)
-        regions = [region for region in annotated if region in model.card.regions]
-        file = folder / weights / f"{key}.nii.gz"
-        _predict_into(predictions_root / file, key, regions, model, store, settings)
-        names = (record.experiment, weights, key, case.dataset, case.case)
-        rows.append((*names, ",".join(regions), str(file)))
-    return rows
+) -> tuple[SegmentationModel, str]:
+    """Return the model with the postprocessing rule wanted, and the digest of what it predicts."""
+    folder = record.path(models_root)
+    model = load_model(folder, weights)
+    weights_digest = file_digest(folder / f"{weights}.safetensors")
+    rule = None
+    if settings.postprocessing_cases:
+        rule_path = PostprocessingRule.path(folder, weights)
+        rule = find_rule(model, weights_digest, rule_path, settings, store)
+    datasets = sorted({key.partition("/")[0] for key in model.card.validation})
+    digest = content_digest(
+        {
+            "format": FORMAT,
+            "model": record.digest,
+            "weights": weights_digest,
+            "prediction": settings.deciding(),
+            "postprocessing": rule and rule.model_dump(mode="json"),
+            "values": {
+                name: sources[name].source_values(name, model.card.table) for name in datasets
+            },
+        }
+    )
+    return replace(model, postprocessing=rule), digest
 
 
 def _predict_into(
     path: Path,
-    key: str,
+    image_CZYX: NDArray[np.float32],
+    case: CaseRecord,
     regions: list[str],
     model: SegmentationModel,
-    store: CaseStore,
+    source: Source,
     settings: PredictionSettings,
 ) -> None:
-    if path.exists():
-        return
-    case = store.record(key)
-    labels = predict_case(model, store.read_image(key), case, regions, settings)
-    write_label(path, labels, (case.file_geometry, case.reorientation))
-
-
-def _digest(
-    record: ModelRecord, settings: PredictionSettings, models_root: Path, weights: Weights
-) -> str:
-    return content_digest(
-        {
-            "model": record.digest,
-            "weights": file_digest(record.path(models_root) / f"{weights}.safetensors"),
-            # the batch of tiles does not change the labels
-            "prediction": settings.model_dump(mode="json", exclude={"tile_batch"}),
-        }
-    )
+    grid = OriginalGrid.of(case)
+    labels_ZYX = predict_case(model, image_CZYX, case.modality, grid, regions, settings)
+    table = model.card.table
+    targets = [table.region_targets(region)[0] for region in regions]
+    like = (case.file_geometry, case.reorientation)
+    write_targets(path, labels_ZYX, targets, case.dataset, source, table, like)

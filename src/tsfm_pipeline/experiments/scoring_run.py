@@ -11,8 +11,8 @@ from tsfm_pipeline.evaluation.metrics import AUTOMATIC, SCORE_COLUMNS, score_cas
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.evaluation.summary import summarise
 from tsfm_pipeline.imaging.labels import LabelTable
-from tsfm_pipeline.imaging.volume import read_image, read_label
-from tsfm_pipeline.preparation.labels import read_targets
+from tsfm_pipeline.imaging.volume import read_image
+from tsfm_pipeline.preparation.labels import read_prediction, read_targets
 from tsfm_pipeline.sources import Source, SourceCase
 from tsfm_pipeline.sources.case_index import case_from_row
 
@@ -78,7 +78,8 @@ def _score(
     reference = read_targets(case, source, table, image)
     rows: list[dict[str, object]] = []
     for prediction in predictions:
-        labels = read_label(predictions_root / str(prediction["file"]), image).astype("uint8")
+        path = predictions_root / str(prediction["file"])
+        labels = read_prediction(path, case, source, table, image)
         regions = str(prediction["regions"]).split(",")
         shared = {name: prediction[name] for name in ("experiment", "weights", "dataset", "case")}
         shared |= {"protocol": AUTOMATIC, "patient": case.patient}

@@ -15,6 +15,8 @@ from tsfm_pipeline.imaging.geometry import Triple
 from tsfm_pipeline.schema import Settings
 
 MR_EPSILON = 1e-8
+AIR_HU = -900.0
+"""CT numbers up to here are air; lung tissue lies around -800 HU."""
 
 
 class IntensityError(ValueError):

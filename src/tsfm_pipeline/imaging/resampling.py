@@ -8,6 +8,7 @@ happens to labels) are those of nnU-Net v1.7.1, preprocessing.py:resample_patien
 Array names carry their axes: C channels, K scores, then z, y, x voxels. Spacings are mm (z, y, x).
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -24,6 +25,7 @@ Box = tuple[slice, slice, slice]
 
 _NEGLIGIBLE = 1e-9
 _OUTPUT_BLOCK = 64
+_SLAB = 16
 
 
 def resampled_shape(shape: Triple, spacing: TripleFloat, target_spacing: TripleFloat) -> Triple:
@@ -75,25 +77,52 @@ def resample_image(
 
 
 def resample_scores(
-    scores_KZYX: NDArray[np.floating],
+    scores_ZYX: NDArray[np.floating],
     new_shape: Triple,
     spacing: TripleFloat,
     file_spacing: TripleFloat,
-) -> NDArray[np.float32]:
-    """Resample predicted scores linearly back to a file's spacing.
+    above: float,
+) -> Iterator[tuple[Box, NDArray[np.float32]]]:
+    """Resample a region's scores linearly to a file's spacing, where they can exceed a bound.
+
+    Slab by slab along z, and in each slab only within the box that voxels above the bound reach:
+    a linear interpolation lies between its inputs. So neither time nor memory is spent on what
+    the region does not touch, and never a volume at full resolution.
 
     Args:
-        scores_KZYX: one volume per region, on the stored grid.
+        scores_ZYX: scores on the stored grid, in any floating type.
         new_shape: voxels (z, y, x) of the crop before preparation.
         spacing: mm (z, y, x) of the scores.
         file_spacing: mm (z, y, x) of the file; it decides first about the separate axis, as it
             did in preparation (nnU-Net v1 segmentation_export.py).
+        above: the bound.
+
+    Yields:
+        Boxes of the new grid, first slab first, with the scores in them; everywhere else the
+        resampled scores are at most `above`.
     """
     axis = separate_axis(file_spacing, spacing)
-    resampled_KZYX = np.empty((len(scores_KZYX), *new_shape), np.float32)
-    for scores_ZYX, out_ZYX in zip(scores_KZYX, resampled_KZYX, strict=True):
-        out_ZYX[...] = _resample_values(np.asarray(scores_ZYX, np.float32), new_shape, axis, LINEAR)
-    return resampled_KZYX
+    operators = []
+    for along, (old, new) in enumerate(zip(scores_ZYX.shape, new_shape, strict=True)):
+        nearest = along == axis or old == new
+        matrix = np.eye(old)[_nearest_index(old, new)] if nearest else _operator(old, new, LINEAR)
+        operators.append(matrix.astype(np.float32))
+    for first in range(0, new_shape[0], _SLAB):
+        slab = operators[0][first : first + _SLAB]
+        planes = _span(slab.any(axis=0))
+        slab_ZYX = np.asarray(scores_ZYX[planes], np.float32)
+        high_YX: NDArray[np.bool_] = np.any(slab_ZYX > above, axis=0)
+        if not high_YX.any():
+            continue
+        parts, reached, source = {0: slab[:, planes]}, [], []
+        for along in (1, 2):
+            high = _span(high_YX.any(axis=2 - along))
+            reached.append(_span(operators[along][:, high].any(axis=1)))
+            source.append(_span(operators[along][reached[-1]].any(axis=0)))
+            parts[along] = operators[along][reached[-1], source[-1]]
+        changed = {i: part for i, part in parts.items() if new_shape[i] != scores_ZYX.shape[i]}
+        scores = _apply(changed, np.ascontiguousarray(slab_ZYX[:, source[0], source[1]]))
+        yield (slice(first, first + len(slab)), reached[0], reached[1]), scores
 
 
 def resample_labels(
@@ -239,6 +268,9 @@ def _nearest(volume_ZYX: NDArray, size: int, axis: int) -> NDArray:
     old = volume_ZYX.shape[axis]
     if old == size:
         return volume_ZYX
+    return np.asarray(np.take(volume_ZYX, _nearest_index(old, size), axis=axis))
+
+
+def _nearest_index(old: int, size: int) -> NDArray[np.intp]:
     centres = old / size * (np.arange(size) + 0.5) - 0.5
-    index = np.clip(np.floor(centres + 0.5).astype(int), 0, old - 1)
-    return np.asarray(np.take(volume_ZYX, index, axis=axis))
+    return np.asarray(np.clip(np.floor(centres + 0.5).astype(np.intp), 0, old - 1))

@@ -158,7 +158,7 @@ def read_label_volume(path: Path, like: ImageVolume, load: Load = read_bytes) ->
 
 
 def write_label(
-    path: Path, labels_ZYX: NDArray[np.uint8], like: tuple[Geometry, Reorientation]
+    path: Path, labels_ZYX: NDArray[np.integer], like: tuple[Geometry, Reorientation]
 ) -> None:
     """Write a canonical label map on a file's own grid; the file appears complete or not at all.
 

@@ -3,6 +3,8 @@
 Shape letters: C image channels, K regions, Z Y X voxels.
 """
 
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +18,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from tsfm_pipeline.imaging.intensity import normalise_ct
+from tsfm_pipeline.imaging.intensity import AIR_HU, normalise_ct
+from tsfm_pipeline.inference.postprocessing import PostprocessingRule
 from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.inference.sliding_window import predict_tiles
 from tsfm_pipeline.network.tsfm import TSFM
+from tsfm_pipeline.training.checkpoint import file_digest
 from tsfm_pipeline.training.model_card import ModelCard
+
+logger = logging.getLogger(__name__)
 
 
 class ModelError(ValueError):
@@ -35,11 +41,13 @@ class SegmentationModel:
         network: in evaluation mode, on `device`; (B, C, D, H, W) to logits (B, K, D, H, W).
         card: regions, patch and intensity statistics.
         device: where the network lies.
+        postprocessing: largest-component rule decided for these weights; None where there is none.
     """
 
     network: nn.Module
     card: ModelCard
     device: torch.device
+    postprocessing: PostprocessingRule | None = None
 
     def normalise(
         self, image_CZYX: NDArray[np.float32], modality: Literal["CT", "MR"]
@@ -60,13 +68,24 @@ class SegmentationModel:
             )
         return normalise_ct(image_CZYX, self.card.ct_statistics)
 
+    def regions_for(self, targets: Sequence[str]) -> list[str]:
+        """Return, in table order, the regions it predicts of a case that annotates `targets`."""
+        annotated = self.card.table.regions_annotated_by(targets)
+        return [region for region in annotated if region in self.card.regions]
+
+    def air(self, modality: Literal["CT", "MR"]) -> float:
+        """Return the normalised intensity up to which a voxel is air; MR has no such scale."""
+        if modality == "MR":
+            return -math.inf
+        return float(self.normalise(np.full(1, AIR_HU, np.float32), modality)[0])
+
 
 def load_model(
     folder: Path,
     weights: Literal["best", "final"] = "best",
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> SegmentationModel:
-    """Load a model folder: `model.json` and `<weights>.safetensors`.
+    """Load a model folder: `model.json`, `<weights>.safetensors` and, if there, their rule.
 
     Raises:
         ModelError: a file is missing, can't be read, or does not fit the other; no such device.
@@ -89,29 +108,37 @@ def load_model(
     if device == "cuda" and not available:
         raise ModelError("device is cuda, but torch sees no GPU; set it to auto or cpu")
     chosen = torch.device("cuda" if available and device != "cpu" else "cpu")
-    return SegmentationModel(network.eval().to(chosen), card, chosen)
+    rule = PostprocessingRule.read(folder, weights)
+    if rule is not None and rule.weights_digest != file_digest(path):
+        logger.warning("%s: the postprocessing rule is of other weights; left out", path)
+        rule = None
+    return SegmentationModel(network.eval().to(chosen), card, chosen, rule)
 
 
 def predict_scores(
     model: SegmentationModel,
     image_CZYX: NDArray[np.float32],
+    modality: Literal["CT", "MR"],
     regions: Sequence[str],
     settings: PredictionSettings,
-) -> NDArray[np.float32]:
+) -> NDArray[np.floating]:
     """Predict the probabilities of some regions on the image's own grid.
 
     Args:
         model: the network and its card.
-        image_CZYX: normalised (`SegmentationModel.normalise`), at the model's spacing.
+        image_CZYX: as the store holds it, at the model's spacing: HU for CT, z-scores for MR.
+        modality: CT or MR.
         regions: those wanted, for instance what the case's dataset annotates; memory is used for
             these only.
         settings: how tiles are laid and averaged.
 
     Returns:
-        Probabilities (K, Z, Y, X) in the order of `regions`.
+        Probabilities (K, Z, Y, X) in the order of `regions`; see `predict_tiles`.
 
     Raises:
-        ModelError: the image has another number of channels, or a region that the model lacks.
+        ModelError: the image has another number of channels, a region that the model lacks, or a
+            modality that it was not trained on.
+        PlacementError: the probabilities fit into no memory.
     """
     if len(image_CZYX) != model.card.in_channels:
         raise ModelError(
@@ -125,9 +152,10 @@ def predict_scores(
         )
     return predict_tiles(
         model.network,
-        image_CZYX,
+        model.normalise(image_CZYX, modality),
         patch=model.card.patch,
         channels=[model.card.regions.index(region) for region in regions],
         settings=settings,
         device=model.device,
+        air=model.air(modality),
     )

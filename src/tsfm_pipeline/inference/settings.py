@@ -16,8 +16,18 @@ class PredictionSettings(Settings):
         mirror_axes: axes (0 = z, 1 = y, 2 = x) along which predictions of the mirrored tile are
             averaged in, all their combinations. Leave out 2 where regions have sides: a mirrored
             right kidney looks like a left one.
+        skip_air: leave out tiles without anatomy, which count as background
+            (`sliding_window.is_air`).
+        postprocessing_cases: training cases of each dataset on which it is decided where keeping
+            only the largest component helps; 0 leaves postprocessing out.
     """
 
     step: float = Field(default=0.5, gt=0, le=1)
     tile_batch: int = Field(default=1, ge=1)
     mirror_axes: tuple[Literal[0, 1, 2], ...] = ()
+    skip_air: bool = False
+    postprocessing_cases: int = Field(default=0, ge=0)
+
+    def deciding(self) -> dict[str, object]:
+        """Return what decides the labels: all but the batch of tiles."""
+        return self.model_dump(mode="json", exclude={"tile_batch"})

@@ -1,11 +1,20 @@
-"""One label map of target integers from a case's label files."""
+"""One label map of target integers from a case's label files, and back."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tsfm_pipeline.imaging.geometry import Geometry, Reorientation
 from tsfm_pipeline.imaging.labels import BACKGROUND, LabelError, LabelTable, remap_values
-from tsfm_pipeline.imaging.volume import ImageVolume, read_label
+from tsfm_pipeline.imaging.volume import ImageVolume, read_label, write_label
 from tsfm_pipeline.sources.source import LabelFile, Source, SourceCase
+from tsfm_pipeline.store.atomic_folder import atomic_folder
+
+CLASS_FOLDER = "segmentations"
+SUFFIX = ".nii.gz"
 
 
 def read_targets(
@@ -56,3 +65,58 @@ def files_to_paint(
         elif mapping[file.class_name] != BACKGROUND:
             painted.append((file, {1: mapping[file.class_name]}))
     return painted
+
+
+def prediction_path(folder: Path, case: str, source: Source) -> Path:
+    """Return where a case's prediction lies: a label map, or a folder of class masks."""
+    return folder / case / CLASS_FOLDER if source.class_files else folder / f"{case}{SUFFIX}"
+
+
+def write_targets(
+    path: Path,
+    targets_ZYX: NDArray[np.uint8],
+    targets: Sequence[str],
+    dataset: str,
+    source: Source,
+    table: LabelTable,
+    like: tuple[Geometry, Reorientation],
+) -> None:
+    """Write a label map as its dataset would: only its targets, in its own values.
+
+    Args:
+        path: see `prediction_path`; it appears complete or not at all.
+        targets_ZYX: target integers, canonical, uncropped; other values than those of `targets`
+            become background.
+        targets: those to write, all listed in the source's `labels`. Where the dataset has a file
+            per class, each gets one, empty or not.
+        dataset: its name.
+        source: its entry.
+        table: the fused label table.
+        like: `file_geometry` and `reorientation` of the image.
+    """
+    values = source.source_values(dataset, table)
+    wanted = {table.id_of(name): values[table.id_of(name)] for name in targets}
+    if not source.class_files:
+        lookup = np.zeros(256, np.min_scalar_type(max(map(int, wanted.values()), default=0)))
+        for target, value in wanted.items():
+            lookup[target] = value
+        write_label(path, lookup[targets_ZYX], like)
+        return
+    with atomic_folder(path) as folder:
+        for target, name in wanted.items():
+            write_label(folder / f"{name}{SUFFIX}", (targets_ZYX == target).view(np.uint8), like)
+
+
+def read_prediction(
+    path: Path, case: SourceCase, source: Source, table: LabelTable, image: ImageVolume
+) -> NDArray[np.uint8]:
+    """Read what `write_targets` wrote, as (z, y, x) target integers on the image's canonical grid.
+
+    Raises:
+        LabelError, VolumeError: see `read_targets`.
+    """
+    files: tuple[LabelFile, ...] = (LabelFile(path),)
+    if source.class_files:
+        masks = sorted(path.glob(f"*{SUFFIX}"))
+        files = tuple(LabelFile(mask, mask.name.removesuffix(SUFFIX)) for mask in masks)
+    return read_targets(replace(case, labels=files), source, table, image)

@@ -203,3 +203,15 @@ class Source(Settings):
             value: table.id_of(table.target_of(dataset, target)) if target is not None else 0
             for value, target in self.labels.items()
         }
+
+    def source_values(self, dataset: str, table: LabelTable) -> dict[int, int | str]:
+        """Return stored integer -> source label value (or class name): `value_mapping` inverted.
+
+        Where several values map to one target it is the lowest, or the class listed first.
+        """
+        values: dict[int, int | str] = {}
+        for value in self.labels if self.class_files else sorted(self.labels, key=int):
+            target = self.labels[value]
+            if target is not None:
+                values.setdefault(table.id_of(table.target_of(dataset, target)), value)
+        return values

@@ -55,7 +55,7 @@ def draw_network() -> MermaidPreview:
 def predict_cases(
     model: ModelRecord,
     prediction: PredictionSettings,
-    labels: LabelTable,
+    datasets: Datasets,
     pool_store: CaseStore,
     models_root: Path,
     predictions_root: Path,
@@ -63,7 +63,9 @@ def predict_cases(
     """Predict the model's validation cases on their original grids; list the files."""
     from tsfm_pipeline.experiments.prediction_run import run_prediction
 
-    return run_prediction(model, prediction, labels, pool_store, models_root, predictions_root)
+    return run_prediction(
+        model, prediction, datasets.root, pool_store, models_root, predictions_root
+    )
 
 
 def score_predictions(

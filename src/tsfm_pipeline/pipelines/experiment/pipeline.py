@@ -112,7 +112,7 @@ def _template(experiment: Experiment) -> Pipeline:
                 inputs={
                     "model": "model",
                     "prediction": "params:prediction",
-                    "labels": "params:labels",
+                    "datasets": "params:datasets",
                     "pool_store": "pool_store",
                     "models_root": "models_root",
                     "predictions_root": "predictions_root",

@@ -1,0 +1,114 @@
+"""Sliding-window prediction: ours, nnunetv2's predictor and MONAI's inferer, one network.
+
+    python benchmarks/sliding_window.py --reference-python PATH [--tiles 4] [--threads 1]
+
+A traced TSFM of size tiny predicts one CT-like volume on the CPU. The volume's sides are chosen so
+that all three lay the same tiles (nnU-Net spreads them evenly, MONAI takes fixed steps). Each tool
+runs in a process of its own; PATH is the Python of an environment with nnunetv2, monai and the same
+torch. Without it only ours runs.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.inference.sliding_window import predict_tiles
+from tsfm_pipeline.network.sizes import SIZES
+from tsfm_pipeline.network.tsfm import TSFM
+
+REFERENCE = Path(__file__).parent / "reference" / "sliding_window.py"
+
+
+def write_task(folder: Path, patch: int, tiles: int, regions: int) -> None:
+    """Write the traced network and a volume on which `tiles` tiles a side are laid."""
+    torch.manual_seed(0)
+    network = TSFM(1, regions, SIZES["tiny"], (patch,) * 3).eval()
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # one patch size is all it sees
+        traced = torch.jit.trace(network, torch.zeros(1, 1, patch, patch, patch))
+    traced.save(str(folder / "network.pt"))
+    side = patch + (tiles - 1) * patch // 2
+    image = np.random.default_rng(0).normal(size=(1, side, side, side)).astype(np.float32)
+    np.save(folder / "image.npy", image)
+
+
+def predict(folder: Path, patch: int, regions: int) -> None:
+    """Predict with ours; print seconds, peak memory and tiles as JSON."""
+    network = torch.jit.load(str(folder / "network.pt"))
+    image = np.load(folder / "image.npy")
+    calls = 0
+
+    def counted(tiles: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += len(tiles)
+        return network(tiles)
+
+    network(torch.zeros(1, 1, patch, patch, patch))  # compiles
+    start = time.perf_counter()
+    predict_tiles(
+        counted,
+        image,
+        patch=(patch,) * 3,
+        channels=range(regions),
+        settings=PredictionSettings(),
+        device=torch.device("cpu"),
+    )
+    seconds = time.perf_counter() - start
+    print(json.dumps({"seconds": seconds, "peak_gb": peak_gb(), "tiles": calls}))
+
+
+def peak_gb() -> float:
+    """Return this process's peak memory (ru_maxrss would count that of the one that started it)."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) / 2**20
+
+
+def run(command: list[str]) -> dict[str, float]:
+    """Run one tool and return what it measured of itself."""
+    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return dict(json.loads(found.strip().splitlines()[-1]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--patch", type=int, default=64)
+    parser.add_argument("--tiles", type=int, default=4, help="tiles along each axis")
+    parser.add_argument("--regions", type=int, default=30)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--reference-python")
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.child:
+        predict(args.child, args.patch, args.regions)
+        return
+    numbers = [str(number) for number in (args.patch, args.regions, args.threads)]
+    with tempfile.TemporaryDirectory() as name:
+        write_task(Path(name), args.patch, args.tiles, args.regions)
+        options = ["--patch", numbers[0], "--regions", numbers[1], "--threads", numbers[2]]
+        commands = {"tsfm-pipeline": [sys.executable, __file__, "--child", name, *options]}
+        for tool in ("nnunetv2", "monai") if args.reference_python else ():
+            commands[tool] = [args.reference_python, str(REFERENCE), tool, name, *numbers]
+        print("| tool | tiles | seconds | time of ours / its | peak GB |\n|---|---|---|---|---|")
+        ours = 0.0
+        for tool, command in commands.items():
+            found = run(command)
+            ours = ours or found["seconds"]
+            ratio = f"{ours / found['seconds']:.2f}"
+            numbers_shown = f"{found['seconds']:.2f} | {ratio} | {found['peak_gb']:.2f}"
+            print(f"| {tool} | {found['tiles']:.0f} | {numbers_shown} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
