@@ -12,6 +12,7 @@ import torch
 
 from tsfm_pipeline.experiments import prediction_run
 from tsfm_pipeline.experiments.postprocessing_run import sample
+from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.experiments.prediction_run import PREDICTION_COLUMNS, run_prediction
 from tsfm_pipeline.experiments.record import ModelRecord
 from tsfm_pipeline.experiments.scoring_run import run_scoring
@@ -35,6 +36,7 @@ TABLE = LabelTable(
     regions={"liver": ("liver", "liver_tumor")},
 )
 REGIONS = ("liver", "liver_tumor", "spleen")  # the model has not learned the aorta
+SCORING = EvaluationSettings(tumor_targets=("*_tumor",))
 SOURCES = {
     # other values than the fused table's, and two that mean the same
     "plain": MsdSource(folder="plain", labels={3: "liver", 4: "liver", 9: "liver_tumor"}),
@@ -167,7 +169,7 @@ def test_files_hold_the_datasets_targets_in_its_values(setting) -> None:
 def test_what_is_written_is_scored_in_fused_targets_and_made_once(setting) -> None:
     run, index, folder = setting
     rows = run()
-    scores = run_scoring(rows, index, SOURCES, TABLE, folder / "predictions", jobs=1)
+    scores = run_scoring(rows, index, SOURCES, TABLE, SCORING, folder / "predictions", jobs=1)
     dice = scores[scores["weights"] == "best"].set_index(["dataset", "target"])["dice"]
     assert dice["plain", "liver_tumor"] == dice["whole", "spleen"] == 1
     assert 0.99 < dice["plain", "liver"] < 1  # the speckle
@@ -184,7 +186,7 @@ def test_what_is_written_is_scored_in_fused_targets_and_made_once(setting) -> No
 def test_a_rule_is_decided_on_training_cases_recorded_and_applied(setting) -> None:
     run, index, folder = setting
     rows = run(postprocessing_cases=2)
-    scores = run_scoring(rows, index, SOURCES, TABLE, folder / "predictions", jobs=1)
+    scores = run_scoring(rows, index, SOURCES, TABLE, SCORING, folder / "predictions", jobs=1)
     assert (scores["dice"] == 1).all()
     path = PostprocessingRule.path(folder / "models" / "m", "best")
     rule = PostprocessingRule.model_validate_json(path.read_bytes())

@@ -29,7 +29,7 @@ def test_every_dataset_gets_its_own_values_and_gives_the_targets_back(dataset, t
     affine = np.array([[0, 0, 2.0, 5], [0, -1.5, 0, 3], [1.0, 0, 0, 1], [0, 0, 0, 1]])
     nib.save(nib.Nifti1Image(np.arange(4 * 6 * 11, dtype=np.int16).reshape(4, 6, 11), affine), file)
     image = read_image([file])
-    targets = source.annotated_targets("CT")
+    targets = source.annotated_targets(dataset, "CT", TABLE)
     rng = np.random.default_rng(0)
     everything = np.array([0, *TABLE.targets.values(), 255], np.uint8)
     labels = rng.choice(everything, image.geometry.shape)
