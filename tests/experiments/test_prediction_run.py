@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import torch
 
+from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.experiments import prediction_run
 from tsfm_pipeline.experiments.postprocessing_run import sample
-from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.experiments.prediction_run import PREDICTION_COLUMNS, run_prediction
 from tsfm_pipeline.experiments.record import ModelRecord
 from tsfm_pipeline.experiments.scoring_run import run_scoring
