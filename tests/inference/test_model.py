@@ -36,6 +36,23 @@ def test_a_loaded_model_predicts_as_the_network_that_was_saved(folder, card):
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
 
 
+def test_a_softmax_models_regions_are_sums_of_its_targets(card, tmp_path):
+    settings = card.settings.model_copy(update={"loss": "softmax"})
+    card = card.model_copy(update={"settings": settings, "regions": ("liver", "liver_tumor")})
+    torch.manual_seed(0)
+    network = TSFM(1, 2, card.network, card.patch).eval()  # liver without tumour, and tumour
+    save_file(network.state_dict(), tmp_path / "best.safetensors")
+    (tmp_path / CARD).write_text(card.model_dump_json())
+    image = np.random.default_rng(0).normal(size=(1, *card.patch)).astype(np.float32)
+    model = load_model(tmp_path, "best", "cpu")
+    found = predict_scores(model, image, "MR", card.regions, SETTINGS)
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(image)[None])[0]
+        scores = torch.cat((torch.zeros_like(logits[:1]), logits)).softmax(0)
+    np.testing.assert_allclose(found[0], (scores[1] + scores[2]).numpy(), atol=1e-5)
+    np.testing.assert_allclose(found[1], scores[2].numpy(), atol=1e-5)
+
+
 def test_best_and_final_are_told_apart(folder, card):
     image = np.ones((1, *card.patch), np.float32)
     best, final = (

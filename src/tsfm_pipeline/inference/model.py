@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from tsfm_pipeline.imaging.intensity import AIR_HU, normalise_ct
 from tsfm_pipeline.inference.postprocessing import PostprocessingRule
 from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.inference.sliding_window import predict_tiles
-from tsfm_pipeline.network.tsfm import TSFM
 from tsfm_pipeline.training.checkpoint import file_digest
+from tsfm_pipeline.training.losses import class_members, region_log_odds
 from tsfm_pipeline.training.model_card import ModelCard
 
 logger = logging.getLogger(__name__)
@@ -80,6 +80,24 @@ class SegmentationModel:
         return float(self.normalise(np.full(1, AIR_HU, np.float32), modality)[0])
 
 
+class RegionsOfClasses(nn.Module):
+    """A network trained with a softmax over exclusive targets, seen as one that predicts regions.
+
+    Args:
+        network: gives one logit per target; background's is 0.
+        members_RK: which targets make up each region, bool.
+    """
+
+    def __init__(self, network: nn.Module, members_RK: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("members_RK", members_RK)
+
+    def forward(self, x_BCDHW: Tensor) -> Tensor:
+        """Return the log-odds (B, regions, D, H, W) of each region's summed probability."""
+        return region_log_odds(self.network(x_BCDHW), self.get_buffer("members_RK"))
+
+
 def load_model(
     folder: Path,
     weights: Literal["best", "final"] = "best",
@@ -99,11 +117,13 @@ def load_model(
             f"model folder {folder} has no usable model.json and {path.name} ({error});"
             " train the model, or name the folder that holds both"
         ) from error
-    network = TSFM(card.in_channels, len(card.regions), card.network, card.patch)
+    network: nn.Module = card.build_network()
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise ModelError(f"{path} does not fit {folder / 'model.json'}: {error}") from error
+    if card.settings.loss == "softmax":
+        network = RegionsOfClasses(network, class_members(card.table, card.regions))
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
         raise ModelError("device is cuda, but torch sees no GPU; set it to auto or cpu")
