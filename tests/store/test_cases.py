@@ -35,6 +35,7 @@ def make_record(shape=SHAPE, channels=1, modality="CT", **changes):
         "annotated": ("liver", "liver_tumor"),
         "raw_digest": "raw",
         "preparation_digest": "how",
+        "image_identity": "image",
     }
     return CaseRecord(**{**fields, **changes})
 

@@ -98,10 +98,18 @@ def nonzero_mask(image_CZYX: NDArray[np.floating]) -> NDArray[np.bool_]:
         return mask_ZYX
     lower, shape = bounding_box(mask_ZYX)
     box = tuple(slice(start, start + size) for start, size in zip(lower, shape, strict=True))
-    # Labelled with a rim, all background that touches the box's faces is one component.
-    components, _ = ndimage.label(np.pad(~mask_ZYX[box], 1, constant_values=True))
-    mask_ZYX[box] = (components != components[0, 0, 0])[1:-1, 1:-1, 1:-1]
+    if _has_open_face(mask_ZYX[box]):
+        # Labelled with a rim, all background that touches the box's faces is one component.
+        components, _ = ndimage.label(np.pad(~mask_ZYX[box], 1, constant_values=True))
+        mask_ZYX[box] = (components != components[0, 0, 0])[1:-1, 1:-1, 1:-1]
+    else:
+        mask_ZYX[box] = True
     return mask_ZYX
+
+
+def _has_open_face(mask_ZYX: NDArray[np.bool_]) -> bool:
+    """Tell whether any voxel on the six faces of a volume is background."""
+    return any(not np.take(mask_ZYX, side, axis).all() for axis in range(3) for side in (0, -1))
 
 
 def bounding_box(mask_ZYX: NDArray[np.bool_]) -> tuple[Triple, Triple]:

@@ -67,11 +67,11 @@ def resample_image(
         resampled in its plane and limited to its own range, then slices are repeated or dropped.
     """
     axis = separate_axis(spacing, target_spacing)
-    channels = [
-        _resample_values(np.asarray(channel, np.float32), new_shape, axis, CUBIC)
-        for channel in image_CZYX
-    ]
-    return np.stack(channels)
+    resampled_CZYX = np.empty((len(image_CZYX), *new_shape), np.float32)
+    for channel_ZYX, out_ZYX in zip(image_CZYX, resampled_CZYX, strict=True):
+        values_ZYX = np.asarray(channel_ZYX, np.float32)
+        out_ZYX[...] = _resample_values(values_ZYX, new_shape, axis, CUBIC)
+    return resampled_CZYX
 
 
 def resample_scores(
