@@ -99,7 +99,7 @@ def prepare_case(
         uncropped_shape=image.geometry.shape,
         uncropped_spacing=image.geometry.spacing,
         target_voxels=target_voxels,
-        annotated=source.annotated_targets(case.modality),
+        annotated=source.annotated_targets(case.dataset, case.modality, table),
         raw_digest=raw,
         preparation_digest=how,
     )
