@@ -273,7 +273,9 @@ def _slabs(span: slice, block: int) -> Iterator[tuple[slice, slice]]:
         start = stop
 
 
-def _check_shape(record: CaseRecord, name: str, shape: tuple[int, ...], wanted: Triple) -> None:
+def _check_shape(
+    record: CaseRecord, name: str, shape: tuple[int, ...], wanted: tuple[int, ...]
+) -> None:
     if shape != wanted:
         raise StoreError(f"{record.key}: the {name} has shape {shape}, not {wanted} as recorded")
 
