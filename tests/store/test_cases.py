@@ -291,9 +291,11 @@ def test_a_killed_writer_is_ignored_and_cleaned_up_after_a_living_one_is_not(
     os.kill(writer.pid, signal.SIGKILL)
     writer.join(30)
     (folder / ".case_1.a.0.replaced").mkdir()
+    (folder / "case_1.a" / "lock").touch()
     store.remove_abandoned()
     assert store.keys() == [KEY]
     assert [p.name for p in folder.iterdir()] == ["case_1.a"]
+    assert not (folder / "case_1.a" / "lock").exists()
 
 
 def test_the_old_version_comes_back_after_a_kill_between_two_renames(store):

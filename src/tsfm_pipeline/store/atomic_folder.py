@@ -51,6 +51,8 @@ def remove_abandoned(parent: Path) -> None:
             folder.rename(target)
             continue
         shutil.rmtree(folder, ignore_errors=True)
+    for lock_file in parent.glob(f"[!.]*/{LOCK}"):  # of a folder that is in its place
+        lock_file.unlink(missing_ok=True)
     for folder in parent.glob(f".*{_UNFINISHED}"):
         try:
             lock = os.open(folder / LOCK, os.O_RDWR)

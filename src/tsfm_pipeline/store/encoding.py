@@ -69,6 +69,7 @@ def encode_array(array: NDArray) -> bytes:
         chunks=lead + tuple(min(CHUNK, size) for size in space),
         blocks=lead + tuple(min(BLOCK, size) for size in space),
         cparams=blosc2.CParams(codec=blosc2.Codec.LZ4, clevel=1, filters=shuffled, nthreads=1),
+        dparams=blosc2.DParams(nthreads=1),  # else the file tells how many cores wrote it
     )
     return bytes(compressed.to_cframe())
 
