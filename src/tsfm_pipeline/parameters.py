@@ -35,7 +35,7 @@ class Parameters(Settings):
         phantom: the synthetic datasets.
         workers: how many cases are worked on at once, and where.
         screening: how raw cases are looked into.
-        preparation: target spacing and parallelism.
+        preparation: target spacing.
         splits: cross-validation folds.
         experiments: values of the experiment grid.
         prediction: sliding window and which weights are scored.

@@ -60,7 +60,9 @@ def prepare(raw: Path, store: CaseStore) -> pd.DataFrame:
     screened = screen_cases(
         index, sources, TABLE, raw.parent / "screening", WorkerSettings(jobs=1), verify=False
     )
-    catalogue = prepare_pool(index, screened, sources, TABLE, SETTINGS, store)
+    catalogue = prepare_pool(
+        index, screened, sources, TABLE, SETTINGS, WorkerSettings(jobs=1), store
+    )
     return catalogue.set_index("case")
 
 

@@ -4,6 +4,7 @@ Every worker is a loky executor of one process. In an executor of several, a pro
 takes the results of all others with it.
 """
 
+import os
 import re
 import signal
 from collections.abc import Callable
@@ -33,6 +34,7 @@ ONE_THREAD = {
 """Workers are the parallelism; and sums do not depend on how many cores there are."""
 
 _resting: list[ProcessPoolExecutor] = []
+os.register_at_fork(after_in_child=_resting.clear)  # they answer to the parent only
 
 
 class LocalPool:

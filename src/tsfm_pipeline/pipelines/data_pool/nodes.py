@@ -41,13 +41,25 @@ def prepare_cases(
     datasets: Datasets,
     labels: LabelTable,
     preparation: PreparationSettings,
+    workers: WorkerSettings,
+    screening: ScreeningSettings,
     store_root: Path,
 ) -> tuple[CaseStore, pd.DataFrame]:
     """Prepare every case into the store; return the store and the pool catalogue."""
     from tsfm_pipeline.preparation.pool import prepare_pool
 
     store = CaseStore(store_root)
-    return store, prepare_pool(case_index, integrity, datasets.root, labels, preparation, store)
+    catalogue = prepare_pool(
+        case_index,
+        integrity,
+        datasets.root,
+        labels,
+        preparation,
+        workers,
+        store,
+        verify=screening.verify,
+    )
+    return store, catalogue
 
 
 def split_cases(

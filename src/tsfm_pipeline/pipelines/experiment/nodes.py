@@ -14,6 +14,7 @@ from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.sources import Datasets
 from tsfm_pipeline.store.case_store import CaseStore
+from tsfm_pipeline.workers import WorkerSettings
 
 
 def train_model(
@@ -75,7 +76,7 @@ def score_predictions(
     datasets: Datasets,
     labels: LabelTable,
     evaluation: EvaluationSettings,
-    preparation: PreparationSettings,
+    workers: WorkerSettings,
     predictions_root: Path,
 ) -> pd.DataFrame:
     """Score the predicted files against the raw label files."""
@@ -83,13 +84,7 @@ def score_predictions(
     from tsfm_pipeline.tracking.runs import log_experiment_scores
 
     scores = run_scoring(
-        predictions,
-        case_index,
-        datasets.root,
-        labels,
-        evaluation,
-        predictions_root,
-        preparation.jobs,
+        predictions, case_index, datasets.root, labels, evaluation, predictions_root, workers
     )
     log_experiment_scores(model.experiment, model.digest, dice_metrics(scores))
     return scores

@@ -21,7 +21,15 @@ from tsfm_pipeline.pipelines.experiment.nodes import (
 SHARED = ("pool_store", "splits", "case_index", "models_root", "predictions_root")
 """Catalogue entries that all experiments read."""
 
-PARAMETERS = ("experiments", "labels", "preparation", "prediction", "datasets", "evaluation")
+PARAMETERS = (
+    "experiments",
+    "labels",
+    "preparation",
+    "prediction",
+    "datasets",
+    "evaluation",
+    "workers",
+)
 """Parameters that all experiments read."""
 
 
@@ -129,7 +137,7 @@ def _template(experiment: Experiment) -> Pipeline:
                     "datasets": "params:datasets",
                     "labels": "params:labels",
                     "evaluation": "params:evaluation",
-                    "preparation": "params:preparation",
+                    "workers": "params:workers",
                     "predictions_root": "predictions_root",
                 },
                 outputs="scores",
