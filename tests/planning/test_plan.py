@@ -4,7 +4,6 @@ import json
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tsfm_pipeline.planning.fingerprint import Fingerprint
@@ -15,15 +14,13 @@ REFERENCE = Path(__file__).parents[1] / "reference"
 THEIRS = json.loads((REFERENCE / "nnunet_v1_plans.json").read_text())
 
 PUBLISHED = {
-    # Patches that nnU-Net v1's authors and users report for these datasets, axes as planned.
+    # Patches in the nnU-Net v2 plans that SAT-DS publishes for about four fifths of the same cases.
+    # Its rules differ in details: for msd_colon it has 56 x 192 x 192, nnU-Net v1 56 x 192 x 160.
     "msd_liver": (128, 128, 128),
     "msd_lung": (80, 192, 160),
     "msd_pancreas": (40, 224, 224),
     "msd_hepaticvessel": (64, 192, 192),
-    "msd_colon": (56, 192, 192),
     "btcv": (48, 192, 192),
-    "hippocampus": (40, 56, 40),
-    "brats2020": (128, 128, 128),
 }
 
 
@@ -38,9 +35,11 @@ def planned(name: str, memory_gb: float = 8.0) -> Plan:
     return plan_dataset(fingerprint(name), PlanningSettings(memory_gb=memory_gb))
 
 
-def as_nnunet(stage: StagePlan) -> dict:
+def as_nnunet(stage: StagePlan, plan: Plan) -> dict:
     topology = stage.topology
     return {
+        "current_spacing": list(stage.spacing),
+        "original_spacing": [plan.target_spacing.spacing[axis] for axis in plan.axes],
         "batch_size": stage.batch_size,
         "num_pool_per_axis": list(topology.pools),
         "patch_size": list(topology.patch),
@@ -61,10 +60,7 @@ def test_every_number_is_nnunets(memory, name):
     assert len(stages) == len(theirs["stages"])
     assert list(ours.axes) == theirs["transpose_forward"]
     for mine, its in zip(stages, theirs["stages"], strict=True):
-        spacing, original = its.pop("current_spacing"), its.pop("original_spacing")
-        np.testing.assert_array_equal(mine.spacing, spacing)  # to the last bit
-        np.testing.assert_array_equal(np.array(ours.target_spacing.spacing)[[*ours.axes]], original)
-        assert as_nnunet(mine) == its
+        assert as_nnunet(mine, ours) == its  # spacings to the last bit
     scheme = {"CT": "CT", "nonCT": "z-score"}[theirs["normalization_schemes"]]
     if theirs["use_mask_for_norm"]:
         scheme += " in the nonzero mask"
