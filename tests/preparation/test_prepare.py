@@ -258,7 +258,7 @@ def test_bad_cases_are_told_by_file(tmp_path):
     with pytest.raises(VolumeError, match="no label file"):
         prepare(dataclasses.replace(case, problem="no label file"), tmp_path)
     gone = dataclasses.replace(case, images=(tmp_path / "gone.nii.gz",))
-    with pytest.raises(VolumeError, match=r"gone\.nii\.gz: No such file"):
+    with pytest.raises(VolumeError, match=r"gone\.nii\.gz: no such file"):
         prepare(gone, tmp_path)
     zero = sitk.ReadImage(str(case.images[0])) * 0.0
     sitk.WriteImage(zero, str(case.images[0]))

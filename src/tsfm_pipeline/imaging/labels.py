@@ -4,7 +4,7 @@ Paper section 2.1 ("each target has a unique label"); regions after MultiTalent 
 MICCAI 2023).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +121,28 @@ def remap_values(
         if (present & ~known).any():
             raise _unknown_values(whole, full, where)
     return lookup[codes]
+
+
+def present_values(labels: NDArray, known: Iterable[int], where: str = "label map") -> list[int]:
+    """Return the values other than background that occur, ascending.
+
+    Raises:
+        LabelError: as `remap_values` with a mapping of the known values.
+    """
+    whole = labels if np.issubdtype(labels.dtype, np.integer) else _whole_numbers(labels, where)
+    if whole.size == 0:
+        return []
+    full = dict.fromkeys((BACKGROUND, *known), BACKGROUND)
+    lowest, highest = int(whole.min()), int(whole.max())
+    if lowest < min(full) or highest > max(full):
+        raise _unknown_values(whole, full, where)
+    offset = min(lowest, 0)
+    present = np.zeros(highest - offset + 1, dtype=bool)
+    present[whole.astype(np.int64) - offset if offset else whole] = True
+    values = [int(value) + offset for value in np.flatnonzero(present)]
+    if not full.keys() >= set(values):
+        raise _unknown_values(whole, full, where)
+    return [value for value in values if value != BACKGROUND]
 
 
 def _whole_numbers(labels: NDArray, where: str) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pandas as pd
 from joblib import Parallel, delayed
@@ -10,6 +11,7 @@ from tqdm import tqdm
 
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.preparation.prepare import prepare_case
+from tsfm_pipeline.preparation.screening import QUARANTINED
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.sources import Source, SourceCase
 from tsfm_pipeline.sources.case_index import case_from_row
@@ -27,6 +29,7 @@ class PoolError(ValueError):
 
 def prepare_pool(
     index: pd.DataFrame,
+    integrity: pd.DataFrame,
     sources: Mapping[str, Source],
     table: LabelTable,
     settings: PreparationSettings,
@@ -34,7 +37,8 @@ def prepare_pool(
 ) -> pd.DataFrame:
     """Prepare every case of an index into the store; return the pool catalogue.
 
-    Cases that are there already, with the same raw bytes and settings, are not prepared again.
+    Cases that screening quarantined are left out; their cause becomes the verdict. Cases that are
+    there already, with the same raw bytes and settings, are not prepared again.
     A case that cannot be used gets a row whose `verdict` says why; the others go on.
 
     Returns:
@@ -44,7 +48,10 @@ def prepare_pool(
     Raises:
         PoolError: a dataset has no usable case at all.
     """
+    bad = integrity[integrity["verdict"] == QUARANTINED]
+    causes = dict(zip(bad["key"], bad["cause"], strict=True))
     cases = [case_from_row(row) for _, row in index.iterrows()]
+    cases = [replace(case, problem=causes.get(case.key, case.problem)) for case in cases]
     run = Parallel(n_jobs=settings.jobs, return_as="generator_unordered")
     tasks = (
         delayed(_outcome)(case, sources[case.dataset], table, settings, store) for case in cases

@@ -33,3 +33,14 @@ class PreparationSettings(Settings):
         if jobs < 1 and jobs != -1:
             raise ValueError(f"{jobs} jobs; give at least 1, or -1 for one per CPU core")
         return jobs
+
+
+class ScreeningSettings(Settings):
+    """How raw cases are looked into before anything is made of them.
+
+    Attributes:
+        verify: read and digest unchanged files once more, to find bytes that changed while a
+            file's size and time did not.
+    """
+
+    verify: bool = False

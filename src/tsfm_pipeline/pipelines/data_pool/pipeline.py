@@ -2,7 +2,12 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from tsfm_pipeline.pipelines.data_pool.nodes import index_cases, prepare_cases, split_cases
+from tsfm_pipeline.pipelines.data_pool.nodes import (
+    index_cases,
+    prepare_cases,
+    screen_cases,
+    split_cases,
+)
 
 
 def create_pipeline() -> Pipeline:
@@ -18,11 +23,27 @@ def create_pipeline() -> Pipeline:
                 },
                 outputs="case_index",
                 name="index_cases",
+                tags="screen",
+            ),
+            Node(
+                screen_cases,
+                inputs={
+                    "case_index": "case_index",
+                    "datasets": "params:datasets",
+                    "labels": "params:labels",
+                    "screening_root": "screening_root",
+                    "workers": "params:workers",
+                    "screening": "params:screening",
+                },
+                outputs="integrity",
+                name="screen_cases",
+                tags="screen",
             ),
             Node(
                 prepare_cases,
                 inputs={
                     "case_index": "case_index",
+                    "integrity": "integrity",
                     "datasets": "params:datasets",
                     "labels": "params:labels",
                     "preparation": "params:preparation",

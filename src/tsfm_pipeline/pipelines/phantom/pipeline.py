@@ -18,6 +18,7 @@ def create_pipeline() -> Pipeline:
                 },
                 outputs="raw_data",
                 name="provide_raw_data",
+                tags="screen",
             )
         ]
     )
