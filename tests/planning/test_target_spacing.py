@@ -48,6 +48,6 @@ def test_a_pools_spacing_comes_from_its_usable_rows():
             "cropped_shape": [[50, 60, 70], [40, 60, 70], None],
         }
     )
-    assert median_spacing(rows) == (2.0, 1.5, 1.5)
+    assert median_spacing(rows).spacing == (2.0, 1.5, 1.5)
     with pytest.raises(PlanningError, match="no case is usable"):
         median_spacing(rows[2:])

@@ -72,10 +72,11 @@ def test_activations_are_near_what_autograd_keeps(size):
 
     def pack(tensor):
         if id(tensor) not in parameters:
-            kept[tensor.untyped_storage()._cdata, tensor.storage_offset()] = (tensor.numel(), tensor)
+            # held on to: a freed tensor's address may be another's
+            kept[tensor.untyped_storage()._cdata, tensor.storage_offset()] = tensor
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         network(image_BCDHW)
-    counted = sum(numel for numel, _ in kept.values()) * 2 / 2**30
-    assert tsfm_activation_gib(SIZES[size], patch) == pytest.approx(counted, rel=0.25)
+    counted = sum(tensor.numel() for tensor in kept.values()) * 2 / 2**30
+    assert tsfm_activation_gib(SIZES[size], patch) == pytest.approx(counted, rel=0.15)

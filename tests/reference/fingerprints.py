@@ -3,10 +3,10 @@
     python tests/reference/fingerprints.py MultiTalent_bs4_plans_3D.pkl
 
 Needs numpy alone. The pickle is MultiTalent's plan file (github.com/MIC-DKFZ/MultiTalent, commit
-0bc7b2c32e, folder MultiTalent_plans, Apache-2.0): it lists spacing and cropped size of every case of
-thirteen public CT datasets, seven of which are ours. Where we know no lists, cases are drawn around
-the medians that are published (hippocampus, BraTS2020, AMOS22), and some datasets are made up to
-reach the rules' corners.
+0bc7b2c32e, folder MultiTalent_plans, Apache-2.0): it lists spacing and cropped size of every case
+of thirteen public CT datasets, seven of which are ours. Where we know no lists, cases are drawn
+around the medians that are published (hippocampus, BraTS2020, AMOS22), and some datasets are made
+up to reach the rules' corners.
 """
 
 import json

@@ -2,10 +2,10 @@
 
     python tests/reference/nnunet_preparation.py
 
-Runs in the reference environment (tests/reference/README.md; nnunet 1.7.1, nnunetv2 2.8.1 and, because
-it is what resizes their labels, batchgenerators 0.25.1: 0.25.5 has another rule). Arrays are nnU-Net
-v1's, made by its own functions and classes; the JSON holds the small results, and under `v2_difference`
-how far nnunetv2 is from v1 on the same input.
+Runs in the reference environment (tests/reference/README.md; nnunet 1.7.1, nnunetv2 2.8.1 and,
+because it is what resizes their labels, batchgenerators 0.25.1: 0.25.5 has another rule). Arrays
+are nnU-Net v1's, made by its own functions and classes; the JSON holds the small results, and under
+`v2_difference` how far nnunetv2 is from v1 on the same input.
 """
 
 import hashlib
@@ -103,12 +103,10 @@ def locations_labels():
     return labels[None]
 
 
-def write_cropped(folder: Path, name: str, image, labels, spacing, crop: bool = True):
+def write_cropped(folder: Path, name: str, image, labels, spacing):
     """Write a case as nnU-Net v1's ImageCropper leaves it; return its box."""
     whole = image.shape[1:]
-    box = None
-    if crop:
-        image, labels, box = crop_to_nonzero(image.copy(), labels.copy())
+    image, labels, box = crop_to_nonzero(image.copy(), labels.copy())
     np.savez(folder / f"{name}.npz", data=np.vstack((image, labels)))
     properties = {
         "original_spacing": np.array(spacing),
@@ -119,14 +117,14 @@ def write_cropped(folder: Path, name: str, image, labels, spacing, crop: bool = 
     return box
 
 
-def prepared(image, labels, spacing, target, modality: str, crop: bool = True):
+def prepared(image, labels, spacing, target, modality: str):
     """Run v1's analysis and preprocessing on a data set of one case."""
     channels = len(image)
     classes = {str(int(value)): str(value) for value in np.unique(labels)}
     dataset = {"labels": classes, "modality": {str(c): modality for c in range(channels)}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        box = write_cropped(folder, "case", image, labels, spacing, crop)
+        box = write_cropped(folder, "case", image, labels, spacing)
         (folder / "dataset.json").write_text(json.dumps(dataset))
         found = DatasetAnalyzer(str(folder), True, 1).analyze_dataset(modality == "CT")
         reduction = found["size_reductions"]["case"]
@@ -150,7 +148,7 @@ def prepared(image, labels, spacing, target, modality: str, crop: bool = True):
 
 
 def half_way(seg, spacing, target):
-    """Return where some label's score is one half but for rounding: either outcome is right there."""
+    """Return where some label's score is one half but for rounding: there either side is right."""
     scores = np.concatenate([seg == value for value in np.unique(seg)]).astype(float)
     resampled, _ = resample_patient(
         scores, None, np.array(spacing), np.array(target), 1, force_separate_z=None
@@ -188,12 +186,8 @@ def farthest(ours, theirs) -> float:
     return float(np.abs(np.asarray(ours, float) - np.asarray(theirs, float)).max())
 
 
-def main() -> None:
-    """Make all references."""
-    arrays: dict[str, np.ndarray] = {}
-    small: dict[str, object] = {"spacings": SPACINGS, "cases": {}, "v2_difference": {}}
-    v2 = dict.fromkeys(("crop", "image", "labels", "ct", "z-score", "split"), 0.0)
-
+def resampling(arrays, small, v2) -> None:
+    """Resample one image and its labels between all pairs of spacings."""
     image, labels = case(1, 1, seed=20)
     seg = np.where((labels == 0) & (image == 0), -1, labels).astype(np.float32)
     arrays["resample_image"], arrays["resample_labels"] = image, seg[0].astype(np.int8)
@@ -209,13 +203,15 @@ def main() -> None:
                 source, new_shape, spacing, target, kind == "labels", order, 0, None
             )
             v2[kind] = max(v2[kind], farthest(mine, theirs))
-
     small["rules"] = [[a, b, separate_axis(a, b)] for a, b in RULES]
     for a, b, axis in small["rules"]:
         apart, theirs = determine_do_sep_z_and_axis(None, a, b)
         if (theirs if apart else None) != axis:
             raise SystemExit(f"v1 and v2 choose another axis: {a} to {b}")
 
+
+def whole_cases(arrays, small, v2) -> None:
+    """Prepare whole cases: crop, resample, normalise, draw locations."""
     for seed, (name, (modality, channels, rim, spacing, target)) in enumerate(CASES.items()):
         image, labels = case(channels, rim, 40 * seed)
         arrays[f"{name}_raw_image"], arrays[f"{name}_raw_labels"] = image, labels[0].astype("i1")
@@ -242,13 +238,18 @@ def main() -> None:
             v2["z-score"] = max(v2["z-score"], farthest(mine, theirs))
         small["cases"][name] = row
 
+
+def counting_rule(small) -> None:
+    """Draw locations of classes of very different size."""
     labels = locations_labels()
     image = np.ones_like(labels)
     image[0, 0] = 2.0
     locations = prepared(image, labels, (1, 1, 1), (1, 1, 1), "MRI")[2]
     small["locations"] = {label: [len(found), digest(found)] for label, found in locations.items()}
 
-    small["splits"] = {}
+
+def splits(small, v2) -> None:
+    """Split data sets of several sizes."""
     for count in (5, 13, 131):
         with tempfile.TemporaryDirectory() as folder:
             folds = split(NAMES[:count][::-1], Path(folder))
@@ -256,7 +257,16 @@ def main() -> None:
         v2["split"] = max(v2["split"], float(folds != [[*map(str, fold)] for fold in theirs]))
         small["splits"][count] = [[int(name[5:]) for name in fold] for fold in folds]
 
-    small["v2_difference"] = v2
+
+def main() -> None:
+    """Make all references."""
+    arrays: dict[str, np.ndarray] = {}
+    v2 = dict.fromkeys(("crop", "image", "labels", "ct", "z-score", "split"), 0.0)
+    small = {"spacings": SPACINGS, "cases": {}, "splits": {}, "v2_difference": v2}
+    resampling(arrays, small, v2)
+    whole_cases(arrays, small, v2)
+    counting_rule(small)
+    splits(small, v2)
     np.savez_compressed(HERE / "nnunet_preparation.npz", **arrays)
     text = json.dumps(small, default=lambda value: value.tolist())
     (HERE / "nnunet_preparation.json").write_text(text + "\n")

@@ -11,13 +11,12 @@ from typing import Literal
 import numpy as np
 
 from tsfm_pipeline.imaging.geometry import Triple, TripleFloat
-from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.schema import Settings
 from tsfm_pipeline.store.record import CaseRecord
 
 
 class PlanningError(ValueError):
-    """A dataset that cannot be planned for, or a plan that is missing."""
+    """Something that cannot be planned."""
 
 
 class Fingerprint(Settings):
@@ -31,7 +30,6 @@ class Fingerprint(Settings):
         shapes: voxels (z, y, x) of each case's nonzero box before resampling.
         spacings: mm (z, y, x) of each case before resampling.
         size_reduction: median over cases of the share of voxels that the nonzero box keeps.
-        ct_statistics: foreground intensities of the CT cases, where they are known.
     """
 
     dataset: str
@@ -41,15 +39,9 @@ class Fingerprint(Settings):
     shapes: tuple[Triple, ...]
     spacings: tuple[TripleFloat, ...]
     size_reduction: float
-    ct_statistics: CtStatistics | None = None
 
     @classmethod
-    def from_records(
-        cls,
-        dataset: str,
-        records: Sequence[CaseRecord],
-        ct_statistics: CtStatistics | None = None,
-    ) -> "Fingerprint":
+    def from_records(cls, dataset: str, records: Sequence[CaseRecord]) -> "Fingerprint":
         """Take the fingerprint of a dataset's stored cases.
 
         Raises:
@@ -66,7 +58,6 @@ class Fingerprint(Settings):
             shapes=tuple(record.crop_shape for record in records),
             spacings=tuple(record.uncropped_spacing for record in records),
             size_reduction=float(np.median(kept)),
-            ct_statistics=ct_statistics,
         )
 
     @property

@@ -225,9 +225,7 @@ class _StagePlanner:
             self._fingerprint.classes + 1,
         )
 
-    def _batch(
-        self, topology: Topology, values: int, median: NDArray[np.int64]
-    ) -> tuple[int, str]:
+    def _batch(self, topology: Topology, values: int, median: NDArray[np.int64]) -> tuple[int, str]:
         fits = int(max(self._budget / values, 1) * SMALLEST_BATCH)
         voxels = np.prod(median) * self._fingerprint.cases
         allowed = int(np.round(BATCH_SHARE * voxels / math.prod(topology.patch)))

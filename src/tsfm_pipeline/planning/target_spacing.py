@@ -6,6 +6,7 @@ axis, because half of the cases would else lose slices that they have few of.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,18 @@ class TargetSpacing(Settings):
     """
 
     spacing: TripleFloat
+    reason: str
+
+
+class PoolSpacing(Settings):
+    """The spacing that all cases of a pool are resampled to, and why.
+
+    Attributes:
+        spacing: mm (z, y, x); None keeps each case's own.
+        reason: in plain words.
+    """
+
+    spacing: TripleFloat | None
     reason: str
 
 
@@ -62,8 +75,30 @@ def choose_target_spacing(
     return TargetSpacing(spacing=(z, y, x), reason=reason)
 
 
-def median_spacing(rows: pd.DataFrame) -> TripleFloat:
-    """Return the target spacing, mm (z, y, x), of the usable cases of an integrity table.
+def pool_spacing(
+    wanted: TripleFloat | Literal["median"] | None, integrity: pd.DataFrame, pool: Sequence[str]
+) -> PoolSpacing:
+    """Return the spacing that `preparation.target_spacing` asks for.
+
+    Args:
+        wanted: the parameter.
+        integrity: the integrity table of all cases.
+        pool: the pool's datasets; the downstream ones have no say, so that adding one changes
+            nothing.
+
+    Raises:
+        PlanningError: the median is asked for, and no case of the pool is usable.
+    """
+    if wanted is None:
+        return PoolSpacing(spacing=None, reason="each case keeps its own")
+    if wanted != "median":
+        return PoolSpacing(spacing=wanted, reason="fixed by preparation.target_spacing")
+    chosen = median_spacing(integrity[integrity["dataset"].isin(pool)])
+    return PoolSpacing(spacing=chosen.spacing, reason=chosen.reason)
+
+
+def median_spacing(rows: pd.DataFrame) -> TargetSpacing:
+    """Apply nnU-Net v1's rule to the usable cases of an integrity table.
 
     Args:
         rows: with `verdict`, and `spacing` and `cropped_shape` as three numbers (z, y, x) each.
@@ -79,4 +114,4 @@ def median_spacing(rows: pd.DataFrame) -> TripleFloat:
         )
     spacings = [(float(z), float(y), float(x)) for z, y, x in usable["spacing"]]
     shapes = [(int(z), int(y), int(x)) for z, y, x in usable["cropped_shape"]]
-    return choose_target_spacing(spacings, shapes).spacing
+    return choose_target_spacing(spacings, shapes)

@@ -4,7 +4,7 @@ After nnU-Net v1.7.1, experiment_planning/common_utils.py:get_pool_and_conv_prop
 its default planner v21 uses; package nnunetv2 took another).
 """
 
-from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from tsfm_pipeline.imaging.geometry import Triple, TripleFloat
 from tsfm_pipeline.schema import Settings
@@ -49,38 +49,40 @@ def topology_for(spacing: TripleFloat, size: Triple) -> Topology:
     strides: list[Triple] = []
     kernels: list[Triple] = []
     while True:
+        finest = min(mm)
         halved = [
-            mm[axis] / min(mm) < SIMILAR and voxels[axis] >= 2 * SMALLEST_EDGE for axis in range(3)
+            own / finest < SIMILAR and side >= 2 * SMALLEST_EDGE
+            for own, side in zip(mm, voxels, strict=True)
         ]
         if not any(halved):
             break
-        alike = _largest_group(mm)
-        kernels.append(_triple(3 if axis in alike else 1 for axis in range(3)))
-        strides.append(_triple(2 if half else 1 for half in halved))
+        kernels.append(_kernel(*mm))
+        strides.append((1 + halved[0], 1 + halved[1], 1 + halved[2]))
         for axis in range(3):
             if halved[axis]:
                 pools[axis] += 1
                 mm[axis] *= 2
                 voxels[axis] = -(-voxels[axis] // 2)
     kernels.append((3, 3, 3))
-    patch = (-(-side // 2**n) * 2**n for side, n in zip(size, pools, strict=True))
+    z, y, x = (-(-side // 2**n) * 2**n for side, n in zip(size, pools, strict=True))
     return Topology(
-        patch=_triple(patch), pools=_triple(pools), strides=tuple(strides), kernels=tuple(kernels)
+        patch=(z, y, x),
+        pools=(pools[0], pools[1], pools[2]),
+        strides=tuple(strides),
+        kernels=tuple(kernels),
     )
 
 
-def _largest_group(mm: Sequence[float]) -> list[int]:
-    """Return the axes alike in spacing to one of them: the largest such group, the first of equals.
+@lru_cache(maxsize=1024)  # planning meets the same few spacings thousands of times
+def _kernel(*mm: float) -> Triple:
+    """Return kernels of 3 voxels along the axes that are alike in spacing, and of 1 across others.
 
-    They get kernels of 3 voxels; across a far coarser or finer axis the network does not convolve.
+    Alike is the largest group of axes within the factor of one of them, the first of equals.
     """
     groups = [
         [other for other in range(3) if mm[other] / own < SIMILAR and own / mm[other] < SIMILAR]
         for own in mm
     ]
-    return max(groups, key=len)
-
-
-def _triple(values: Iterable[int]) -> Triple:
-    first, second, third = values
-    return first, second, third
+    alike = max(groups, key=len)
+    z, y, x = (3 if axis in alike else 1 for axis in range(3))
+    return z, y, x

@@ -138,7 +138,7 @@ def prepare_image(
     cropped_ZYX[(cropped_ZYX == BACKGROUND) & ~mask_ZYX] = OUTSIDE
 
     grid = image.geometry.cropped(lower, shape)
-    target = settings.target_spacing or grid.spacing
+    target = settings.spacing_for(grid.spacing)
     new_shape = resampled_shape(shape, grid.spacing, target)
     image_CZYX = resample_image(image_CZYX, new_shape, grid.spacing, target)
     cropped_ZYX = resample_labels(cropped_ZYX, new_shape, grid.spacing, target)

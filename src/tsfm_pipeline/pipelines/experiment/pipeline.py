@@ -17,7 +17,15 @@ from tsfm_pipeline.pipelines.experiment.nodes import (
     train_model,
 )
 
-SHARED = ("pool_store", "splits", "case_index", "models_root", "predictions_root")
+SHARED = (
+    "pool_store",
+    "splits",
+    "target_spacing",
+    "dataset_plans",
+    "case_index",
+    "models_root",
+    "predictions_root",
+)
 """Catalogue entries that all experiments read."""
 
 PARAMETERS = ("experiments", "labels", "preparation", "prediction", "datasets")
@@ -88,9 +96,10 @@ def _template(experiment: Experiment) -> Pipeline:
     training_inputs = {
         "experiments": "params:experiments",
         "labels": "params:labels",
-        "preparation": "params:preparation",
         "pool_store": "pool_store",
         "splits": "splits",
+        "target_spacing": "target_spacing",
+        "dataset_plans": "dataset_plans",
         "models_root": "models_root",
     }
     if experiment.initial:
