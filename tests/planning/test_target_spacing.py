@@ -2,7 +2,12 @@ import pandas as pd
 import pytest
 
 from tsfm_pipeline.planning.fingerprint import PlanningError
-from tsfm_pipeline.planning.target_spacing import choose_target_spacing, median_spacing
+from tsfm_pipeline.planning.target_spacing import (
+    choose_target_spacing,
+    median_spacing,
+    pool_spacing,
+)
+from tsfm_pipeline.preparation.settings import PreparationSettings
 
 FLAT = (20, 300, 280)
 SLICES = [1.0, 2.0, 3.0, 4.0, 5.0, 5.0, 5.0, 6.0, 7.0, 8.0, 9.0]
@@ -51,3 +56,28 @@ def test_a_pools_spacing_comes_from_its_usable_rows():
     assert median_spacing(rows).spacing == (2.0, 1.5, 1.5)
     with pytest.raises(PlanningError, match="no case is usable"):
         median_spacing(rows[2:])
+
+
+def test_the_parameter_is_a_spacing_the_median_or_nothing():
+    rows = pd.DataFrame(
+        {
+            "dataset": ["a", "a", "downstream"],
+            "verdict": "ok",
+            "spacing": [[1.0, 1.0, 1.0], [3.0, 2.0, 2.0], [9.0, 9.0, 9.0]],
+            "cropped_shape": [[50, 60, 70], [40, 60, 70], [40, 60, 70]],
+        }
+    )
+    assert pool_spacing("median", rows, ["a"]).spacing == (2.0, 1.5, 1.5)
+    assert pool_spacing((1.5, 1.0, 1.0), rows, ["a"]).spacing == (1.5, 1.0, 1.0)
+    assert pool_spacing(None, rows, ["a"]).spacing is None
+
+
+def test_a_case_is_resampled_to_the_pools_spacing_or_keeps_its_own():
+    own = (5.0, 0.8, 0.8)
+    fixed = PreparationSettings(target_spacing=(1.5, 1.0, 1.0))
+    assert fixed.spacing_for(own) == (1.5, 1.0, 1.0)
+    assert PreparationSettings(target_spacing=None).spacing_for(own) == own
+    with pytest.raises(ValueError, match="median"):
+        PreparationSettings(target_spacing="median").spacing_for(own)
+    with pytest.raises(ValueError, match="not above 0"):
+        PreparationSettings(target_spacing=(1.0, 0.0, 1.0))

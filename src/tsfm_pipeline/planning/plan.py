@@ -183,10 +183,10 @@ class _StagePlanner:
                     f" that covered most of the median case {_text(_ints(median))}"
                 ),
                 "pools": (
-                    f"the finest axes are halved, down to 4 voxels, and the others join in once"
-                    f" these are half as coarse: {_text(topology.pools)} halvings"
+                    "axes are halved while they have 8 voxels or more; one that is twice as coarse"
+                    " as the finest, or coarser, waits until that one has caught up"
                 ),
-                "kernels": "1 across an axis while it is over twice as coarse as the others",
+                "kernels": "1 voxel across an axis while its spacing is twice the others' or more",
                 "batch_size": batch_reason,
                 "dummy_2d": (
                     f"the longest side is {max(patch) / patch[0]:.2g} times the first axis;"
