@@ -37,7 +37,7 @@ class Parameters(Settings):
         phantom: the synthetic datasets.
         workers: how many cases are worked on at once, and where.
         screening: how raw cases are looked into.
-        preparation: target spacing and parallelism.
+        preparation: target spacing.
         planning: the memory that plans are made for.
         splits: cross-validation folds.
         experiments: values of the experiment grid.

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tsfm_pipeline.imaging.geometry import Geometry, Reorientation
-from tsfm_pipeline.imaging.intensity import bounding_box, ct_statistics, nonzero_mask, normalise_ct
-from tsfm_pipeline.imaging.labels import OUTSIDE
+from tsfm_pipeline.imaging.intensity import ct_statistics, normalise_ct
 from tsfm_pipeline.imaging.resampling import (
     resample_image,
     resample_labels,
@@ -26,9 +25,10 @@ from tsfm_pipeline.imaging.resampling import (
     separate_axis,
 )
 from tsfm_pipeline.imaging.volume import ImageVolume
-from tsfm_pipeline.preparation.prepare import PreparedImage, foreground_locations, prepare_image
+from tsfm_pipeline.preparation.prepare import crop_case, foreground_locations, prepare_image
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.preparation.splits import SplitSettings, assign_folds
+from tsfm_pipeline.sources.source import Modality
 
 HERE = Path(__file__).parent
 SEED = 1234
@@ -74,7 +74,7 @@ def _arrays() -> dict[str, NDArray]:
 
 def _labels(name: str) -> NDArray[np.uint8]:
     """Return a label map of nnU-Net's with our number for outside."""
-    return _arrays()[name].astype(np.uint8)  # -1 becomes 255, which is OUTSIDE
+    return _arrays()[name].astype(np.uint8)  # -1 becomes 255, our OUTSIDE
 
 
 def _farthest(ours: ArrayLike, theirs: ArrayLike) -> float:
@@ -84,16 +84,11 @@ def _farthest(ours: ArrayLike, theirs: ArrayLike) -> float:
 def _cropping() -> Difference:
     wrong = compared = 0
     for name, row in _small()["cases"].items():
-        image_CZYX, labels_ZYX = _arrays()[f"{name}_raw_image"], _labels(f"{name}_raw_labels")
-        mask_ZYX = nonzero_mask(image_CZYX)
-        lower, shape = bounding_box(mask_ZYX)
-        box = [[start, start + size] for start, size in zip(lower, shape, strict=True)]
-        wrong += int((np.array(box) != row["box"]).sum())
-        inside = tuple(slice(*ends) for ends in box)
-        cropped_ZYX = labels_ZYX[inside].copy()
-        cropped_ZYX[(cropped_ZYX == 0) & ~mask_ZYX[inside]] = OUTSIDE
+        cropped = crop_case(_volume(name, row), _labels(f"{name}_raw_labels"))
+        ends = np.add(cropped.lower, cropped.geometry.shape)
+        wrong += int((np.stack([cropped.lower, ends], axis=1) != row["box"]).sum())
         theirs_ZYX = _labels(f"{name}_cropped_labels")
-        wrong += int((cropped_ZYX != theirs_ZYX).sum())
+        wrong += int((cropped.labels_ZYX != theirs_ZYX).sum())
         compared += theirs_ZYX.size
     return Difference("box and mask (crop_to_nonzero)", wrong, "voxels", compared, 0)
 
@@ -126,23 +121,25 @@ def _resampling() -> Iterator[Difference]:
     yield Difference(what, ties_apart, "voxels", ties, 0.01 * ties)
 
 
-def _prepared(name: str, row: dict[str, Any]) -> PreparedImage:
-    image_CZYX, labels_ZYX = _arrays()[f"{name}_raw_image"], _labels(f"{name}_raw_labels")
+def _volume(name: str, row: dict[str, Any]) -> ImageVolume:
+    image_CZYX = _arrays()[f"{name}_raw_image"]
+    _, z, y, x = image_CZYX.shape
     grid = Geometry(
-        shape=labels_ZYX.shape,
+        shape=(z, y, x),
         spacing=tuple(row["spacing"]),
         origin=(0.0, 0.0, 0.0),
         direction=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
     )
-    volume = ImageVolume(image_CZYX, grid, grid, Reorientation((0, 1, 2), (False, False, False)))
-    settings = PreparationSettings(target_spacing=tuple(row["target"]))
-    return prepare_image(volume, "CT" if name.startswith("ct") else "MR", settings, labels_ZYX)
+    return ImageVolume(image_CZYX, grid, grid, Reorientation((0, 1, 2), (False, False, False)))
 
 
 def _whole_cases() -> Iterator[Difference]:
     """Crop, resample, normalise: the whole of GenericPreprocessor."""
     for name, row in _small()["cases"].items():
-        prepared = _prepared(name, row)
+        settings = PreparationSettings(target_spacing=tuple(row["target"]))
+        modality: Modality = "CT" if name.startswith("ct") else "MR"
+        raw_ZYX = _labels(f"{name}_raw_labels")
+        prepared = prepare_image(_volume(name, row), modality, settings, raw_ZYX)
         image_CZYX = prepared.image_CZYX
         whole = f"{name.replace('_', ' ')} case"
         if "statistics" in row:

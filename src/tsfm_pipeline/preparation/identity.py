@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from tsfm_pipeline.imaging.file_volume import unreachable
@@ -12,7 +13,7 @@ from tsfm_pipeline.sources.source import Source, SourceCase
 
 FileDigest = Callable[[Path], str]
 
-PREPARATION_VERSION = 1
+PREPARATION_VERSION = 2
 """Raise by one with every change of the code that changes what is stored."""
 
 
@@ -35,11 +36,6 @@ def label_digest(case: SourceCase, of_file: FileDigest | None = None) -> str:
     return _joined(files, of_file or file_digest)
 
 
-def raw_digest(case: SourceCase) -> str:
-    """Digest all files of a case; raise VolumeError where one can't be read."""
-    return bytes_digest(f"{image_digest(case)}\0{label_digest(case)}".encode())
-
-
 def file_digest(path: Path) -> str:
     """Digest the bytes of a file; raise VolumeError where it can't be read."""
     try:
@@ -59,19 +55,63 @@ def _joined(files: list[tuple[str, Path]], of_file: FileDigest) -> str:
     return bytes_digest("".join(f"{role}\0{of_file(path)}\0" for role, path in files).encode())
 
 
+@dataclass(frozen=True)
+class RawDigests:
+    """Which bytes a case is made from.
+
+    Attributes:
+        image: `image_digest` of the case.
+        label: `label_digest` of the case.
+    """
+
+    image: str
+    label: str
+
+    @classmethod
+    def of_files(cls, case: SourceCase) -> "RawDigests":
+        """Digest a case's files; raise VolumeError where one can't be read."""
+        return cls(image_digest(case), label_digest(case))
+
+    @property
+    def joined(self) -> str:
+        """One digest of all files."""
+        return bytes_digest(f"{self.image}\0{self.label}".encode())
+
+
+def image_identity(case: SourceCase, raw: RawDigests, settings: PreparationSettings) -> str:
+    """Digest everything that decides the stored image.
+
+    Not quite everything: where MR is z-scored inside its nonzero mask, labelled voxels outside
+    the mask count as inside, as in nnU-Net. `prepare_case` looks into that.
+    """
+    decided_by = {
+        "version": PREPARATION_VERSION,
+        "files": raw.image,
+        "modality": case.modality,
+        "target_spacing": settings.model_dump(mode="json")["target_spacing"],
+    }
+    return _digest_of(decided_by)
+
+
 def preparation_digest(
     case: SourceCase, source: Source, table: LabelTable, settings: PreparationSettings
 ) -> str:
     """Digest everything besides the raw bytes that decides what is stored of a case."""
     decided_by = {
         "version": PREPARATION_VERSION,
-        "settings": settings.model_dump(mode="json", exclude={"jobs"}),
+        "settings": settings.model_dump(mode="json"),
         "modality": case.modality,
         "patient": case.patient,
-        "labels": [[str(key), value] for key, value in source.value_mapping(table).items()],
+        "labels": [
+            [str(key), value] for key, value in source.value_mapping(case.dataset, table).items()
+        ],
         "annotated": [
-            [name, table.id_of(name)] for name in source.annotated_targets(case.modality)
+            [name, table.id_of(name)]
+            for name in source.annotated_targets(case.dataset, case.modality, table)
         ],
     }
-    text = json.dumps(decided_by, separators=(",", ":"))
-    return bytes_digest(text.encode())
+    return _digest_of(decided_by)
+
+
+def _digest_of(decided_by: dict[str, object]) -> str:
+    return bytes_digest(json.dumps(decided_by, separators=(",", ":")).encode())

@@ -36,8 +36,9 @@ def files_to_paint(
     Raises:
         LabelError: a class that the source's `labels` does not list; names the file.
     """
-    mapping = source.value_mapping(table)
-    kept = {table.id_of(name) for name in source.annotated_targets(case.modality)}
+    mapping = source.value_mapping(case.dataset, table)
+    annotated = source.annotated_targets(case.dataset, case.modality, table)
+    kept = {table.id_of(name) for name in annotated}
     mapping = {key: value if value in kept else BACKGROUND for key, value in mapping.items()}
     values = {key: value for key, value in mapping.items() if isinstance(key, int)}
     order = list(mapping)

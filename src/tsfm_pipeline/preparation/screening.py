@@ -242,12 +242,16 @@ def _state(case: SourceCase, source: Source, table: LabelTable) -> str | None:
     files = state_of([*case.images, *(label.path for label in case.labels)])
     if files is None:
         return None
+    try:
+        painted = files_to_paint(case, source, table)
+    except LabelError:
+        return None
     decided_by = {
         "version": SCREENING_VERSION,
         "files": files,
-        "classes": [label.class_name for label in case.labels],
-        "labels": [[str(key), value] for key, value in source.value_mapping(table).items()],
-        "annotated": source.annotated_targets(case.modality),
+        "labels": [
+            [str(file.path), file.class_name, sorted(values.items())] for file, values in painted
+        ],
     }
     return bytes_digest(json.dumps(decided_by).encode())
 

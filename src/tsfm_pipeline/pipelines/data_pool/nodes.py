@@ -54,6 +54,8 @@ def prepare_cases(
     datasets: Datasets,
     labels: LabelTable,
     preparation: PreparationSettings,
+    workers: WorkerSettings,
+    screening: ScreeningSettings,
     store_root: Path,
 ) -> tuple[CaseStore, pd.DataFrame]:
     """Prepare every case into the store; return the store and the pool catalogue."""
@@ -63,7 +65,17 @@ def prepare_cases(
     spacing = PoolSpacing.model_validate(target_spacing).spacing
     preparation = preparation.model_copy(update={"target_spacing": spacing})
     store = CaseStore(store_root)
-    return store, prepare_pool(case_index, integrity, datasets.root, labels, preparation, store)
+    catalogue = prepare_pool(
+        case_index,
+        integrity,
+        datasets.root,
+        labels,
+        preparation,
+        workers,
+        store,
+        verify=screening.verify,
+    )
+    return store, catalogue
 
 
 def split_cases(

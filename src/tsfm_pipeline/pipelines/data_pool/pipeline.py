@@ -60,6 +60,8 @@ def create_pipeline() -> Pipeline:
                     "datasets": "params:datasets",
                     "labels": "params:labels",
                     "preparation": "params:preparation",
+                    "workers": "params:workers",
+                    "screening": "params:screening",
                     "store_root": "store_root",
                 },
                 outputs=["pool_store", "pool_catalogue"],

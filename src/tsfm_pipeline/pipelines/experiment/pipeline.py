@@ -28,7 +28,7 @@ SHARED = (
 )
 """Catalogue entries that all experiments read."""
 
-PARAMETERS = ("experiments", "labels", "preparation", "prediction", "datasets")
+PARAMETERS = ("experiments", "labels", "prediction", "datasets", "workers")
 """Parameters that all experiments read."""
 
 
@@ -130,7 +130,7 @@ def _template(experiment: Experiment) -> Pipeline:
                     "case_index": "case_index",
                     "datasets": "params:datasets",
                     "labels": "params:labels",
-                    "preparation": "params:preparation",
+                    "workers": "params:workers",
                     "predictions_root": "predictions_root",
                 },
                 outputs="scores",

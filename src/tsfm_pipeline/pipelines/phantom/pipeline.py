@@ -13,6 +13,7 @@ def create_pipeline() -> Pipeline:
                 provide_raw_data,
                 inputs={
                     "phantom": "params:phantom",
+                    "workers": "params:workers",
                     "phantom_root": "phantom_root",
                     "raw_root": "raw_root",
                 },
