@@ -6,10 +6,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
+from tsfm_pipeline.experiments.planned import refuse_plans_of_many
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelError, LabelTable
 from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.phantom.settings import PhantomSettings
+from tsfm_pipeline.planning.fingerprint import PlanningError
+from tsfm_pipeline.planning.settings import PlanningSettings
 from tsfm_pipeline.preparation.settings import PreparationSettings, ScreeningSettings
 from tsfm_pipeline.preparation.splits import SplitSettings
 from tsfm_pipeline.reporting.paper_tables import PaperTables
@@ -36,6 +39,7 @@ class Parameters(Settings):
         workers: how many cases are worked on at once, and where.
         screening: how raw cases are looked into.
         preparation: target spacing.
+        planning: the memory that plans are made for.
         splits: cross-validation folds.
         experiments: values of the experiment grid.
         prediction: sliding window and which weights are scored.
@@ -53,6 +57,7 @@ class Parameters(Settings):
     workers: WorkerSettings
     screening: ScreeningSettings
     preparation: PreparationSettings
+    planning: PlanningSettings
     splits: SplitSettings
     experiments: ExperimentSettings
     prediction: PredictionSettings
@@ -74,7 +79,8 @@ class Parameters(Settings):
             raise ParametersError(_explained(error)) from None
         try:
             check_labels(parameters.datasets.root, parameters.labels)
-        except LabelError as error:
+            refuse_plans_of_many(parameters.experiments, parameters.pool.datasets)
+        except (LabelError, PlanningError) as error:
             raise ParametersError(str(error)) from None
         return parameters
 

@@ -46,7 +46,7 @@ def untracked(name, digest, settings):
     yield lambda step, metrics: None
 
 
-def run(name, tmp_path, initial=None, settings=SETTINGS):
+def run(name, tmp_path, initial=None, settings=SETTINGS, plans=None):
     return training_run.run_training(
         experiment=EXPERIMENTS[name],
         settings=settings,
@@ -54,6 +54,7 @@ def run(name, tmp_path, initial=None, settings=SETTINGS):
         store=Store(),
         splits=SPLITS,
         target_spacing=(1.0, 1.0, 1.0),
+        plans=plans or {},
         models_root=tmp_path,
         initial=initial,
         track=untracked,

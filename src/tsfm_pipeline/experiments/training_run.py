@@ -9,10 +9,12 @@ import pandas as pd
 
 from tsfm_pipeline.experiments.digest import content_digest
 from tsfm_pipeline.experiments.grid import Experiment
+from tsfm_pipeline.experiments.planned import with_plan
 from tsfm_pipeline.experiments.record import ModelRecord
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.geometry import TripleFloat
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.planning.dataset_plan import DatasetPlan
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.checkpoint import BEST, file_digest
 from tsfm_pipeline.training.launch import train
@@ -34,6 +36,7 @@ def run_training(
     store: CaseStore,
     splits: pd.DataFrame,
     target_spacing: TripleFloat | None,
+    plans: Mapping[str, DatasetPlan],
     models_root: Path,
     initial: ModelRecord | None,
     track: Track,
@@ -50,6 +53,7 @@ def run_training(
         store: the case store of the pool.
         splits: key, dataset, role of every usable case.
         target_spacing: mm (z, y, x) the pool was resampled to, kept with the model.
+        plans: of every dataset, for settings that are planned.
         models_root: folder of all model folders.
         initial: record of the experiment whose best weights it starts from; None for scratch.
         track: opens the tracking of the experiment.
@@ -68,6 +72,7 @@ def run_training(
     if initial is not None and initial.status != "finished":
         return _not_run(name, f"{initial.experiment}, where it starts from, is {initial.status}")
 
+    training = with_plan(training, settings.planned_of(experiment), datasets, plans)
     chosen = splits[splits["dataset"].isin(datasets)]
     training_keys = list(chosen.loc[chosen["role"] == "training", "key"])
     task = TrainingTask(

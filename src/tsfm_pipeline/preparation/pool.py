@@ -122,7 +122,7 @@ def estimated_memory(
     z, y, x = (int(size) for size in shape)
     mm_z, mm_y, mm_x = (float(size) for size in spacing)
     own = (mm_z, mm_y, mm_x)
-    stored = resampled_shape((z, y, x), own, settings.target_spacing or own)
+    stored = resampled_shape((z, y, x), own, settings.spacing_for(own))
     return (
         PROCESS_BYTES
         + (BYTES_PER_FILE_VOXEL + 4 * channels) * z * y * x

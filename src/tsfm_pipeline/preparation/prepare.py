@@ -78,7 +78,7 @@ class CroppedCase:
 
     def grid(self, settings: PreparationSettings) -> tuple[Triple, TripleFloat]:
         """Return the shape and spacing (z, y, x) to resample to."""
-        spacing = settings.target_spacing or self.geometry.spacing
+        spacing = settings.spacing_for(self.geometry.spacing)
         return resampled_shape(self.geometry.shape, self.geometry.spacing, spacing), spacing
 
     def resampled_labels(self, settings: PreparationSettings) -> NDArray[np.uint8]:

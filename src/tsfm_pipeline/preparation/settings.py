@@ -1,5 +1,7 @@
 """What a user sets about preparation."""
 
+from typing import Literal
+
 from pydantic import field_validator
 
 from tsfm_pipeline.imaging.geometry import TripleFloat
@@ -10,19 +12,32 @@ class PreparationSettings(Settings):
     """How raw cases become stored ones.
 
     Attributes:
-        target_spacing: mm (z, y, x) of every stored case; null keeps each case's own.
+        target_spacing: mm (z, y, x) of every stored case; "median" applies nnU-Net's rule to the
+            pool's usable cases, whose result then changes with them; null keeps each case's own.
         seed: of the draw of foreground locations (nnU-Net v1: 1234).
     """
 
-    target_spacing: TripleFloat | None
+    target_spacing: TripleFloat | Literal["median"] | None
     seed: int = 1234
 
     @field_validator("target_spacing")
     @classmethod
-    def _positive(cls, spacing: TripleFloat | None) -> TripleFloat | None:
-        if spacing is not None and min(spacing) <= 0:
+    def _positive(
+        cls, spacing: TripleFloat | Literal["median"] | None
+    ) -> TripleFloat | Literal["median"] | None:
+        if isinstance(spacing, tuple) and min(spacing) <= 0:
             raise ValueError(f"{spacing} has a value that is not above 0 mm")
         return spacing
+
+    def spacing_for(self, own: TripleFloat) -> TripleFloat:
+        """Return the mm (z, y, x) that a case of a spacing of its own is resampled to.
+
+        Raises:
+            ValueError: the median of the pool has not been put in (`planning.target_spacing`).
+        """
+        if self.target_spacing == "median":
+            raise ValueError("preparation.target_spacing: give the pool's median, in mm")
+        return self.target_spacing or own
 
 
 class ScreeningSettings(Settings):

@@ -1,10 +1,12 @@
 """Nodes of the data pool pipeline."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.planning.settings import PlanningSettings
 from tsfm_pipeline.preparation.settings import PreparationSettings, ScreeningSettings
 from tsfm_pipeline.preparation.splits import SplitSettings
 from tsfm_pipeline.preparation.splits import split_cases as assign_cases
@@ -35,9 +37,20 @@ def screen_cases(
     )
 
 
+def choose_target_spacing(
+    integrity: pd.DataFrame, preparation: PreparationSettings, pool: PoolSettings
+) -> dict[str, Any]:
+    """Return the spacing of the pool: as given, or the median of its cases."""
+    from tsfm_pipeline.planning.target_spacing import pool_spacing
+
+    chosen = pool_spacing(preparation.target_spacing, integrity, pool.datasets)
+    return chosen.model_dump(mode="json")
+
+
 def prepare_cases(
     case_index: pd.DataFrame,
     integrity: pd.DataFrame,
+    target_spacing: dict[str, Any],
     datasets: Datasets,
     labels: LabelTable,
     preparation: PreparationSettings,
@@ -46,8 +59,11 @@ def prepare_cases(
     store_root: Path,
 ) -> tuple[CaseStore, pd.DataFrame]:
     """Prepare every case into the store; return the store and the pool catalogue."""
+    from tsfm_pipeline.planning.target_spacing import PoolSpacing
     from tsfm_pipeline.preparation.pool import prepare_pool
 
+    spacing = PoolSpacing.model_validate(target_spacing).spacing
+    preparation = preparation.model_copy(update={"target_spacing": spacing})
     store = CaseStore(store_root)
     catalogue = prepare_pool(
         case_index,
@@ -67,3 +83,25 @@ def split_cases(
 ) -> pd.DataFrame:
     """Assign every usable case to training or validation."""
     return assign_cases(pool_catalogue, pool, splits)
+
+
+def plan_datasets(
+    pool_catalogue: pd.DataFrame,
+    pool_store: CaseStore,
+    target_spacing: dict[str, Any],
+    planning: PlanningSettings,
+) -> dict[str, dict[str, Any]]:
+    """Plan patch, batch and pooling of every dataset as nnU-Net v1 does, and for TSFM."""
+    from tsfm_pipeline.planning.dataset_plan import DatasetPlan
+    from tsfm_pipeline.planning.fingerprint import Fingerprint
+    from tsfm_pipeline.planning.target_spacing import PoolSpacing
+
+    spacing = PoolSpacing.model_validate(target_spacing).spacing
+    usable = pool_catalogue[pool_catalogue["verdict"] == "ok"]
+    plans = {}
+    for dataset, cases in usable.groupby("dataset", sort=False):
+        records = [pool_store.record(key) for key in cases["key"]]
+        fingerprint = Fingerprint.from_records(str(dataset), records)
+        plan = DatasetPlan.of(fingerprint, planning, spacing)
+        plans[str(dataset)] = plan.model_dump(mode="json")
+    return plans

@@ -3,7 +3,9 @@
 from kedro.pipeline import Node, Pipeline
 
 from tsfm_pipeline.pipelines.data_pool.nodes import (
+    choose_target_spacing,
     index_cases,
+    plan_datasets,
     prepare_cases,
     screen_cases,
     split_cases,
@@ -40,10 +42,21 @@ def create_pipeline() -> Pipeline:
                 tags="screen",
             ),
             Node(
+                choose_target_spacing,
+                inputs={
+                    "integrity": "integrity",
+                    "preparation": "params:preparation",
+                    "pool": "params:pool",
+                },
+                outputs="target_spacing",
+                name="choose_target_spacing",
+            ),
+            Node(
                 prepare_cases,
                 inputs={
                     "case_index": "case_index",
                     "integrity": "integrity",
+                    "target_spacing": "target_spacing",
                     "datasets": "params:datasets",
                     "labels": "params:labels",
                     "preparation": "params:preparation",
@@ -63,6 +76,17 @@ def create_pipeline() -> Pipeline:
                 },
                 outputs="splits",
                 name="split_cases",
+            ),
+            Node(
+                plan_datasets,
+                inputs={
+                    "pool_catalogue": "pool_catalogue",
+                    "pool_store": "pool_store",
+                    "target_spacing": "target_spacing",
+                    "planning": "params:planning",
+                },
+                outputs="dataset_plans",
+                name="plan_datasets",
             ),
         ]
     )

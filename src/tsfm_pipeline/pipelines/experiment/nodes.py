@@ -1,6 +1,8 @@
 """Nodes of the experiment template."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from kedro.pipeline.preview_contract import MermaidPreview
@@ -11,7 +13,6 @@ from tsfm_pipeline.experiments.record import ModelRecord
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.inference.settings import PredictionSettings
-from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.sources import Datasets
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.workers import WorkerSettings
@@ -20,9 +21,10 @@ from tsfm_pipeline.workers import WorkerSettings
 def train_model(
     experiments: ExperimentSettings,
     labels: LabelTable,
-    preparation: PreparationSettings,
     pool_store: CaseStore,
     splits: pd.DataFrame,
+    target_spacing: dict[str, Any],
+    dataset_plans: dict[str, Callable[[], dict[str, Any]]],
     models_root: Path,
     initial_model: ModelRecord | None = None,
     *,
@@ -30,6 +32,8 @@ def train_model(
 ) -> ModelRecord:
     """Train an experiment, from the best weights of another where one is given."""
     from tsfm_pipeline.experiments.training_run import run_training
+    from tsfm_pipeline.planning.dataset_plan import DatasetPlan
+    from tsfm_pipeline.planning.target_spacing import PoolSpacing
     from tsfm_pipeline.tracking.runs import experiment_run
 
     return run_training(
@@ -38,7 +42,8 @@ def train_model(
         table=labels,
         store=pool_store,
         splits=splits,
-        target_spacing=preparation.target_spacing,
+        target_spacing=PoolSpacing.model_validate(target_spacing).spacing,
+        plans={name: DatasetPlan.model_validate(load()) for name, load in dataset_plans.items()},
         models_root=models_root,
         initial=initial_model,
         track=experiment_run,

@@ -18,18 +18,18 @@ from tsfm_pipeline.pipelines.experiment.nodes import (
     train_model,
 )
 
-SHARED = ("pool_store", "splits", "case_index", "models_root", "predictions_root")
+SHARED = (
+    "pool_store",
+    "splits",
+    "target_spacing",
+    "dataset_plans",
+    "case_index",
+    "models_root",
+    "predictions_root",
+)
 """Catalogue entries that all experiments read."""
 
-PARAMETERS = (
-    "experiments",
-    "labels",
-    "preparation",
-    "prediction",
-    "datasets",
-    "evaluation",
-    "workers",
-)
+PARAMETERS = ("experiments", "labels", "prediction", "datasets", "evaluation", "workers")
 """Parameters that all experiments read."""
 
 
@@ -97,9 +97,10 @@ def _template(experiment: Experiment) -> Pipeline:
     training_inputs = {
         "experiments": "params:experiments",
         "labels": "params:labels",
-        "preparation": "params:preparation",
         "pool_store": "pool_store",
         "splits": "splits",
+        "target_spacing": "target_spacing",
+        "dataset_plans": "dataset_plans",
         "models_root": "models_root",
     }
     if experiment.initial:

@@ -1,0 +1,52 @@
+"""Trainings whose patch or batch a dataset's plan decides."""
+
+from collections.abc import Mapping, Sequence
+
+from tsfm_pipeline.experiments.grid import GRID, Experiment
+from tsfm_pipeline.experiments.settings import ExperimentSettings, Planned
+from tsfm_pipeline.planning.dataset_plan import DatasetPlan
+from tsfm_pipeline.planning.fingerprint import PlanningError
+from tsfm_pipeline.training.settings import TrainingSettings
+
+
+def with_plan(
+    training: TrainingSettings,
+    planned: Sequence[Planned],
+    datasets: Sequence[str],
+    plans: Mapping[str, DatasetPlan],
+) -> TrainingSettings:
+    """Put the numbers of a dataset's plan, adapted to TSFM, into a training's settings.
+
+    Args:
+        training: settings of the training.
+        planned: which of them the plan decides.
+        datasets: the one that it trains on, where anything is planned.
+        plans: of all datasets.
+    """
+    if not planned:
+        return training
+    plan = plans[datasets[0]].tsfm
+    return training.model_copy(update={name: getattr(plan, name) for name in planned})
+
+
+def refuse_plans_of_many(settings: ExperimentSettings, pool: Sequence[str]) -> None:
+    """Check that what is planned is trained on one dataset.
+
+    Args:
+        settings: values of the experiments.
+        pool: datasets of the pool.
+
+    Raises:
+        PlanningError: an experiment on several datasets has something planned.
+    """
+    for experiment in GRID:
+        names, datasets = settings.planned_of(experiment), _datasets(experiment, pool)
+        if names and len(datasets) != 1:
+            raise PlanningError(
+                f"experiments.{experiment.role}.training.{names[0]}: `planned` is the plan of one"
+                f" dataset, but {experiment.name} trains on {len(datasets)}; give numbers"
+            )
+
+
+def _datasets(experiment: Experiment, pool: Sequence[str]) -> Sequence[str]:
+    return experiment.datasets or pool

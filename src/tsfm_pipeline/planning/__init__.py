@@ -1,0 +1,1 @@
+"""What a dataset's shapes and spacings decide: target spacing, patch, batch, pooling."""

@@ -1,0 +1,41 @@
+"""The plan file of a dataset."""
+
+from tsfm_pipeline.imaging.geometry import TripleFloat
+from tsfm_pipeline.planning.fingerprint import Fingerprint
+from tsfm_pipeline.planning.plan import Plan, plan_dataset
+from tsfm_pipeline.planning.settings import PlanningSettings
+from tsfm_pipeline.planning.tsfm import TsfmPlan, plan_for_tsfm
+from tsfm_pipeline.schema import Settings
+
+
+class DatasetPlan(Settings):
+    """All that is planned for one dataset.
+
+    Attributes:
+        nnunet: nnU-Net v1's plan, at the target spacing that nnU-Net would choose.
+        stored: the same rules at the spacing that the pool is stored at.
+        tsfm: `stored` adapted to TSFM; what `planned` in the parameters stands for.
+    """
+
+    nnunet: Plan
+    stored: Plan
+    tsfm: TsfmPlan
+
+    @classmethod
+    def of(
+        cls,
+        fingerprint: Fingerprint,
+        settings: PlanningSettings,
+        stored_spacing: TripleFloat | None,
+    ) -> "DatasetPlan":
+        """Plan a dataset.
+
+        Args:
+            fingerprint: of the dataset.
+            settings: the memory to plan for.
+            stored_spacing: mm (z, y, x) of the pool; None where each case keeps its own.
+        """
+        stored = plan_dataset(fingerprint, settings, stored_spacing)
+        return cls(
+            nnunet=plan_dataset(fingerprint, settings), stored=stored, tsfm=plan_for_tsfm(stored)
+        )
