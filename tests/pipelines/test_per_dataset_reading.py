@@ -20,9 +20,10 @@ from tsfm_pipeline.sources import Datasets
 from tsfm_pipeline.sources.case_index import build_case_index, case_from_row
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.loop import train
-from tsfm_pipeline.training.losses import masked_loss, region_ids
+from tsfm_pipeline.training.losses import RegionLoss, combine, region_ids
 from tsfm_pipeline.training.settings import AugmentationSettings, TrainingSettings
 from tsfm_pipeline.training.task import TrainingTask
+from tsfm_pipeline.workers import WorkerSettings
 
 BASE = Path(__file__).parents[2] / "conf" / "base"
 SOURCES = Datasets.model_validate(
@@ -40,7 +41,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CaseStore]:
     """The same phantoms prepared in both readings."""
     folder = tmp_path_factory.mktemp("readings")
     root = folder / "phantom"
-    generate_phantoms(PhantomSettings(cases=CASES, spacing_scale=2.0, jobs=1), root)
+    generate_phantoms(PhantomSettings(cases=CASES, spacing_scale=2.0), root, WorkerSettings(jobs=1))
     index = build_case_index(SOURCES, list(CASES), root)
     stores = {name: CaseStore(folder / name) for name in ("merged", "per_dataset")}
     for _, row in index.iterrows():
@@ -77,7 +78,9 @@ def test_every_case_is_supervised_on_its_own_channels(stores) -> None:
         annotated_BK = torch.tensor([[name in task.annotated(record) for name in task.regions]])
         labels_BDHW = torch.from_numpy(task.store.read_labels(key))[None]
         logits = torch.zeros(1, len(task.regions), *labels_BDHW.shape[1:], requires_grad=True)
-        masked_loss(logits, labels_BDHW, annotated_BK, ids_KM).backward()
+        loss = RegionLoss(ids_KM)
+        terms = loss.terms([logits], labels_BDHW, annotated_BK)
+        combine(loss, terms.entropy_L, terms.counts_L2K).backward()
         learning = logits.grad.abs().sum(dim=(0, 2, 3, 4)) > 0
         names = [name for name, on in zip(task.regions, learning, strict=True) if on]
         exceptions = 2 if record.modality == "MR" else 0  # AMOS: bladder, prostate or uterus

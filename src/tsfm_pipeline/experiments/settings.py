@@ -50,6 +50,9 @@ class TransferSettings(RoleSettings):
         unknown = sorted(set(self.epochs) - set(BUDGETS))
         if unknown:
             raise ValueError(f"experiments.transfer.epochs: {unknown} not among {list(BUDGETS)}")
+        for epochs in self.epochs.values():
+            if epochs is not None:
+                self.training.with_epochs(epochs)
 
 
 class ExperimentSettings(Settings):
@@ -80,7 +83,7 @@ class ExperimentSettings(Settings):
         epochs = self.transfer.epochs.get(experiment.budget)
         if epochs is None:
             return None
-        return training.model_copy(update={"epochs": epochs})
+        return training.with_epochs(epochs)
 
     def _role(self, experiment: Experiment) -> RoleSettings:
         roles: dict[Role, RoleSettings] = {

@@ -140,3 +140,7 @@ class TrainingSettings(Settings):
                 f" {self.warmup_epochs} leave none of {self.epochs} epochs; shorten them"
             )
         return self
+
+    def with_epochs(self, epochs: int) -> "TrainingSettings":
+        """Return the same settings with another number of epochs; raise as for wrong settings."""
+        return TrainingSettings.model_validate(self.model_dump() | {"epochs": epochs})
