@@ -8,7 +8,7 @@ from skimage.transform import resize
 from tsfm_pipeline.evaluation.metrics import score_case
 from tsfm_pipeline.imaging.volume import write_label
 from tsfm_pipeline.inference.case import predict_case
-from tsfm_pipeline.inference.export import export_case
+from tsfm_pipeline.inference.export import OriginalGrid, export_case
 from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.preparation.prepare import prepare_case
 from tsfm_pipeline.preparation.settings import PreparationSettings
@@ -77,7 +77,14 @@ def test_an_oracle_gives_back_the_label_file(orientation, tmp_path, oracle, card
     case, label = written(tmp_path, ORIENTATIONS[orientation])
     record, store = prepared(case, card, tmp_path)
     assert record.crop_shape != record.uncropped_shape
-    labels_ZYX = predict_case(oracle, store.read_image(case.key), record, card.regions, SETTINGS)
+    labels_ZYX = predict_case(
+        oracle,
+        store.read_image(case.key),
+        record.modality,
+        OriginalGrid.of(record),
+        card.regions,
+        SETTINGS,
+    )
     path = tmp_path / "prediction.nii.gz"
     write_label(path, labels_ZYX, (record.file_geometry, record.reorientation))
 
@@ -120,7 +127,7 @@ def test_resampled_labels_come_back_as_nnunet_would_bring_them(
     stored_ZYX = store.read_labels(case.key)
     masks = {r: np.isin(stored_ZYX, card.table.region_ids(r)) for r in card.regions}
     scores_KZYX = np.stack(list(masks.values())).astype(np.float32)
-    labels_ZYX = export_case(scores_KZYX, record, card.regions, card.table)
+    labels_ZYX = export_case(scores_KZYX, OriginalGrid.of(record), card.regions, card.table)
 
     crop = np.zeros(record.crop_shape, np.uint8)
     for region, value in (("spleen", 1), ("liver", 5), ("liver_tumor", 25), ("kidney", 22)):
@@ -143,7 +150,9 @@ def test_only_the_regions_asked_for_are_painted(tmp_path, oracle, card):
     case, label = written(tmp_path, IDENTITY)
     record, store = prepared(case, card, tmp_path)
     image_CZYX = store.read_image(case.key)
-    labels_ZYX = predict_case(oracle, image_CZYX, record, ("liver", "spleen"), SETTINGS)
+    labels_ZYX = predict_case(
+        oracle, image_CZYX, record.modality, OriginalGrid.of(record), ("liver", "spleen"), SETTINGS
+    )
     raw = sitk.GetArrayFromImage(label)
     expected = np.select([np.isin(raw, (5, 25)), raw == 1], [5, 1], 0)
     np.testing.assert_array_equal(record.reorientation.invert(labels_ZYX), expected)
@@ -154,8 +163,8 @@ def test_the_inner_region_wins_in_whatever_order_it_comes(tmp_path, card):
     record, _ = prepared(case, card, tmp_path)
     everywhere = np.ones((2, *record.geometry.shape), np.float32)
     for regions in (("liver", "liver_tumor"), ("liver_tumor", "liver")):
-        labels_ZYX = export_case(everywhere, record, regions, card.table)
+        labels_ZYX = export_case(everywhere, OriginalGrid.of(record), regions, card.table)
         assert set(np.unique(labels_ZYX)) == {0, 25}
         assert np.count_nonzero(labels_ZYX) == np.prod(record.crop_shape)
     half = np.full((1, *record.geometry.shape), 0.5, np.float32)
-    assert not export_case(half, record, ("liver",), card.table).any()
+    assert not export_case(half, OriginalGrid.of(record), ("liver",), card.table).any()

@@ -14,7 +14,7 @@ import yaml
 
 from tsfm_pipeline.imaging.labels import OUTSIDE, LabelTable
 from tsfm_pipeline.imaging.volume import write_label
-from tsfm_pipeline.inference.export import export_case
+from tsfm_pipeline.inference.export import OriginalGrid, export_case
 from tsfm_pipeline.phantom.generate import generate_phantoms
 from tsfm_pipeline.phantom.settings import PhantomSettings
 from tsfm_pipeline.preparation.prepare import prepare_case
@@ -79,7 +79,8 @@ def test_the_label_at_a_known_point_is_the_right_target(dataset, walk, tmp_path)
         regions = TABLE.regions_annotated_by(record.annotated)
         labels = store.read_labels(case.key)
         masks = np.stack([np.isin(labels, TABLE.region_ids(name)) for name in regions])
-        exported = export_case(masks.astype(np.float32), record, regions, TABLE)
+        grid = OriginalGrid.of(record)
+        exported = export_case(masks.astype(np.float32), grid, regions, TABLE)
         write_label(back, exported, (record.file_geometry, record.reorientation))
         for landmark in row["landmarks"]:
             point, target = landmark["point"], landmark["target"]

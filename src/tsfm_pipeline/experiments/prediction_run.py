@@ -11,6 +11,7 @@ from tsfm_pipeline.experiments.record import WEIGHTS, ModelRecord, Weights
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.imaging.volume import write_label
 from tsfm_pipeline.inference.case import predict_case
+from tsfm_pipeline.inference.export import OriginalGrid
 from tsfm_pipeline.inference.model import SegmentationModel, load_model
 from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.store.case_store import CaseStore
@@ -88,7 +89,8 @@ def _predict_into(
     if path.exists():
         return
     case = store.record(key)
-    labels = predict_case(model, store.read_image(key), case, regions, settings)
+    grid = OriginalGrid.of(case)
+    labels = predict_case(model, store.read_image(key), case.modality, grid, regions, settings)
     write_label(path, labels, (case.file_geometry, case.reorientation))
 
 
