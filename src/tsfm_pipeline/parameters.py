@@ -9,6 +9,7 @@ from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelError, LabelTable
 from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.phantom.settings import PhantomSettings
+from tsfm_pipeline.prediction.settings import PredictRun
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.preparation.splits import SplitSettings
 from tsfm_pipeline.reporting.paper_tables import PaperTables
@@ -35,6 +36,7 @@ class Parameters(Settings):
         splits: cross-validation folds.
         experiments: values of the experiment grid.
         prediction: sliding window and which weights are scored.
+        predict: scans of one's own to segment.
         paper_tables: the paper's printed numbers.
         reporting: how results are reported.
         tracking: where runs are tracked.
@@ -49,6 +51,7 @@ class Parameters(Settings):
     splits: SplitSettings
     experiments: ExperimentSettings
     prediction: PredictionSettings
+    predict: PredictRun = PredictRun()
     paper_tables: PaperTables
     reporting: ReportingSettings
     tracking: TrackingSettings
