@@ -13,7 +13,7 @@ SLICER = "labels.ctbl"
 JSON = "labels.json"
 
 _GOLDEN_TURN = 0.618034  # neighbouring integers get colours far apart
-_SHADES = ((0.9, 1.0), (0.45, 1.0), (1.0, 0.75), (0.65, 1.0), (0.75, 0.85))
+_SHADES = ((0.85, 1.0), (0.4, 1.0), (0.8, 0.78), (0.6, 1.0), (0.7, 0.88))
 
 Colour = tuple[int, int, int]
 

@@ -2,11 +2,9 @@
 
 import logging
 import math
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
@@ -16,6 +14,7 @@ from tsfm_pipeline.imaging.geometry import Geometry, canonical_reorientation
 from tsfm_pipeline.imaging.resampling import resampled_shape
 from tsfm_pipeline.imaging.volume import ImageVolume, read_image
 from tsfm_pipeline.inference.export import OriginalGrid
+from tsfm_pipeline.prediction.claims import check_claims, check_memory
 from tsfm_pipeline.prediction.dicom import read_series
 from tsfm_pipeline.prediction.problem import ScanError, about
 from tsfm_pipeline.prediction.scans import Scan
@@ -27,14 +26,12 @@ from tsfm_pipeline.training.model_card import ModelCard
 CT_EVIDENCE_HU = -100.0
 """Fat and air lie below it in every CT in HU; magnitude MR has no negative values."""
 
-MOST_COMPRESSION = 1100
-"""deflate cannot pack tighter than 1032 to 1."""
-
-SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.01, 100.0
-LARGEST_EXTENT_MM = 4000.0
-MEMORY_FRACTION = 0.7
-COPIES = 4
-"""Float32 copies of a volume that are alive at once while it is prepared."""
+SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.01, 30.0
+LARGEST_EXTENT_MM = 2500.0
+LARGEST_VOLUME_MM3 = 2e9
+"""Two cubic metres: a whole-body scan has one."""
+LARGEST_HU = 1e5
+"""Far beyond metal, which 16-bit files cut off at 32,767 at the latest."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +75,12 @@ def load_scan(scan: Scan, card: ModelCard, asked: Modality | None) -> LoadedScan
         if scan.series:
             with about(scan.path):
                 for path in scan.files:
-                    check_claim(path)
+                    check_claims(path)
                 volume = volume_of([read_series(scan.files)])
         else:
             for path in scan.files:
                 with about(path):
-                    check_claim(path)
+                    check_claims(path)
             volume = read_image(scan.files)
         with about(scan.path):
             loaded = prepare_volume(volume, card, scan.modality, asked)
@@ -109,6 +106,12 @@ def prepare_volume(
     modality, notes = decide_modality(
         known, asked, known_modalities(card), float(volume.array.min())
     )
+    largest = float(np.abs(volume.array).max())
+    if modality == "CT" and largest > LARGEST_HU:
+        raise ScanError(
+            f"a voxel has {largest:g}, which is no CT in HU; correct slope and intercept in the"
+            " header, or export it again"
+        )
     how = PreparationSettings(target_spacing=card.target_spacing)
     prepared = prepare_image(volume, modality, how)
     grid = OriginalGrid(
@@ -211,53 +214,6 @@ def _three_axes(image: sitk.Image) -> sitk.Image:
     return image if len(size) == 3 else sitk.Extract(image, [*size[:3], *(0 for _ in size[3:])])
 
 
-def check_claim(path: Path) -> None:
-    """Refuse a file whose header claims more voxels than its bytes, or the memory, can hold.
-
-    Raises:
-        ScanError: as said; nothing has been allocated yet. Unreadable headers pass: the reader
-            that comes next has better words for them.
-    """
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        return
-    size = reader.GetSize()
-    voxels = math.prod(size)
-    stored = path.stat().st_size
-    data = path.with_suffix(".zraw") if path.suffix.lower() == ".mhd" else path
-    for beside in (data, path.with_suffix(".raw")):
-        if beside != path and beside.is_file():
-            stored += beside.stat().st_size
-    bits = reader.GetMetaData("bitpix") if reader.HasMetaDataKey("bitpix") else "8"
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    tightest = MOST_COMPRESSION if packed or path.suffix.lower() != ".nii" else 1
-    if voxels * int(bits) // 8 > stored * tightest:
-        raise ScanError(
-            f"its header claims {' x '.join(map(str, size))} voxels, more than its {stored} bytes"
-            " can hold; it is truncated or damaged, export it again"
-        )
-    check_memory(voxels, f"{' x '.join(map(str, size))} voxels")
-
-
-def check_memory(voxels: float, what: str) -> None:
-    """Refuse what can't be prepared in this machine's memory.
-
-    Raises:
-        ScanError: naming what it takes and what there is.
-    """
-    needed = voxels * 4 * COPIES / 2**30
-    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    if needed > MEMORY_FRACTION * present:
-        raise ScanError(
-            f"{what} take about {needed:.0f} GB to prepare, and this machine has {present:.0f} GB;"
-            " crop the scan, or take a larger machine if its size is right"
-        )
-
-
 def check_grid(geometry: Geometry, card: ModelCard) -> None:
     """Refuse spacings and directions that no scanner makes.
 
@@ -279,6 +235,12 @@ def check_grid(geometry: Geometry, card: ModelCard) -> None:
     ]
     if wrong:
         raise ScanError(f"its header states {' and '.join(wrong)}; correct the spacing")
+    cubic_mm = math.prod(spacing) * math.prod(shape)
+    if cubic_mm > LARGEST_VOLUME_MM3:
+        raise ScanError(
+            f"its header states {shape} voxels of {spacing} mm (z, y, x), {cubic_mm / 1e9:.1f}"
+            " cubic metres; correct the spacing"
+        )
     if np.abs(cosines.T @ cosines - np.eye(3)).max() > 1e-2:
         raise ScanError(
             f"its axes {cosines.round(3).tolist()} are not at right angles; correct the header, or"

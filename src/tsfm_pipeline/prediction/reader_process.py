@@ -4,6 +4,8 @@ Image libraries written in C may crash or be killed over a damaged file. Then th
 problem, and the other scans go on in a fresh process.
 """
 
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TypeVar
@@ -15,11 +17,21 @@ from tsfm_pipeline.prediction.problem import ScanError
 T = TypeVar("T")
 
 
+def _executor() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(max_workers=1, initializer=_silence_libraries)
+
+
+def _silence_libraries() -> None:
+    """Keep what C libraries print about damaged files off the screen; Python still writes there."""
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 class ReaderProcess:
     """One worker process; a context manager that ends it."""
 
     def __init__(self) -> None:
-        self._executor = ProcessPoolExecutor(max_workers=1)
+        self._executor = _executor()
 
     def __enter__(self) -> "ReaderProcess":
         """Return itself."""
@@ -50,8 +62,8 @@ class ReaderProcess:
             try:
                 outcome = following.result()
             except BrokenProcessPool:
-                self._executor.shutdown(wait=False, kill_workers=True)
-                self._executor = ProcessPoolExecutor(max_workers=1)
+                self._executor.shutdown(wait=True, kill_workers=True)
+                self._executor = _executor()
                 outcome = ScanError(
                     "the process that read it crashed or was killed: the file is damaged, or too"
                     " large for this machine's memory; export it again, or crop it"

@@ -76,13 +76,15 @@ def is_finished(
     scan: Scan, record: ScanRecord | None, folder: Path, made_by: str, settings: PredictSettings
 ) -> bool:
     """Say whether a scan's outputs are there and were made of the same input in the same way."""
+    if record is None:
+        return False
     outputs = outputs_of(folder, scan.name)
     wanted = ["labels"]
     wanted += ["preview"] if settings.preview else []
-    wanted += ["dicom_seg"] if settings.dicom_seg and scan.series else []
+    if settings.dicom_seg and scan.series and any(row["voxels"] for row in record.volumes):
+        wanted.append("dicom_seg")  # there is none of an empty segmentation
     return (
-        record is not None
-        and not settings.overwrite
+        not settings.overwrite
         and record.made_by == made_by
         and record.inputs == inputs_digest(scan)
         and all(outputs[kind].exists() for kind in wanted)

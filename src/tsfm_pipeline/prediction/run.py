@@ -13,6 +13,7 @@ from tqdm import tqdm
 from tsfm_pipeline.imaging.volume import write_label
 from tsfm_pipeline.inference.model import ModelError, SegmentationModel
 from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.prediction.dicom_seg import require_highdicom, write_dicom_seg
 from tsfm_pipeline.prediction.label_files import label_names, write_label_files
 from tsfm_pipeline.prediction.loading import LoadedScan, load_scan
 from tsfm_pipeline.prediction.overlay import draw_overlay
@@ -90,7 +91,7 @@ def predict_folder(
         window: of the sliding window.
 
     Raises:
-        ScanError: the input does not exist or holds nothing to segment.
+        ScanError: the input does not exist or holds nothing to segment; highdicom is missing.
         ModelError: no usable model, or an unknown target.
     """
     settings, window = settings or PredictSettings(), window or PredictionSettings()
@@ -99,6 +100,8 @@ def predict_folder(
     regions = choose_regions(card, settings.targets)
     if not source.exists():
         raise ScanError(f"{source}: no such file or folder; correct the input path")
+    if settings.dicom_seg:
+        require_highdicom()
     output.mkdir(parents=True, exist_ok=True)
     made_by = making_digest(folder, regions, settings, window)
     names = label_names(card.table, card.regions)
@@ -117,8 +120,7 @@ def predict_folder(
             opened = open_model(folder, settings.device)
             for scan in todo:  # what was made of an older input must not stand beside the new
                 records.pop(scan.name, None)
-                for path in reversed(outputs_of(output, scan.name).values()):
-                    path.unlink(missing_ok=True)
+                _remove_outputs(output, scan.name)
         write_volumes(output, records)
         tasks = {scan.name: (scan, card, settings.modality) for scan in todo}
         by_name = {scan.name: scan for scan in todo}
@@ -136,6 +138,7 @@ def predict_folder(
                 except Exception as error:
                     logger.debug("%s failed", name, exc_info=True)
                     problems.append(problem_of(error, name, scan.path))
+                    _remove_outputs(output, name)
                     continue
                 records[name] = record
                 write_volumes(output, records)
@@ -172,6 +175,12 @@ def _found(
     return found
 
 
+def _remove_outputs(output: Path, name: str) -> None:
+    """Remove the outputs of a scan, the record first: without it the others count for nothing."""
+    for path in reversed(outputs_of(output, name).values()):
+        path.unlink(missing_ok=True)
+
+
 def _write_scan(
     scan: Scan,
     loaded: LoadedScan,
@@ -195,8 +204,6 @@ def _write_scan(
         )
         write_atomically(paths["preview"], lambda file: file.write(picture))
     if settings.dicom_seg and scan.series:
-        from tsfm_pipeline.prediction.dicom_seg import write_dicom_seg  # noqa: PLC0415 - an extra
-
         stored_ZYX = volume.reorientation.invert(labels_ZYX)
         write_dicom_seg(paths["dicom_seg"], scan.files, stored_ZYX, names, model.card.name)
     rows = measure_targets(labels_ZYX, volume, regions, model.card.table)
