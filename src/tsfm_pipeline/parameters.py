@@ -13,6 +13,7 @@ from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.phantom.settings import PhantomSettings
 from tsfm_pipeline.planning.fingerprint import PlanningError
 from tsfm_pipeline.planning.settings import PlanningSettings
+from tsfm_pipeline.prediction.settings import PredictRun
 from tsfm_pipeline.preparation.settings import PreparationSettings, ScreeningSettings
 from tsfm_pipeline.preparation.splits import SplitSettings
 from tsfm_pipeline.reporting.paper_tables import PaperTables
@@ -43,6 +44,7 @@ class Parameters(Settings):
         splits: cross-validation folds.
         experiments: values of the experiment grid.
         prediction: sliding window and which weights are scored.
+        predict: scans of one's own to segment.
         evaluation: how predictions are scored.
         paper_tables: the paper's printed numbers.
         reporting: how results are reported.
@@ -61,6 +63,7 @@ class Parameters(Settings):
     splits: SplitSettings
     experiments: ExperimentSettings
     prediction: PredictionSettings
+    predict: PredictRun = PredictRun()
     evaluation: EvaluationSettings
     paper_tables: PaperTables
     reporting: ReportingSettings

@@ -6,6 +6,7 @@ from tsfm_pipeline.pipelines import (
     ablation,
     data_pool,
     phantom,
+    predict,
     pretrain,
     reporting,
     transfer,
@@ -15,7 +16,8 @@ from tsfm_pipeline.pipelines import (
 def register_pipelines() -> dict[str, Pipeline]:
     """Register every pipeline that `kedro run --pipelines NAME` knows.
 
-    Each ends with the report: what has not been run yet shows as 'not run' in its tables.
+    Each ends with the report: what has not been run yet shows as 'not run' in its tables. Only
+    `predict` is for itself: it needs a model folder and scans, no pool.
     """
     raw = phantom.create_pipeline()
     pool = raw + data_pool.create_pipeline()
@@ -32,4 +34,5 @@ def register_pipelines() -> dict[str, Pipeline]:
         "transfer": transfers + report,
         "ablation": ablations + report,
         "reporting": everything,
+        "predict": predict.create_pipeline(),
     }

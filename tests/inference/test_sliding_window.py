@@ -239,7 +239,7 @@ def test_half_precision_sums_where_memory_is_short_give_the_same_labels(monkeypa
     logits = torch.from_numpy(ndimage.gaussian_filter(rng.normal(size=(2, 30, 41, 27)), 2) * 40)
     answers = {}
     for bytes_free in (10**9, 30 * 41 * 27 * 2 * 3):
-        monkeypatch.setattr(sliding_window, "free_memory", lambda room=bytes_free: room)
+        monkeypatch.setattr(sliding_window, "available_memory", lambda room=bytes_free: room)
         found = predict_tiles(
             Oracle(logits.float()),
             indexed((30, 41, 27)),
@@ -253,7 +253,7 @@ def test_half_precision_sums_where_memory_is_short_give_the_same_labels(monkeypa
     full, half = answers[np.dtype(np.float32)], answers[np.dtype(np.float16)]
     np.testing.assert_allclose(half, full, atol=2e-3)
     assert np.mean((half > 0.5) != (full > 0.5)) < 1e-3
-    monkeypatch.setattr(sliding_window, "free_memory", lambda: 1000)
+    monkeypatch.setattr(sliding_window, "available_memory", lambda: 1000)
     oracle = Oracle(logits.float())
     with pytest.raises(PlacementError, match=r"2 region\(s\) on 30 x 41 x 27 voxels need"):
         predict_tiles(

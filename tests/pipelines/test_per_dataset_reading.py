@@ -8,8 +8,10 @@ import torch
 import yaml
 
 from tsfm_pipeline.evaluation.metrics import score_case
+from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.imaging.labels import OUTSIDE, LabelTable
 from tsfm_pipeline.inference.case import predict_case
+from tsfm_pipeline.inference.export import OriginalGrid
 from tsfm_pipeline.inference.model import load_model
 from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.phantom.generate import generate_phantoms
@@ -110,9 +112,10 @@ def test_it_trains_predicts_and_scores_under_plain_names(stores, tmp_path) -> No
     (key,) = [key for key in store.keys() if key.startswith("msd_liver/")]
     record = store.record(key)
     regions = task.annotated(record)
-    labels = predict_case(model, store.read_image(key), record, regions, PredictionSettings())
+    grid, settings = OriginalGrid.of(record), PredictionSettings()
+    labels = predict_case(model, store.read_image(key), "CT", grid, regions, settings)
     assert set(np.unique(labels)) <= {0, 1, 2}  # the dataset's own integers
     reference = np.zeros(record.uncropped_shape, np.uint8)
-    assert [row["target"] for row in score_case(reference, labels, regions, TABLE)] == [
-        *("liver", "liver_tumor")
-    ]
+    scoring = EvaluationSettings(tumor_targets=("*_tumor",))
+    rows = score_case(reference, labels, regions, TABLE, record.uncropped_spacing, scoring)
+    assert [row["target"] for row in rows] == ["liver", "liver_tumor"]

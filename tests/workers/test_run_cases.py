@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tsfm_pipeline.workers import WorkerFailure, WorkerSettings, memory, run_cases
+from tsfm_pipeline.workers import WorkerFailure, WorkerSettings, run_cases
 
 TWO = WorkerSettings(jobs=2, memory_gb=1.0)
 
@@ -166,38 +166,6 @@ def test_an_interrupt_stops_promptly_and_keeps_what_is_finished(tmp_path) -> Non
     assert (tmp_path / "kept 0").exists()
     assert errors.count("KeyboardInterrupt") == 1, errors
     assert not list(tmp_path.glob("started 3"))
-
-
-@pytest.mark.parametrize(
-    ("group", "line", "limit", "used"),
-    [
-        ("job/step", "0::/job/step", "memory.max", "memory.current"),
-        (
-            "memory/job/step",
-            "4:memory:/job/step",
-            "memory.limit_in_bytes",
-            "memory.usage_in_bytes",
-        ),
-    ],
-)
-def test_memory_is_limited_by_the_control_group(
-    tmp_path, monkeypatch, group, line, limit, used
-) -> None:
-    """Both versions; here the job's limit counts, not the larger one of its step."""
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert 0 < memory.available_memory() <= machine
-    for folder, bytes_allowed in ((tmp_path / group, 9000), ((tmp_path / group).parent, 5000)):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / limit).write_text(f"{bytes_allowed}\n")
-        (folder / used).write_text("4000\n")
-        (folder / "memory.stat").write_text("anon 100\ninactive_file 300\nactive_file 50\n")
-    read_text = Path.read_text
-    own = Path("/proc/self/cgroup")
-    monkeypatch.setattr(
-        Path, "read_text", lambda path: f"3:cpu:/\n{line}\n" if path == own else read_text(path)
-    )
-    monkeypatch.setattr(memory, "_CGROUPS", tmp_path)
-    assert memory.available_memory() == 5000 - 4000 + 350
 
 
 def test_a_running_cluster_is_used_and_left_running() -> None:

@@ -1,19 +1,13 @@
 """Where the summed scores of a volume go, decided from free memory before anything is predicted."""
 
 import math
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 SHARE = 0.9
 """Part of the free memory that the scores may take; the rest is for tiles, export and others."""
-
-_MEMINFO = Path("/proc/meminfo")
-_CGROUPS = Path("/sys/fs/cgroup")
-_OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 class PlacementError(ValueError):
@@ -44,7 +38,7 @@ def place_scores(
     Args:
         shape: of the scores (K regions, Z, Y, X).
         device: where the network computes.
-        main_free: bytes that main memory has left (`free_memory`).
+        main_free: bytes that main memory has left (`memory.available_memory`).
         device_free: bytes that the GPU has left with the network at work.
 
     Raises:
@@ -62,50 +56,3 @@ def place_scores(
         f" are free and {SHARE:.0%} of that may be used; predict fewer regions at a time, free"
         " memory, or take a machine with more"
     )
-
-
-def free_memory() -> int:
-    """Return the bytes that this process may still take of main memory.
-
-    The least of what the system calls available and what the control groups (containers, batch
-    systems) that the process runs in leave of their limits.
-    """
-    return min([_available(), *_left_by_cgroups()])
-
-
-def _available() -> int:
-    try:
-        for line in _MEMINFO.read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:  # not Linux
-        pass
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _left_by_cgroups() -> Iterator[int]:
-    """Yield limit minus use of each limited group; cached file pages don't count as use."""
-    try:
-        own = [line.split(":", 2) for line in _OWN_CGROUP.read_text().splitlines()]
-    except OSError:
-        return
-    for _, controllers, path in own:
-        if controllers == "":
-            yield from _left(_CGROUPS, path, "memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            names = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
-            yield from _left(_CGROUPS / "memory", path, *names)
-
-
-def _left(root: Path, path: str, limit: str, use: str, cached: str) -> Iterator[int]:
-    """Yield what a group and those around it leave; inside a container only the root is seen."""
-    group = Path(path.lstrip("/"))
-    for folder in (root / group, *(root / parent for parent in group.parents)):
-        try:
-            most = (folder / limit).read_text().strip()
-            used = int((folder / use).read_text())
-            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        except OSError:
-            continue
-        if most != "max":
-            yield int(most) - used + int(stat.get(cached, 0))

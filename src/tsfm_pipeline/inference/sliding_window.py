@@ -22,8 +22,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tsfm_pipeline.imaging.geometry import Triple
-from tsfm_pipeline.inference.placement import PlacementError, free_memory, place_scores
+from tsfm_pipeline.inference.placement import PlacementError, place_scores
 from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.memory import available_memory
 
 Network = Callable[[Tensor], Tensor]
 """Maps tiles (B, C, D, H, W) to logits (B, all regions, D, H, W)."""
@@ -137,7 +138,7 @@ def predict_tiles(
         sums = (len(channels), *padded_shape)
         batch_shape = (settings.tile_batch, len(padded_CZYX), *patch)
         left = _left_by(network, batch_shape, kept)
-        place = place_scores(sums, device, free_memory(), left)
+        place = place_scores(sums, device, available_memory(), left)
         sum_KZYX = torch.zeros(sums, dtype=place.dtype, device=place.device)
         for batch in _batches(boxes, padded_CZYX, settings, air):
             tiles_BCDHW = torch.stack([padded_CZYX[(slice(None), *box)] for box in batch])

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from tsfm_pipeline.imaging.geometry import Triple, TripleFloat
 from tsfm_pipeline.imaging.intensity import CtStatistics, ct_statistics
@@ -41,6 +42,7 @@ class ModelCard(Settings):
         name: of the training.
         network: the size's numbers (not its name, which may come to mean another).
         in_channels: image channels.
+        modalities: of the training cases; empty in folders older than this field.
         regions: output channels, in order.
         table: the label table that the regions belong to.
         patch: voxels (z, y, x) of training samples and inference tiles.
@@ -56,6 +58,7 @@ class ModelCard(Settings):
     name: str
     network: NetworkSize
     in_channels: int
+    modalities: tuple[Literal["CT", "MR"], ...] = ()
     regions: tuple[str, ...]
     table: LabelTable
     patch: Triple
@@ -133,6 +136,7 @@ def describe(
         name=task.name,
         network=SIZES[settings.size],
         in_channels=records[task.training[0]].channels,
+        modalities=tuple(sorted({records[key].modality for key in task.training})),
         regions=tuple(task.regions),
         table=task.table,
         patch=settings.patch,
@@ -181,6 +185,6 @@ def _differences(found: ModelCard, wanted: ModelCard) -> list[str]:
                 for field in TrainingSettings.model_fields
                 if field not in FREE_TO_CHANGE and getattr(old, field) != getattr(new, field)
             ]
-        elif name != "ct_statistics" and old != new:
+        elif name not in ("ct_statistics", "modalities") and old != new:
             differ.append(name)
     return differ

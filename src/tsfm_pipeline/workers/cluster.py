@@ -7,7 +7,7 @@ import dask
 from distributed import Client, KilledWorker, LocalCluster
 from joblib.externals.loky import cpu_count
 
-from tsfm_pipeline.workers.memory import available_memory
+from tsfm_pipeline.memory import available_memory
 
 RESOURCE = "memory"
 

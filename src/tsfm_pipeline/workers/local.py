@@ -14,7 +14,7 @@ from typing import Any
 from joblib.externals.loky import ProcessPoolExecutor, cpu_count
 from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 
-from tsfm_pipeline.workers.memory import available_memory
+from tsfm_pipeline.memory import available_memory
 
 IDLE_SECONDS = 30
 """Workers wait that long for more work; also those whose parent was killed."""

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+_MEMINFO = Path("/proc/meminfo")
+_OWN_GROUP = Path("/proc/self/cgroup")
 _CGROUPS = Path("/sys/fs/cgroup")
 _VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes")
 _VERSION_2 = ("memory.max", "memory.current")
@@ -19,7 +21,7 @@ def available_memory() -> int:
 
 def _free_of_machine() -> int:
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = _MEMINFO.read_text().splitlines()
     except OSError:  # not Linux: all there is
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     (line,) = (line for line in lines if line.startswith("MemAvailable:"))
@@ -29,7 +31,7 @@ def _free_of_machine() -> int:
 def _free_of_groups() -> list[int]:
     """Return what each limited control group around this process has left."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = _OWN_GROUP.read_text().splitlines()
     except OSError:  # not Linux
         return []
     free = []

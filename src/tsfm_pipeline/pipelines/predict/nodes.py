@@ -1,0 +1,33 @@
+"""Node of the predict pipeline."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.prediction.settings import PredictRun, PredictSettings
+
+
+def segment_scans(
+    predict: PredictRun, prediction: PredictionSettings
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Segment what `predict.input` names; return volumes and problems.
+
+    Raises:
+        ScanError: input, output or model is not set, or the input holds nothing to segment.
+        ModelError: no usable model, or an unknown target.
+    """
+    from tsfm_pipeline.prediction.problem import ScanError
+    from tsfm_pipeline.prediction.run import predict_folder
+
+    if predict.input is None or predict.output is None or predict.model is None:
+        unset = [f"predict.{key}" for key in ("input", "output", "model") if not vars(predict)[key]]
+        raise ScanError(
+            f"{', '.join(unset)} not set; give it in parameters_predict.yml or as"
+            f" --params {unset[0]}=FOLDER"
+        )
+    settings = PredictSettings(**{key: vars(predict)[key] for key in PredictSettings.model_fields})
+    summary = predict_folder(
+        Path(predict.input), Path(predict.output), Path(predict.model), settings, prediction
+    )
+    return summary.volumes, summary.problems

@@ -1,0 +1,1 @@
+"""From scans on disk and a released model folder to segmentations on disk, without any pool."""

@@ -1,0 +1,70 @@
+"""What is wrong with a scan, in words that its owner can act on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tsfm_pipeline.imaging.intensity import IntensityError
+from tsfm_pipeline.imaging.volume import VolumeError
+from tsfm_pipeline.inference.model import ModelError
+
+
+class ScanError(ValueError):
+    """A scan that can't be segmented as it is. The message reads `reason; remedy`."""
+
+
+class NoScan(ScanError):
+    """A readable file that is no scan to segment: a report, a localizer, a PET."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One row of `problems.csv`.
+
+    Attributes:
+        scan: name that the scan's outputs would have.
+        file: the file or folder at fault.
+        verdict: `failed`, or `skipped` for what is no scan to segment (a DICOM report, a PET).
+        reason: what is wrong.
+        remedy: what its owner can do.
+    """
+
+    scan: str
+    file: str
+    verdict: Literal["failed", "skipped"]
+    reason: str
+    remedy: str
+
+
+COLUMNS = ("scan", "file", "verdict", "reason", "remedy")
+
+_EXPECTED = (ScanError, VolumeError, IntensityError, ModelError, OSError)
+
+
+def problem_of(error: Exception, scan: str, file: Path) -> Problem:
+    """Turn what was raised over a scan into its row.
+
+    The project's own messages read `file: reason; remedy`. Whatever else comes up is named by its
+    type: a damaged file may break a reader in ways that nobody listed.
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        text = "does not fit into memory; crop it, or take a machine with more"
+    elif not isinstance(error, _EXPECTED):
+        text = f"{type(error).__name__}: {text}"
+    reason, separator, remedy = text.removeprefix(f"{file}: ").rpartition("; ")
+    if not separator:
+        reason, remedy = remedy, "export it again; if other viewers show it, report this"
+    skipped = isinstance(error, NoScan)
+    return Problem(scan, str(file), "skipped" if skipped else "failed", reason, remedy)
+
+
+@contextmanager
+def about(file: Path) -> Iterator[None]:
+    """Put the file's name before a ScanError's reason."""
+    try:
+        yield
+    except ScanError as error:
+        raise ScanError(f"{file}: {error}") from error

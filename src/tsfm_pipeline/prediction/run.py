@@ -1,0 +1,241 @@
+"""Segment all scans below a folder, whatever happens to some of them."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from tsfm_pipeline.imaging.volume import write_label
+from tsfm_pipeline.inference.model import ModelError, SegmentationModel
+from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.prediction.dicom_seg import require_highdicom, write_dicom_seg
+from tsfm_pipeline.prediction.label_files import label_names, write_label_files
+from tsfm_pipeline.prediction.loading import LoadedScan, load_scan
+from tsfm_pipeline.prediction.overlay import draw_overlay
+from tsfm_pipeline.prediction.problem import COLUMNS, Problem, ScanError, problem_of
+from tsfm_pipeline.prediction.reader_process import ReaderProcess
+from tsfm_pipeline.prediction.record import (
+    ScanRecord,
+    inputs_digest,
+    is_finished,
+    making_digest,
+    outputs_of,
+    read_records,
+    write_volumes,
+)
+from tsfm_pipeline.prediction.release import read_card
+from tsfm_pipeline.prediction.scans import Scan, find_scans
+from tsfm_pipeline.prediction.segment import (
+    FAST,
+    choose_regions,
+    measure_targets,
+    open_model,
+    segment_loaded,
+)
+from tsfm_pipeline.prediction.settings import PredictSettings
+from tsfm_pipeline.training.checkpoint import write_atomically, write_text
+
+PROBLEMS = "problems.csv"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run made of its input.
+
+    Attributes:
+        segmented: names of the scans segmented in this run.
+        kept: names of those that were finished before.
+        problems: table with the fields of `problem.Problem`; empty when all went well.
+        volumes: table of all finished scans in the output folder, `segment.VOLUME_COLUMNS`.
+        notes: scan -> what was decided or repaired on the way.
+    """
+
+    segmented: tuple[str, ...]
+    kept: tuple[str, ...]
+    problems: pd.DataFrame
+    volumes: pd.DataFrame
+    notes: dict[str, tuple[str, ...]]
+
+    @property
+    def failed(self) -> int:
+        """Number of scans or files that could not be segmented though they should."""
+        return int((self.problems["verdict"] == "failed").sum())
+
+
+def predict_folder(
+    source: Path,
+    output: Path,
+    model: Path,
+    settings: PredictSettings | None = None,
+    window: PredictionSettings | None = None,
+) -> RunSummary:
+    """Segment a file, or all files and DICOM series below a folder.
+
+    Per scan `<name>.nii.gz` on the scan's own grid, `<name>.png` and, last, `<name>.json`; for the
+    run `volumes.csv`, `problems.csv` and the label names for ITK-SNAP and 3D Slicer. A finished
+    scan is skipped next time unless its files, the model or the settings have changed. A scan
+    that can't be segmented becomes a row of `problems.csv`, and the others go on.
+
+    Args:
+        source: see `scans.find_scans`.
+        output: folder of the results; made if needed.
+        model: model folder, released or as training left it.
+        settings: targets, device, what to write.
+        window: of the sliding window.
+
+    Raises:
+        ScanError: the input does not exist or holds nothing to segment; highdicom is missing.
+        ModelError: no usable model, or an unknown target.
+    """
+    settings, window = settings or PredictSettings(), window or PredictionSettings()
+    folder = _model_folder(model, settings.fast)
+    card = read_card(folder)
+    regions = choose_regions(card, settings.targets)
+    if not source.exists():
+        raise ScanError(f"{source}: no such file or folder; correct the input path")
+    if settings.dicom_seg:
+        require_highdicom()
+    output.mkdir(parents=True, exist_ok=True)
+    made_by = making_digest(folder, regions, settings, window)
+    names = label_names(card.table, card.regions)
+    write_label_files(output, names)
+    with ReaderProcess() as reader:
+        scans, problems = _found(reader, source, card.in_channels, output)
+        records = read_records(output)
+        todo = [
+            scan
+            for scan in scans
+            if not is_finished(scan, records.get(scan.name), output, made_by, settings)
+        ]
+        kept = tuple(scan.name for scan in scans if scan not in todo)
+        done: list[str] = []
+        if todo:
+            opened = open_model(folder, settings.device)
+            for scan in todo:  # what was made of an older input must not stand beside the new
+                records.pop(scan.name, None)
+                _remove_outputs(output, scan.name)
+        write_volumes(output, records)
+        tasks = {scan.name: (scan, card, settings.modality) for scan in todo}
+        by_name = {scan.name: scan for scan in todo}
+        loading = reader.map(load_scan, tasks)
+        with tqdm(loading, "Segmenting", len(todo), unit="scan", disable=None) as bar:
+            for name, loaded in bar:
+                scan = by_name[name]
+                try:
+                    if isinstance(loaded, Exception):
+                        raise loaded
+                    with _tiles_shown(opened, bar, name):
+                        record = _write_scan(
+                            scan, loaded, opened, regions, names, output, made_by, settings, window
+                        )
+                except Exception as error:
+                    logger.debug("%s failed", name, exc_info=True)
+                    problems.append(problem_of(error, name, scan.path))
+                    _remove_outputs(output, name)
+                    continue
+                records[name] = record
+                write_volumes(output, records)
+                done.append(name)
+    table = pd.DataFrame([vars(problem) for problem in problems], columns=list(COLUMNS))
+    write_text(output / PROBLEMS, table.to_csv(index=False))
+    return RunSummary(
+        segmented=tuple(done),
+        kept=kept,
+        problems=table,
+        volumes=write_volumes(output, records),
+        notes={name: records[name].notes for name in (*kept, *done) if records[name].notes},
+    )
+
+
+def _model_folder(model: Path, fast: bool) -> Path:
+    if not fast:
+        return model
+    if not (model / FAST).is_dir():
+        raise ModelError(
+            f"{model} has no coarser model in its folder {FAST}/; leave out --fast, or release one"
+            " with `tsfm-pipeline release --fast`"
+        )
+    return model / FAST
+
+
+def _found(
+    reader: ReaderProcess, source: Path, channels: int, output: Path
+) -> tuple[list[Scan], list[Problem]]:
+    """List the scans in the reader's process: reading DICOM headers may crash, too."""
+    ((_, found),) = reader.map(find_scans, {"": (source, channels, output)})
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _remove_outputs(output: Path, name: str) -> None:
+    """Remove the outputs of a scan, the record first: without it the others count for nothing."""
+    for path in reversed(outputs_of(output, name).values()):
+        path.unlink(missing_ok=True)
+
+
+def _write_scan(
+    scan: Scan,
+    loaded: LoadedScan,
+    model: SegmentationModel,
+    regions: Sequence[str],
+    names: dict[int, str],
+    output: Path,
+    made_by: str,
+    settings: PredictSettings,
+    window: PredictionSettings,
+) -> ScanRecord:
+    """Segment a scan and write its outputs, the record last."""
+    volume = loaded.volume
+    labels_ZYX = segment_loaded(model, loaded, regions, window)
+    paths = outputs_of(output, scan.name)
+    write_label(paths["labels"], labels_ZYX, (volume.file_geometry, volume.reorientation))
+    if settings.preview:
+        spacing = volume.geometry.spacing
+        picture = draw_overlay(
+            volume.array[0], labels_ZYX, spacing, names, loaded.modality, scan.name
+        )
+        write_atomically(paths["preview"], lambda file: file.write(picture))
+    if settings.dicom_seg and scan.series:
+        stored_ZYX = volume.reorientation.invert(labels_ZYX)
+        write_dicom_seg(paths["dicom_seg"], scan.files, stored_ZYX, names, model.card.name)
+    rows = measure_targets(labels_ZYX, volume, regions, model.card.table)
+    record = ScanRecord.model_validate(
+        {
+            "scan": scan.name,
+            "files": tuple(map(str, scan.files)),
+            "inputs": inputs_digest(scan),
+            "made_by": made_by,
+            "modality": loaded.modality,
+            "notes": loaded.notes,
+            "volumes": rows,
+        }
+    )
+    write_text(paths["record"], record.model_dump_json(indent=1) + "\n")
+    return record
+
+
+@contextmanager
+def _tiles_shown(model: SegmentationModel, bar: Any, name: str) -> Iterator[None]:
+    """Count the tiles of the current scan in the bar: on a CPU one scan takes minutes."""
+    tiles = 0
+
+    def count(_: object, inputs: Any, __: object) -> None:
+        nonlocal tiles
+        tiles += len(inputs[0])
+        bar.set_postfix_str(f"{name}: {tiles} tiles", refresh=False)
+        bar.update(0)
+
+    bar.set_postfix_str(name)
+    hook = model.network.register_forward_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -1,0 +1,72 @@
+import json
+import shutil
+
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+
+from tests.prediction.conftest import body, write_model
+from tsfm_pipeline.prediction.release import Origin, ReleaseError, release_model
+from tsfm_pipeline.prediction.run import predict_folder
+from tsfm_pipeline.prediction.segment import segment
+from tsfm_pipeline.prediction.settings import PredictSettings
+
+ORIGINS = {
+    "msd_liver": Origin("http://medicaldecathlon.com", "CC BY-SA 4.0"),
+    "btcv": Origin("https://www.synapse.org", "terms of the Synapse account"),
+}
+
+
+def test_a_release_predicts_what_the_trained_folder_did(tmp_path, model):
+    coarse = tmp_path / "coarse"
+    write_model(coarse, target_spacing=(6.0, 4.0, 4.0))
+    scores = pd.DataFrame(
+        [
+            ("pretrain.tsfm", "best", "btcv", "liver", 0.5),
+            ("pretrain.tsfm", "best", "btcv", "liver", 0.7),
+            ("pretrain.tsfm", "final", "btcv", "liver", 0.1),
+            ("other", "best", "btcv", "liver", 0.1),
+        ],
+        columns=["experiment", "weights", "dataset", "target", "dice"],
+    )
+    output = tmp_path / "weights"
+    release_model(model, output, ORIGINS, fast=coarse, scores=scores)
+    text = (output / "README.md").read_text()
+    for said in (
+        "| msd_liver | 2 | CC BY-SA 4.0 | http://medicaldecathlon.com |",
+        "| btcv | 1 | terms of the Synapse account | https://www.synapse.org |",
+        "| btcv | liver | 2 | 0.6000 |",
+        "| 5 | liver | liver, liver_tumor |",
+        "Not a medical device",
+    ):
+        assert said in text
+    assert {path.name for path in output.iterdir()} == {
+        *("README.md", "best.safetensors", "fast", "labels.json", "model.json"),
+    }
+    assert [row["id"] for row in json.loads((output / "labels.json").read_text())] == [1, 5, 25]
+
+    moved = shutil.move(output, tmp_path / "elsewhere")
+    before, after = segment(body(), model).labels, segment(body(), moved).labels
+    assert sitk.GetArrayFromImage(before).tolist() == sitk.GetArrayFromImage(after).tolist()
+    sitk.WriteImage(body(), str(tmp_path / "one.nii.gz"))
+    settings = PredictSettings(fast=True, preview=False)
+    summary = predict_folder(tmp_path / "one.nii.gz", tmp_path / "out", moved, settings)
+    assert summary.segmented == ("one",)
+
+
+def test_what_cannot_be_released_is_refused(tmp_path, model):
+    with pytest.raises(ReleaseError, match="no licence is known for btcv"):
+        release_model(model, tmp_path / "w", {"msd_liver": ORIGINS["msd_liver"]})
+    other = tmp_path / "other"
+    write_model(other, regions=("spleen",))
+    with pytest.raises(ReleaseError, match="does not predict the regions"):
+        release_model(model, tmp_path / "w", ORIGINS, fast=other)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.tex").write_text("years of work")
+    with pytest.raises(ReleaseError, match="something else than a release"):
+        release_model(model, mine, ORIGINS)
+    scores = pd.DataFrame(columns=["experiment", "weights", "dataset", "target", "dice"])
+    with pytest.raises(ReleaseError, match="no row of experiment"):
+        release_model(model, tmp_path / "w", ORIGINS, scores=scores)
+    assert not (tmp_path / "w").exists()

@@ -1,0 +1,263 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+import torch
+
+from tests.prediction.conftest import body, write_model, write_series
+from tsfm_pipeline.inference.model import ModelError, SegmentationModel
+from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.prediction import run
+from tsfm_pipeline.prediction.__main__ import main
+from tsfm_pipeline.prediction.problem import ScanError
+from tsfm_pipeline.prediction.run import predict_folder
+from tsfm_pipeline.prediction.segment import segment
+from tsfm_pipeline.prediction.settings import PredictSettings
+
+QUICK = PredictSettings(preview=False)
+
+
+class Threshold(torch.nn.Module):
+    """Liver above 300 HU, its tumour above 600, spleen below -300 (air)."""
+
+    def forward(self, tiles_BCDHW):
+        hu = tiles_BCDHW[:, 0] * 80 + 40
+        return torch.stack([hu - 600, -300 - hu, hu - 300], dim=1)
+
+
+@pytest.fixture
+def oracle(tmp_path):
+    card = write_model(
+        tmp_path / "oracle",
+        target_spacing=None,
+        ct_statistics={"lower": -1100, "upper": 1000, "mean": 40, "sd": 80},
+    )
+    return SegmentationModel(Threshold(), card, torch.device("cpu"))
+
+
+def marked_scan():
+    """An oblique, flipped scan with a bright block and a brighter core, in file order."""
+    values = np.full((12, 18, 16), 40, np.int16)
+    values[:, :2] = -1000
+    values[2:8, 4:12, 3:9] = 400
+    values[4:6, 6:9, 5:7] = 800
+    image = sitk.GetImageFromArray(values)
+    image.SetSpacing((2.0, 1.5, 3.0))
+    image.SetOrigin((11.0, -7.5, 100.25))
+    image.SetDirection((0, 0.8, 0.6, -1, 0, 0, 0, -0.6, 0.8))
+    return image, values
+
+
+@pytest.mark.parametrize("way", ["image", "path"])
+def test_segment_gives_labels_on_the_scans_own_grid(way, oracle, tmp_path):
+    image, values = marked_scan()
+    given = image
+    if way == "path":
+        given = tmp_path / "scan.nrrd"
+        sitk.WriteImage(image, str(given))
+    found = segment(given, oracle)
+    expected = np.select([values == 800, values == 400, values == -1000], [25, 5, 1], 0)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(found.labels), expected)
+    for ask in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
+        assert getattr(found.labels, ask)() == pytest.approx(getattr(image, ask)())
+    assert found.names == {1: "spleen", 5: "liver", 25: "liver_tumor"}
+    rows = found.volumes.set_index("target")
+    assert rows.loc["liver", "voxels"] == (values >= 400).sum()  # the tumour is part of the liver
+    assert rows.loc["liver", "includes"] == "liver_tumor"
+    assert rows.loc["liver_tumor", "volume_ml"] == pytest.approx(12 * 9 / 1000)
+    assert rows.loc["liver_tumor", "mean_intensity"] == 800
+    assert rows.loc["spleen", "mean_intensity"] == -1000
+
+
+def test_targets_choose_and_unknown_ones_are_named(oracle):
+    image, values = marked_scan()
+    found = segment(image, oracle, ["liver"])
+    labels = sitk.GetArrayFromImage(found.labels)
+    np.testing.assert_array_equal(labels, np.where(values >= 400, 5, 0))
+    with pytest.raises(ModelError, match="not know lung; it knows liver, liver_tumor, spleen"):
+        segment(image, oracle, ["liver", "lung"])
+
+
+@pytest.mark.parametrize(
+    ("modalities", "lowest", "asked", "outcome"),
+    [
+        (("CT",), -1000, None, ("CT", "")),
+        (("CT",), 0, None, ("CT", "is it a CT in HU?")),
+        (("CT",), 0, "MR", "trained on CT only"),
+        (("CT", "MR"), -1000, None, ("CT", "taken as CT")),
+        (("CT", "MR"), 0, None, "say --modality MR"),
+        (("CT", "MR"), 0, "MR", ("MR", "")),
+        (("CT", "MR"), 0, "CT", ("CT", "")),
+    ],
+)
+def test_the_modality_is_never_guessed_in_silence(modalities, lowest, asked, outcome, tmp_path):
+    write_model(tmp_path, modalities=modalities)
+    values = sitk.GetArrayFromImage(body()).clip(lowest) + (1 if lowest == 0 else 0)
+    image = sitk.GetImageFromArray(values)
+    if isinstance(outcome, str):
+        with pytest.raises(ScanError, match=outcome):
+            segment(image, tmp_path, modality=asked)
+        return
+    found = segment(image, tmp_path, modality=asked)
+    assert found.modality == outcome[0]
+    assert outcome[1] in " ".join(found.notes)
+    assert bool(found.notes) == bool(outcome[1])
+
+
+def folder_of_scans(folder):
+    folder.mkdir()
+    sitk.WriteImage(body(seed=1), str(folder / "one.nii.gz"))
+    sitk.WriteImage(body(seed=2), str(folder / "two.mha"))
+    write_series(folder / "ct")
+    write_series(folder / "pet", uid="1.2.9", modality="PT")
+    (folder / "broken.nii.gz").write_bytes(b"\x1f\x8bnothing")
+    return folder
+
+
+def test_a_folder_becomes_files_tables_and_a_status(tmp_path, model, capsys):
+    source = folder_of_scans(tmp_path / "in")
+    output = tmp_path / "out"
+    arguments = ["-i", str(source), "-o", str(output), "-m", str(model), "--device", "cpu"]
+    assert main(arguments) == 1
+    shown = capsys.readouterr()
+    assert "3 segmented, 0 finished before, 1 failed, 1 skipped" in shown.out
+    assert "broken.nii.gz" in shown.err
+    for name in ("one", "two", "ct"):
+        assert (output / f"{name}.nii.gz").exists()
+        assert (output / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+    one = sitk.ReadImage(str(output / "one.nii.gz"))
+    like = sitk.ReadImage(str(source / "one.nii.gz"))
+    for ask in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
+        assert getattr(one, ask)() == pytest.approx(getattr(like, ask)())
+    volumes = pd.read_csv(output / "volumes.csv")
+    assert list(volumes["scan"].unique()) == ["ct", "one", "two"]
+    labels = sitk.GetArrayFromImage(one)
+    spleen = volumes[(volumes["scan"] == "one") & (volumes["target"] == "spleen")].iloc[0]
+    assert spleen["voxels"] == (labels == 1).sum()
+    assert spleen["volume_ml"] == pytest.approx((labels == 1).sum() * 2 * 2.5 * 3 / 1000, abs=1e-3)
+    problems = pd.read_csv(output / "problems.csv").set_index("scan")
+    assert problems.loc["broken", "verdict"] == "failed"
+    assert problems.loc["pet", "verdict"] == "skipped"
+
+
+def test_finished_scans_are_kept_until_something_changes(tmp_path, model, monkeypatch):
+    source, output = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    sitk.WriteImage(body(seed=1), str(source / "one.nii.gz"))
+    sitk.WriteImage(body(seed=2), str(source / "two.nii.gz"))
+    assert predict_folder(source, output, model, QUICK).segmented == ("one", "two")
+    monkeypatch.setattr(run, "open_model", lambda *_: pytest.fail("nothing to do"))
+    assert predict_folder(source, output, model, QUICK).kept == ("one", "two")
+    monkeypatch.undo()
+
+    os.utime(source / "one.nii.gz", ns=(1, 1))
+    again = predict_folder(source, output, model, QUICK)
+    assert (again.segmented, again.kept) == (("one",), ("two",))
+    assert set(again.volumes["scan"]) == {"one", "two"}
+    (output / "two.nii.gz").unlink()
+    assert predict_folder(source, output, model, QUICK).segmented == ("two",)
+    with_preview = QUICK.model_copy(update={"preview": True})
+    assert predict_folder(source, output, model, with_preview).segmented == ("one", "two")
+    step = PredictionSettings(step=1.0)
+    assert len(predict_folder(source, output, model, QUICK, step).segmented) == 2
+    batch = PredictionSettings(step=1.0, tile_batch=2)
+    assert len(predict_folder(source, output, model, QUICK, batch).kept) == 2
+    some = QUICK.model_copy(update={"targets": ("liver",)})
+    assert len(predict_folder(source, output, model, some, batch).segmented) == 2
+
+
+def test_an_interruption_keeps_what_is_finished(tmp_path, model, monkeypatch):
+    source, output = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name in ("a", "b", "c"):
+        sitk.WriteImage(body(seed=ord(name)), str(source / f"{name}.nii.gz"))
+    real = run.measure_targets
+    calls = []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(run, "measure_targets", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict_folder(source, output, model, QUICK)
+    assert [path.stem for path in output.glob("*.json")] == ["a"]
+    assert set(pd.read_csv(output / "volumes.csv")["scan"]) == {"a"}
+    assert not list(output.glob(".*"))
+    monkeypatch.undo()
+    assert predict_folder(source, output, model, QUICK).segmented == ("b", "c")
+
+
+def test_what_fails_now_leaves_no_older_segmentation(tmp_path, model):
+    source, output = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    sitk.WriteImage(body(), str(source / "one.nii.gz"))
+    predict_folder(source, output, model)
+    content = (source / "one.nii.gz").read_bytes()
+    (source / "one.nii.gz").write_bytes(content[: len(content) // 2])
+    summary = predict_folder(source, output, model)
+    assert summary.failed == 1
+    assert summary.volumes.empty
+    assert not list(output.glob("one.*"))
+
+
+def test_what_cannot_start_says_so(tmp_path, model, capsys):
+    sitk.WriteImage(body(), str(tmp_path / "one.nii.gz"))
+    given = ["-i", str(tmp_path / "one.nii.gz"), "-o", str(tmp_path / "out"), "-m"]
+    assert main([*given, str(model), "--fast"]) == 2
+    assert "no coarser model" in capsys.readouterr().err
+    assert main([*given, str(tmp_path / "nothing")]) == 2
+    assert "no usable model.json" in capsys.readouterr().err
+    assert main([*given, str(model), "--targets", "lung"]) == 2
+    assert "it knows liver, liver_tumor, spleen" in capsys.readouterr().err
+    assert main(["-i", str(tmp_path / "no"), "-o", str(tmp_path / "o"), "-m", str(model)]) == 2
+    assert "no such file or folder" in capsys.readouterr().err
+
+
+def test_two_channels_are_one_scan(tmp_path):
+    write_model(tmp_path / "m", in_channels=2)
+    source = tmp_path / "in"
+    source.mkdir()
+    for channel in (0, 1):
+        sitk.WriteImage(body(seed=channel), str(source / f"case_{channel:04d}.nii.gz"))
+    summary = predict_folder(source, tmp_path / "out", tmp_path / "m", QUICK)
+    assert summary.segmented == ("case",)
+
+
+def test_help_is_quick_and_needs_no_heavy_library():
+    code = (
+        "import sys; from tsfm_pipeline.prediction.__main__ import parser; parser().format_help();"
+        "print([m for m in ('torch', 'SimpleITK', 'pandas', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_record_tells_how_a_scan_was_segmented(tmp_path, model):
+    sitk.WriteImage(body(), str(tmp_path / "one.nii"))
+    predict_folder(tmp_path / "one.nii", tmp_path / "out", model, QUICK)
+    record = json.loads((tmp_path / "out" / "one.json").read_text())
+    assert record["modality"] == "CT"
+    assert record["files"] == [str(tmp_path / "one.nii")]
+
+
+def test_real_scans(realdata, tmp_path):
+    model = tmp_path / "ct"
+    write_model(model, target_spacing=(8.0, 8.0, 8.0))
+    series = predict_folder(realdata / "dicom_ct_3slice" / "01.dcm", tmp_path / "out", model)
+    assert series.segmented == ("dicom_ct_3slice",)
+    labels = sitk.ReadImage(str(tmp_path / "out" / "dicom_ct_3slice.nii.gz"))
+    mask = sitk.ReadImage(str(realdata / "dicom_ct_3slice" / "liver_seg.nrrd"))
+    assert labels.GetSize()[:2] == mask.GetSize()[:2]
+    ct = realdata / "totalsegmentator_example" / "s9001" / "ct.nii.gz"
+    assert predict_folder(ct, tmp_path / "out", model).segmented == ("ct",)
+    case = next((realdata / "Task04_Hippocampus" / "imagesTr").glob("*.nii.gz"))
+    write_model(tmp_path / "mr", ct_statistics=None, modalities=("MR",))
+    assert len(predict_folder(case, tmp_path / "out", tmp_path / "mr").segmented) == 1
