@@ -78,10 +78,18 @@ def normalise_ct(
 
 
 def normalise_mr(
-    image_CZYX: NDArray[np.floating], mask_ZYX: NDArray[np.bool_] | None
+    image_CZYX: NDArray[np.floating],
+    mask_ZYX: NDArray[np.bool_] | None,
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Z-score each channel over the whole volume, or over a mask outside which it becomes 0."""
-    normalised = np.zeros(image_CZYX.shape, np.float32)
+    """Z-score each channel over the whole volume, or over a mask outside which it becomes 0.
+
+    Args:
+        image_CZYX: intensities.
+        mask_ZYX: the mask; None for the whole volume.
+        out: where to put the result, `image_CZYX` itself for instance; else it is a new array.
+    """
+    normalised = np.empty(image_CZYX.shape, np.float32) if out is None else out
     inside_ZYX = np.ones(image_CZYX.shape[1:], bool) if mask_ZYX is None else mask_ZYX
     counted = int(inside_ZYX.sum())
     for channel_ZYX, out_ZYX in zip(image_CZYX, normalised, strict=True):
@@ -91,9 +99,11 @@ def normalise_mr(
         total = sum(plane[where].sum(dtype=np.float64) for plane, where, _ in planes)
         mean = np.float64(total / counted)
         squares = sum(np.square(plane[where] - mean).sum() for plane, where, _ in planes)
-        scale = float(np.sqrt(squares / counted)) + MR_EPSILON
-        for plane, where, out in planes:
-            out[where] = (plane[where] - mean) / scale
+        scale = np.sqrt(squares / counted) + MR_EPSILON
+        for plane, where, out_plane in planes:
+            scores = (plane[where] - mean) / scale
+            out_plane[...] = 0.0
+            out_plane[where] = scores
     return normalised
 
 

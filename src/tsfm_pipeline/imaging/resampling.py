@@ -71,8 +71,7 @@ def resample_image(
     axis = separate_axis(spacing, target_spacing)
     resampled_CZYX = np.empty((len(image_CZYX), *new_shape), np.float32)
     for channel_ZYX, out_ZYX in zip(image_CZYX, resampled_CZYX, strict=True):
-        values_ZYX = np.asarray(channel_ZYX, np.float32)
-        out_ZYX[...] = _resample_values(values_ZYX, new_shape, axis, CUBIC)
+        _resample_values(np.asarray(channel_ZYX, np.float32), axis, CUBIC, out_ZYX)
     return resampled_CZYX
 
 
@@ -152,11 +151,16 @@ def resample_labels(
 
 
 def _resample_values(
-    values_ZYX: NDArray[np.float32], new_shape: Triple, axis: int | None, order: int
-) -> NDArray[np.float32]:
-    """Resample one volume, limited to its range: per volume, or per slice of the axis."""
+    values_ZYX: NDArray[np.float32], axis: int | None, order: int, out_ZYX: NDArray[np.float32]
+) -> None:
+    """Resample one volume to the shape of `out_ZYX`, limited to its range.
+
+    The range is that of the volume, or of each slice along a separate axis.
+    """
+    new_shape = out_ZYX.shape
     if values_ZYX.shape == new_shape:
-        return values_ZYX.copy()
+        out_ZYX[...] = values_ZYX
+        return
     if axis is not None and new_shape[axis] < values_ZYX.shape[axis]:
         # The two steps commute; slices that will be dropped are not worth resampling.
         values_ZYX = _nearest(values_ZYX, new_shape[axis], axis)
@@ -168,9 +172,15 @@ def _resample_values(
         for along in range(3)
         if along != axis and new_shape[along] != values_ZYX.shape[along]
     }
-    resampled_ZYX = _apply(operators, np.ascontiguousarray(values_ZYX))
-    np.clip(resampled_ZYX, lower, upper, out=resampled_ZYX)
-    return resampled_ZYX if axis is None else _nearest(resampled_ZYX, new_shape[axis], axis)
+    values_ZYX = np.ascontiguousarray(values_ZYX)
+    if axis is None or new_shape[axis] == values_ZYX.shape[axis]:
+        _apply(operators, values_ZYX, out_ZYX)
+        np.clip(out_ZYX, lower, upper, out=out_ZYX)
+        return
+    resampled_ZYX = _apply(operators, values_ZYX)
+    resampled_ZYX = np.clip(resampled_ZYX, lower, upper, out=resampled_ZYX if operators else None)
+    index = _nearest_index(values_ZYX.shape[axis], new_shape[axis])
+    np.take(resampled_ZYX, index, axis=axis, out=out_ZYX, mode="clip")
 
 
 @lru_cache(maxsize=32)
@@ -190,21 +200,31 @@ def _operator(old: int, new: int, order: int) -> NDArray[np.float64]:
     return matrix
 
 
-def _apply(operators: dict[int, NDArray], volume_ZYX: NDArray) -> NDArray:
-    """Multiply a contiguous volume by one matrix per axis, the most shrinking axis first."""
+def _apply(
+    operators: dict[int, NDArray], volume_ZYX: NDArray, out_ZYX: NDArray | None = None
+) -> NDArray:
+    """Multiply a contiguous volume by one matrix per axis, the most shrinking axis first.
+
+    The last product goes to `out_ZYX` where that is given.
+    """
     by_growth = sorted(
         operators, key=lambda axis: operators[axis].shape[0] / operators[axis].shape[1]
     )
     for axis in by_growth:
-        volume_ZYX = _multiply(operators[axis], volume_ZYX, axis)
+        target = out_ZYX if axis == by_growth[-1] else None
+        volume_ZYX = _multiply(operators[axis], volume_ZYX, axis, target)
+    if out_ZYX is not None and not operators:
+        out_ZYX[...] = volume_ZYX
     return volume_ZYX
 
 
-def _multiply(operator: NDArray, volume_ZYX: NDArray, axis: int) -> NDArray:
+def _multiply(
+    operator: NDArray, volume_ZYX: NDArray, axis: int, out_ZYX: NDArray | None
+) -> NDArray:
     """Multiply along one axis, in blocks of rows so that only the matrix' band is computed."""
     new, old = operator.shape
     shape = (*volume_ZYX.shape[:axis], new, *volume_ZYX.shape[axis + 1 :])
-    result = np.empty(shape, volume_ZYX.dtype)
+    result = np.empty(shape, volume_ZYX.dtype) if out_ZYX is None else out_ZYX
     last = axis == 2
     source = (
         volume_ZYX.reshape(-1, old) if last else volume_ZYX.reshape(-1, old, _rest(shape, axis))

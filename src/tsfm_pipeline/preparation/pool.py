@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 OK = "ok"
 
 PROCESS_BYTES = 400 * 2**20
-BYTES_PER_FILE_VOXEL, BYTES_PER_STORED_VOXEL = 8, 8
+BYTES_PER_FILE_VOXEL, BYTES_PER_STORED_VOXEL = 12, 8
+"""Besides 4 a channel; measured peaks are 0.6 to 0.9 of what these give."""
 
 
 class PoolError(ValueError):
@@ -101,7 +102,7 @@ def prepare_pool(
         else:
             rows[key] |= _described(outcome, table)
     catalogue = pd.DataFrame(list(rows.values())).sort_values("key", ignore_index=True)
-    _report(catalogue, len(tasks))
+    _report(catalogue, [key for key in rows if key not in tasks])
     return catalogue
 
 
@@ -143,7 +144,7 @@ def _prepare(
     return prepare_case(case, source, table, settings, store, raw, verify=verify)
 
 
-def _report(catalogue: pd.DataFrame, worked_on: int) -> None:
+def _report(catalogue: pd.DataFrame, untouched: list[str]) -> None:
     """Say what was done, what was set aside and why; refuse a dataset without any case."""
     bad = catalogue[catalogue["verdict"] != OK]
     for _, row in bad.iterrows():
@@ -153,7 +154,7 @@ def _report(catalogue: pd.DataFrame, worked_on: int) -> None:
         "%d cases: %d usable (%d as they were), %d set aside",
         len(catalogue),
         len(catalogue) - len(bad),
-        len(catalogue) - len(bad) - worked_on,
+        (catalogue["key"].isin(untouched) & (catalogue["verdict"] == OK)).sum(),
         len(bad),
     )
     usable = set(catalogue.loc[catalogue["verdict"] == OK, "dataset"])

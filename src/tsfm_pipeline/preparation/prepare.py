@@ -94,7 +94,7 @@ class CroppedCase:
         image_CZYX = resample_image(self.image_CZYX, shape, self.geometry.spacing, spacing)
         if modality == "MR":
             inside_ZYX = labels_ZYX != OUTSIDE if self.scored_inside(modality) else None
-            image_CZYX = normalise_mr(image_CZYX, inside_ZYX)
+            normalise_mr(image_CZYX, inside_ZYX, out=image_CZYX)
         return image_CZYX
 
     def scored_inside(self, modality: Modality) -> bool:
