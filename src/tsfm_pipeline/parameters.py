@@ -9,8 +9,8 @@ from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelError, LabelTable
 from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.phantom.settings import PhantomSettings
+from tsfm_pipeline.pool.splits import SplitSettings
 from tsfm_pipeline.preparation.settings import PreparationSettings
-from tsfm_pipeline.preparation.splits import SplitSettings
 from tsfm_pipeline.reporting.paper_tables import PaperTables
 from tsfm_pipeline.reporting.settings import ReportingSettings
 from tsfm_pipeline.schema import Settings

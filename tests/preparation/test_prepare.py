@@ -39,8 +39,8 @@ SOURCE = AnySource(folder=".", labels={1: "liver", 2: "spleen", 3: None})
 
 
 GOLDEN = {
-    ("CT", (1.5, 1.5, 1.5)): (1, "df7ae370fc1c8882", [41.043, 14.755, 40.32, 32.0]),
-    ("MR", (4.5, 1.0, 1.0)): (1, "77a60e04c8675534", [0.0, 1.0, -0.043, -0.152]),
+    ("CT", (1.5, 1.5, 1.5)): (2, "df7ae370fc1c8882", [41.043, 14.755, 40.32, 32.0]),
+    ("MR", (4.5, 1.0, 1.0)): (2, "77a60e04c8675534", [0.0, 1.0, -0.043, -0.152]),
 }
 """Preparation version, digest of labels and locations, and a few numbers of the image."""
 

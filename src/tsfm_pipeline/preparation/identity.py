@@ -8,7 +8,7 @@ from tsfm_pipeline.imaging.volume import VolumeError
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.sources.source import Source, SourceCase
 
-PREPARATION_VERSION = 1
+PREPARATION_VERSION = 2
 """Raise by one with every change of the code that changes what is stored."""
 
 

@@ -22,6 +22,7 @@ from tsfm_pipeline.imaging.intensity import (
 from tsfm_pipeline.imaging.labels import BACKGROUND, OUTSIDE, LabelTable
 from tsfm_pipeline.imaging.resampling import resample_image, resample_labels, resampled_shape
 from tsfm_pipeline.imaging.volume import ImageVolume, VolumeError, read_image
+from tsfm_pipeline.imaging.voxel_fingerprint import voxel_fingerprint
 from tsfm_pipeline.preparation.identity import preparation_digest, raw_digest
 from tsfm_pipeline.preparation.labels import read_targets
 from tsfm_pipeline.preparation.settings import PreparationSettings
@@ -85,6 +86,7 @@ def prepare_case(
     target_voxels = {
         int(i): int(n) for i, n in zip(ids, counts, strict=True) if i not in (BACKGROUND, OUTSIDE)
     }
+    fingerprint = voxel_fingerprint(image.array)
     record = CaseRecord(
         dataset=case.dataset,
         case=case.case,
@@ -102,6 +104,7 @@ def prepare_case(
         annotated=source.annotated_targets(case.modality),
         raw_digest=raw,
         preparation_digest=how,
+        voxel_digest=fingerprint.digest,
     )
     store.write(
         record,
@@ -109,6 +112,7 @@ def prepare_case(
         prepared.labels_ZYX,
         foreground_locations(prepared.labels_ZYX, tuple(target_voxels), settings.seed),
         prepared.intensities,
+        fingerprint.thumbnail,
     )
     return record
 

@@ -19,7 +19,7 @@ from tsfm_pipeline.store.encoding import decode_image, encode_image, open_array,
 from tsfm_pipeline.store.record import CaseRecord
 
 _IMAGE, _LABELS, _SAMPLES, _RECORD = "image.b2nd", "labels.b2nd", "samples.npz", "case.json"
-_FOREGROUND = "foreground_"
+_FOREGROUND, _THUMBNAIL = "foreground_", "thumbnail"
 
 Inside = tuple[slice, slice, slice]
 
@@ -47,6 +47,7 @@ class CaseStore:
         labels_ZYX: NDArray[np.uint8],
         foreground: Mapping[int, NDArray[np.int32]],
         intensities: NDArray[np.float32],
+        thumbnail: NDArray[np.float16] | None = None,
     ) -> None:
         """Write a case; readers see the old version, or none, until all of it is on disk.
 
@@ -56,6 +57,7 @@ class CaseStore:
             labels_ZYX: target integers, 0 background, OUTSIDE outside the nonzero mask.
             foreground: target integer -> (N, 3) sampled voxels (z, y, x).
             intensities: (M, C) sampled foreground intensities before normalisation.
+            thumbnail: `imaging.voxel_fingerprint`'s picture of the raw image.
 
         Raises:
             StoreError: the arrays' shapes are not those of the record.
@@ -72,6 +74,8 @@ class CaseStore:
             samples: dict[str, Any] = {"intensities": intensities.astype(np.float32, copy=False)}
             for target, points in foreground.items():
                 samples[f"{_FOREGROUND}{target}"] = points.astype(np.uint16)
+            if thumbnail is not None:
+                samples[_THUMBNAIL] = thumbnail
             np.savez(folder / _SAMPLES, **samples)
             (folder / _RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
 
@@ -117,6 +121,17 @@ class CaseStore:
         """Return (M, C) foreground intensities before normalisation: every tenth raw voxel."""
         with np.load(self._existing(key, _SAMPLES)) as samples:
             return np.asarray(samples["intensities"])
+
+    def thumbnail(self, key: str) -> NDArray[np.float16]:
+        """Return the (z, y, x) thumbnail of the raw image.
+
+        Raises:
+            StoreError: the case is absent, or was stored without one.
+        """
+        with np.load(self._existing(key, _SAMPLES)) as samples:
+            if _THUMBNAIL not in samples.files:
+                raise StoreError(f"{key} was stored without a thumbnail; prepare it again")
+            return np.asarray(samples[_THUMBNAIL])
 
     def read_image(self, key: str) -> NDArray[np.float32]:
         """Return the whole image (C, z, y, x): HU for CT, z-scores for MR."""

@@ -1,5 +1,7 @@
 """What is known of a stored case besides its voxels."""
 
+import hashlib
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import field_validator
@@ -30,6 +32,7 @@ class CaseRecord(Settings):
         annotated: targets that the case annotates, present or not.
         raw_digest: digest of the raw files' bytes.
         preparation_digest: digest of everything that decided how they were prepared.
+        voxel_digest: `imaging.voxel_fingerprint` of the raw image; empty where it was not taken.
     """
 
     dataset: str
@@ -48,6 +51,7 @@ class CaseRecord(Settings):
     annotated: tuple[str, ...]
     raw_digest: str
     preparation_digest: str
+    voxel_digest: str = ""
 
     @field_validator("dataset", "case")
     @classmethod
@@ -61,3 +65,12 @@ class CaseRecord(Settings):
     def key(self) -> str:
         """Name of the case in the pool: `dataset/case`."""
         return f"{self.dataset}/{self.case}"
+
+
+def cases_digest(cases: Iterable[tuple[str, str, str]]) -> str:
+    """Name a set of cases by its content: (key, raw digest, preparation digest) of each.
+
+    The order of the cases changes nothing.
+    """
+    text = "\n".join(" ".join(case) for case in sorted(cases))
+    return hashlib.sha256(text.encode()).hexdigest()

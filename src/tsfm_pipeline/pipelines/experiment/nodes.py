@@ -1,5 +1,6 @@
 """Nodes of the experiment template."""
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -27,7 +28,7 @@ def train_model(
 ) -> ModelRecord:
     """Train an experiment, from the best weights of another where one is given."""
     from tsfm_pipeline.experiments.training_run import run_training
-    from tsfm_pipeline.tracking.runs import experiment_run
+    from tsfm_pipeline.tracking.runs import POOL_TAG, experiment_run
 
     return run_training(
         experiment=experiment,
@@ -38,7 +39,7 @@ def train_model(
         target_spacing=preparation.target_spacing,
         models_root=models_root,
         initial=initial_model,
-        track=experiment_run,
+        track=partial(experiment_run, tags={POOL_TAG: str(splits["pool_version"].iat[0])}),
     )
 
 

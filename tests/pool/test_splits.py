@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 from sklearn.model_selection import KFold
 
-from tsfm_pipeline.preparation.splits import SplitSettings, assign_folds, split_cases
+from tsfm_pipeline.pool.splits import SplitSettings, assign_folds, split_cases
 from tsfm_pipeline.sources import PoolSettings
 
 
