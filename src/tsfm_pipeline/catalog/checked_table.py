@@ -92,7 +92,7 @@ class CheckedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         schema = self._schema()
         try:
             table = pq.read_table(self._path)
-        except (OSError, pa.ArrowInvalid) as error:
+        except (OSError, pa.ArrowException) as error:
             raise DatasetError(
                 f"{self._path} can't be read as Parquet ({error}); run the node that makes it"
             ) from error
@@ -114,7 +114,7 @@ class CheckedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         for field in schema:
             try:
                 column = pa.array(data[field.name], type=field.type, from_pandas=True)
-            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            except pa.ArrowException as error:
                 raise self._error(field, f"{data[field.name].dtype} ({error})", remedy) from error
             self._check_nulls(field, column, remedy)
             columns.append(column)

@@ -12,8 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from tsfm_pipeline.imaging.intensity import bounding_box
-
 THUMBNAIL = 24
 """Voxels along each edge of a thumbnail."""
 
@@ -21,6 +19,9 @@ AIR_HU = -1024.0
 """Scanners fill the corners of a CT with values below air, which an export may cut off."""
 
 _CLIPPED_PERCENTILES = (0.5, 99.5)
+_ENOUGH = 1 << 18
+_BODY_ABOVE = 0.25
+_BEYOND = 0.02
 _COMMON_ANATOMY = 1.5
 _LEVELS = 1 << 16
 
@@ -48,8 +49,10 @@ def voxel_fingerprint(image_CZYX: NDArray[np.float32]) -> VoxelFingerprint:
     soon as one voxel does. An image of more than 65,536 distinct values is rounded to that many
     levels first; rescaling one may then move a voxel across a level's edge.
 
-    The thumbnail averages the box of all voxels above the lowest value onto 24x24x24 cells, so
-    voxel spacing and padding drop out, and standardises them.
+    The thumbnail averages the box around the body onto 24x24x24 cells, so voxel spacing and the
+    air around drop out, and standardises them. It changes little under resampling, rounding,
+    noise, clipped air, or the loss of a few outer slices; a soft-tissue window or the loss of a
+    tenth of the slices makes another thumbnail.
     """
     image_ZYX = image_CZYX[0]
     return VoxelFingerprint(_digest(image_ZYX), _thumbnail(image_ZYX))
@@ -98,38 +101,48 @@ def _whole_number_counts(
 
 
 def _thumbnail(image_ZYX: NDArray[np.float32]) -> NDArray[np.float16]:
-    floor = max(float(image_ZYX.min()), AIR_HU)
-    above_ZYX = image_ZYX > floor
     empty = np.zeros((THUMBNAIL,) * 3, np.float16)
-    if not above_ZYX.any():
+    floor = max(float(image_ZYX.min()), AIR_HU)
+    sample = image_ZYX[::2, ::2, ::2]
+    sample = sample[sample > floor]
+    if not sample.size:
         return empty
-    lower, shape = bounding_box(above_ZYX)
-    box = tuple(slice(start, start + size) for start, size in zip(lower, shape, strict=True))
-    image_ZYX = image_ZYX[box]
-    low, high = np.percentile(image_ZYX[::2, ::2, ::2], _CLIPPED_PERCENTILES)
-    cells = np.clip(image_ZYX, max(low, floor), max(high, floor))
+    sample = sample[:: max(1, sample.size // _ENOUGH)]
+    low, high = (float(value) for value in np.percentile(sample, _CLIPPED_PERCENTILES))
+    cells = np.clip(image_ZYX, low, high)
+    body_ZYX = cells > low + _BODY_ABOVE * (high - low)
+    if not body_ZYX.any():
+        return empty
     for axis in range(3):
-        weights = _cell_weights(cells.shape[axis], THUMBNAIL)
+        others = tuple(other for other in range(3) if other != axis)
+        weights = _cell_weights(body_ZYX.sum(axis=others))
         cells = np.moveaxis(np.tensordot(weights, cells, axes=(1, axis)), 0, axis)
     cells = cells - cells.mean(dtype=np.float64)
     deviation = float(cells.std())
     return (cells / deviation).astype(np.float16) if deviation > 0 else empty
 
 
-def _cell_weights(voxels: int, cells: int) -> NDArray[np.float32]:
-    """Return the (cells, voxels) matrix that averages voxels over cells of equal length."""
-    edges = np.linspace(0, voxels, cells + 1)
+def _cell_weights(body_in_plane: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the (THUMBNAIL, planes) matrix that averages planes over cells of equal length.
+
+    The cells span the planes between which all of the body but _BEYOND at either end lies. These
+    ends fall between planes, so they hardly move with spacing, noise, table or air around.
+    """
+    below = np.concatenate([[0.0], np.cumsum(body_in_plane)]) / body_in_plane.sum()
+    plane = np.arange(len(body_in_plane))
+    ends = np.interp((_BEYOND, 1 - _BEYOND), below, np.arange(len(below)))
+    edges = np.linspace(*ends, THUMBNAIL + 1)
     first, last = edges[:-1, None], edges[1:, None]
-    voxel = np.arange(voxels)
-    overlap = np.clip(np.minimum(last, voxel + 1) - np.maximum(first, voxel), 0, None)
-    return (overlap * (cells / voxels)).astype(np.float32)
+    overlap = np.clip(np.minimum(last, plane + 1) - np.maximum(first, plane), 0, None)
+    return np.asarray(overlap / overlap.sum(axis=1, keepdims=True), np.float32)
 
 
 def _details(thumbnails_NZYX: NDArray[np.floating]) -> NDArray[np.float32]:
-    details = thumbnails_NZYX.astype(np.float32)
+    details: NDArray[np.float32] = thumbnails_NZYX.astype(np.float32)
     blur = (0, _COMMON_ANATOMY, _COMMON_ANATOMY, _COMMON_ANATOMY)
     details = details - ndimage.gaussian_filter(details, blur, mode="nearest")
-    rows = details.reshape(len(details), -1)
+    rows = details.reshape(len(details), THUMBNAIL**3)
     rows -= rows.mean(axis=1, keepdims=True)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(np.divide(rows, length, out=np.zeros_like(rows), where=length > 0))
+    np.divide(rows, length, out=rows, where=length > 0)  # an empty one stays 0
+    return rows

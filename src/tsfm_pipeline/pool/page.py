@@ -89,6 +89,7 @@ def pool_page(tables: PoolTables, title: str, warning: str = "") -> str:
         _datasets(tables.datasets),
         "<h2>Targets</h2>",
         as_svg(targets_figure(tables.targets)),
+        '<p class="note">All datasets, downstream ones included.</p>',
         "<h2>Who annotates what</h2>",
         '<p class="note">Cases in use that annotate a region (a channel of the network). An empty'
         " cell is unknown, not background: the loss leaves it out.</p>",
@@ -101,8 +102,8 @@ def pool_page(tables: PoolTables, title: str, warning: str = "") -> str:
         _table(
             ["dataset", "licence or terms", "source"],
             [
-                (row.dataset, row.licence, _link(str(row.url)))
-                for row in tables.datasets.itertuples()
+                (row["dataset"], row["licence"], _link(row["url"]))
+                for row in tables.datasets.to_dict("records")
             ],
         ),
         "<h2>Versions of the pool seen so far</h2>",
@@ -124,10 +125,11 @@ class _Html(str):
 def _tiles(tables: PoolTables) -> str:
     version = tables.version.iloc[0]
     ours = tables.datasets[tables.datasets["part"] == "pool"]
+    targets = tables.targets.loc[tables.targets["dataset"].isin(ours["dataset"]), "target"]
     tiles = [
         (version["cases"], "cases in the pool"),
         (len(ours), "datasets"),
-        (tables.targets["target"].nunique(), "targets"),
+        (targets.nunique(), "targets"),
         (version["training"], "training"),
         (version["validation"], "held out"),
         (int(ours["quarantined"].sum()), "quarantined"),

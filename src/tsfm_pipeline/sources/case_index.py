@@ -37,8 +37,8 @@ def build_case_index(
         raw_root: folder that the datasets' own folders are relative to.
 
     Returns:
-        One row per case with the columns of CASE_INDEX_SCHEMA: `images`, `label_files` and
-        `label_classes` are lists of str, a class "" stands for an integer map, a problem "" for a usable case.
+        One row per case with the columns of CASE_INDEX_SCHEMA; a class "" stands for an integer
+        map, a problem "" for a usable case.
 
     Raises:
         SourceError: an unknown dataset name, folders that are missing or hold no case (all of
