@@ -131,7 +131,7 @@ def _cell_weights(body_in_plane: NDArray[np.int64]) -> NDArray[np.float32]:
     below = np.concatenate([[0.0], np.cumsum(body_in_plane)]) / body_in_plane.sum()
     plane = np.arange(len(body_in_plane))
     ends = np.interp((_BEYOND, 1 - _BEYOND), below, np.arange(len(below)))
-    edges = np.linspace(*ends, THUMBNAIL + 1)
+    edges = np.linspace(ends[0], ends[1], THUMBNAIL + 1)
     first, last = edges[:-1, None], edges[1:, None]
     overlap = np.clip(np.minimum(last, plane + 1) - np.maximum(first, plane), 0, None)
     return np.asarray(overlap / overlap.sum(axis=1, keepdims=True), np.float32)

@@ -32,7 +32,7 @@ th, td { padding: 4px 8px; border-bottom: 1px solid #e8ecef; text-align: left;
   vertical-align: top; }
 th { color: #5c666d; font-weight: 600; border-bottom: 2px solid #cfd6db; }
 .n { text-align: right; font-variant-numeric: tabular-nums; }
-td.n { white-space: nowrap; }
+td.n, td:first-child { white-space: nowrap; }
 tr.sum td { font-weight: 600; border-top: 2px solid #cfd6db; border-bottom: 2px solid #cfd6db; }
 .matrix { width: auto; }
 .matrix td { text-align: center; min-width: 30px; padding: 2px 4px; font-size: 12px; }
@@ -78,7 +78,7 @@ def pool_page(tables: PoolTables, title: str, warning: str = "") -> str:
     version = tables.version.iloc[0]
     parts = [
         f"<h1>Dataset pool <code>{escape(version['version'])}</code></h1>",
-        f'<p class="note">{escape(title)} · {escape(version["date"])} · {escape(version["kind"])}'
+        f'<p class="note">{escape(title)} · {_day(version["date"])} · {escape(version["kind"])}'
         f" · prepared with: {escape(version['preparation'])}</p>",
         f'<p class="warn">{escape(warning)}</p>' if warning else "",
         _tiles(tables),
@@ -218,7 +218,9 @@ def _set_aside(catalogue: pd.DataFrame) -> str:
 
 def _versions(versions: pd.DataFrame) -> str:
     names = ["version", "date", "kind", "cases", "leaking", "left_out", "datasets"]
-    rows = versions.sort_values("date", ascending=False)[names].head(MOST_ROWS).to_numpy().tolist()
+    newest = versions.sort_values("date", ascending=False).head(MOST_ROWS)
+    newest = newest.assign(date=newest["date"].map(_day))
+    rows = newest[names].to_numpy().tolist()
     header = [name.replace("_", " ") for name in names]
     return _table(header, rows, numbers=[3, 4, 5]) + _cut(versions, "pool_versions.csv")
 
@@ -227,6 +229,11 @@ def _cut(table: pd.DataFrame, file: str) -> str:
     if len(table) <= MOST_ROWS:
         return ""
     return f'<p class="note">{MOST_ROWS} of {len(table)} rows; all are in {escape(file)}.</p>'
+
+
+def _day(date: str) -> str:
+    """Shorten an ISO date and time in UTC."""
+    return f"{date[:10]} {date[11:16]} UTC"
 
 
 def _link(url: str) -> _Html:

@@ -24,7 +24,7 @@ class PoolSettings(Settings):
     datasets: tuple[str, ...]
     downstream: tuple[str, ...] = ()
     exclude_downstream: bool = False
-    duplicate_correlation: float = Field(default=0.75, gt=0, le=1)
+    duplicate_correlation: float = Field(default=0.7, gt=0, le=1)
     paper_cases: dict[str, int] = Field(default_factory=dict)
 
     @model_validator(mode="after")
