@@ -49,6 +49,7 @@ def write_case(root: Path, shape: tuple[int, int, int]) -> CaseStore:
         annotated=("liver",),
         raw_digest="",
         preparation_digest="",
+        image_identity="",
     )
     store = CaseStore(root)
     store.write(record, image[None], labels, {}, np.empty((0, 1), np.float32))

@@ -10,12 +10,13 @@ from tsfm_pipeline.imaging.labels import LabelError, LabelTable
 from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.phantom.settings import PhantomSettings
 from tsfm_pipeline.pool.splits import SplitSettings
-from tsfm_pipeline.preparation.settings import PreparationSettings
+from tsfm_pipeline.preparation.settings import PreparationSettings, ScreeningSettings
 from tsfm_pipeline.reporting.paper_tables import PaperTables
 from tsfm_pipeline.reporting.settings import ReportingSettings
 from tsfm_pipeline.schema import Settings
 from tsfm_pipeline.sources import Datasets, PoolSettings, check_labels
 from tsfm_pipeline.tracking.settings import TrackingSettings
+from tsfm_pipeline.workers import WorkerSettings
 
 
 class ParametersError(ValueError):
@@ -31,7 +32,9 @@ class Parameters(Settings):
         pool: which datasets make the pool, and which are downstream.
         labels: the fused label table.
         phantom: the synthetic datasets.
-        preparation: target spacing and parallelism.
+        workers: how many cases are worked on at once, and where.
+        screening: how raw cases are looked into.
+        preparation: target spacing.
         splits: cross-validation folds.
         experiments: values of the experiment grid.
         prediction: sliding window and which weights are scored.
@@ -45,6 +48,8 @@ class Parameters(Settings):
     pool: PoolSettings
     labels: LabelTable
     phantom: PhantomSettings
+    workers: WorkerSettings
+    screening: ScreeningSettings
     preparation: PreparationSettings
     splits: SplitSettings
     experiments: ExperimentSettings

@@ -70,6 +70,7 @@ def test_the_store_previews_a_slice(tmp_path) -> None:
         annotated=("liver",),
         raw_digest="r",
         preparation_digest="p",
+        image_identity="i",
     )
     store = CaseStore(tmp_path)
     image = labels[None].astype(np.float32)

@@ -47,11 +47,55 @@ def test_painting_in_collapse_order_keeps_inner_regions() -> None:
         ({"targets": {"a": 1}, "regions": {"r": ["b"]}}, "unknown target 'b'"),
         ({"targets": {"a": 1}, "regions": {"r": []}}, "r is empty"),
         ({"targets": {"a": 1}, "region": {}}, "region"),
+        ({"targets": {"a": 1}, "reading": "both"}, "reading"),
+        ({"targets": {"a": 1}, "per_dataset": {"d": {"b": 1}}}, r"per_dataset\.d: unknown .* 'b'"),
+        ({"targets": {"a": 1}, "per_dataset": {"d": {"a": 255}}}, "d/a: 255 is not within"),
+        (
+            {"targets": {"a": 1}, "per_dataset": {"d": {"a": 3}, "e": {"a": 3}}},
+            "e/a and d/a share the id 3",
+        ),
     ],
 )
 def test_inconsistent_tables_are_refused(table: dict, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         LabelTable.model_validate(table)
+
+
+APART = {
+    "reading": "per_dataset",
+    "targets": {"spleen": 1, "liver": 5, "liver_tumor": 25, "vessel": 26},
+    "regions": {"liver": ("liver", "liver_tumor"), "any": ("vessel", "liver_tumor")},
+    "per_dataset": {
+        "lits": {"liver": 1, "liver_tumor": 2},
+        "vessels": {"vessel": 3, "liver_tumor": 4},
+        "organs": {"liver": 5, "spleen": 6},
+    },
+}
+
+
+def test_per_dataset_reading_keeps_datasets_apart() -> None:
+    table = LabelTable(**APART)
+    assert table.targets == {
+        **{"lits/liver": 1, "lits/liver_tumor": 2, "vessels/vessel": 3, "vessels/liver_tumor": 4},
+        **{"organs/liver": 5, "organs/spleen": 6},
+    }
+    assert table.region_ids("lits/liver") == (1, 2)
+    assert table.region_ids("organs/liver") == (5,)  # labels no tumour
+    assert table.region_ids("vessels/any") == (3, 4)
+    assert table.region_ids("vessels/liver_tumor") == (4,)
+    with pytest.raises(LabelError):
+        table.region_ids("lits/any")
+    assert table.target_of("lits", "liver") == "lits/liver"
+    assert table.plain_name("lits/liver") == "liver"
+    merged = LabelTable.model_validate(APART | {"reading": "merged"})
+    assert (merged.target_of("lits", "liver"), merged.plain_name("liver")) == ("liver", "liver")
+
+
+def test_per_dataset_reading_survives_json() -> None:
+    """A model card keeps its table as JSON."""
+    table = LabelTable.model_validate(APART)
+    assert LabelTable.model_validate_json(table.model_dump_json()) == table
+    assert LabelTable.model_validate(table) == table
 
 
 @pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i4", "u8", "i8", "f4", "f8"])

@@ -107,12 +107,14 @@ def test_nan_and_infinity_become_zero(tmp_path, caplog, suffix):
     values = np.ones((7, 6, 5), np.float32)
     values[0, 0, 0], values[1, 1, 1], values[2, 2, 2] = np.nan, np.inf, -np.inf
     path = tmp_path / f"a{suffix}"
-    sitk.WriteImage(sitk.GetImageFromArray(values), str(path))
+    if suffix == ".nrrd":
+        sitk.WriteImage(sitk.GetImageFromArray(values), str(path))
+    else:  # SimpleITK's NIfTI library turns NaN into 0, and says nothing
+        save(path, values.T, LPS)
     with caplog.at_level(logging.WARNING):
         array = read_image([path]).array[0]
     np.testing.assert_array_equal(array == 0.0, ~np.isfinite(values))
-    if suffix == ".nrrd":  # ITK's NIfTI library puts zeros there itself, and says nothing
-        assert "3 NaN or infinite voxels" in caplog.text
+    assert "3 NaN or infinite voxels" in caplog.text
 
 
 def test_a_4d_file_of_one_volume_is_a_volume(tmp_path, array_xyz):
@@ -167,7 +169,7 @@ def test_axes_not_at_right_angles_are_refused(tmp_path, array_xyz):
     image = nibabel.Nifti1Image(array_xyz, affine)
     image.set_qform(None, code=0)
     nibabel.save(image, tmp_path / "skew.nii.gz")
-    with pytest.raises(VolumeError, match=r"skew\.nii\.gz.*right angles"):
+    with pytest.raises(VolumeError, match=r"skew\.nii\.gz: sheared.* 16\.7 degrees"):
         read_image([tmp_path / "skew.nii.gz"])
 
 

@@ -26,7 +26,7 @@ class Phantoms:
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Phantoms:
     root = tmp_path_factory.mktemp("phantoms") / "raw"
-    settings = PhantomSettings(seed=7, cases=CASES, spacing_scale=1.15, jobs=2)
+    settings = PhantomSettings(seed=7, cases=CASES, spacing_scale=1.15)
     return Phantoms(root, settings, generate_phantoms(settings, root))
 
 

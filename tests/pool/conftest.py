@@ -13,6 +13,7 @@ from scipy import ndimage
 from tests.imaging.test_voxel_fingerprint import scan, zoom
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.preparation.pool import prepare_pool
+from tsfm_pipeline.preparation.screening import screen_cases
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.sources import PoolSettings
 from tsfm_pipeline.sources.btcv import BtcvSource
@@ -20,6 +21,7 @@ from tsfm_pipeline.sources.case_index import build_case_index
 from tsfm_pipeline.sources.flare22 import Flare22Source
 from tsfm_pipeline.sources.kits import KitsSource
 from tsfm_pipeline.store.case_store import CaseStore
+from tsfm_pipeline.workers import WorkerSettings
 
 TABLE = LabelTable(
     targets={"liver": 5, "kidney": 22, "kidney_tumor": 23, "spleen": 1},
@@ -35,7 +37,8 @@ SOURCES = {
 POOL = PoolSettings(
     datasets=("btcv", "kits21"), downstream=("kits19", "flare"), paper_cases={"btcv": 30}
 )
-PREPARATION = PreparationSettings(target_spacing=(4.0, 4.0, 4.0), jobs=1)
+PREPARATION = PreparationSettings(target_spacing=(4.0, 4.0, 4.0))
+WORKERS = WorkerSettings(jobs=1)
 IDENTITY = np.eye(3)
 
 
@@ -102,7 +105,8 @@ def prepared(raw: Path, tmp_path_factory) -> tuple[pd.DataFrame, CaseStore]:
 
 def prepare(raw: Path, store: CaseStore) -> tuple[pd.DataFrame, CaseStore]:
     index = build_case_index(SOURCES, list(SOURCES), raw)
-    return prepare_pool(index, SOURCES, TABLE, PREPARATION, store), store
+    integrity = screen_cases(index, SOURCES, TABLE, store.root / ".screening", WORKERS, False)
+    return prepare_pool(index, integrity, SOURCES, TABLE, PREPARATION, WORKERS, store), store
 
 
 @pytest.fixture

@@ -11,10 +11,12 @@ import SimpleITK as sitk
 
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.preparation.pool import PoolError, prepare_pool
+from tsfm_pipeline.preparation.screening import screen_cases
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.sources.case_index import build_case_index
 from tsfm_pipeline.sources.msd import MsdSource
 from tsfm_pipeline.store.case_store import CaseStore
+from tsfm_pipeline.workers import WorkerSettings
 
 TABLE = LabelTable(targets={"liver": 5, "liver_tumor": 25})
 SETTINGS = PreparationSettings(target_spacing=(2.0, 2.0, 2.0))
@@ -54,7 +56,13 @@ def raw(tmp_path: Path) -> Path:
 
 def prepare(raw: Path, store: CaseStore) -> pd.DataFrame:
     index = build_case_index({"msd_liver": SOURCE}, ["msd_liver"], raw)
-    catalogue = prepare_pool(index, {"msd_liver": SOURCE}, TABLE, SETTINGS, store)
+    sources = {"msd_liver": SOURCE}
+    screened = screen_cases(
+        index, sources, TABLE, raw.parent / "screening", WorkerSettings(jobs=1), verify=False
+    )
+    catalogue = prepare_pool(
+        index, screened, sources, TABLE, SETTINGS, WorkerSettings(jobs=1), store
+    )
     return catalogue.set_index("case")
 
 

@@ -11,10 +11,10 @@ from tsfm_pipeline.imaging.volume import VolumeError, read_image, write_label
 from tsfm_pipeline.preparation import (
     PREPARATION_VERSION,
     PreparationSettings,
+    RawDigests,
     preparation_digest,
     prepare_case,
     prepare_image,
-    raw_digest,
 )
 from tsfm_pipeline.preparation.prepare import foreground_locations
 from tsfm_pipeline.sources.source import LabelFile, Source, SourceCase
@@ -32,15 +32,17 @@ class AnySource(Source):
 
 
 class MaskSource(AnySource):
-    class_files = True
+    @property
+    def class_files(self):
+        return True
 
 
 SOURCE = AnySource(folder=".", labels={1: "liver", 2: "spleen", 3: None})
 
 
 GOLDEN = {
-    ("CT", (1.5, 1.5, 1.5)): (2, "df7ae370fc1c8882", [41.043, 14.755, 40.32, 32.0]),
-    ("MR", (4.5, 1.0, 1.0)): (2, "77a60e04c8675534", [0.0, 1.0, -0.043, -0.152]),
+    ("CT", (1.5, 1.5, 1.5)): (3, "df7ae370fc1c8882", [41.043, 14.755, 40.32, 32.0]),
+    ("MR", (4.5, 1.0, 1.0)): (3, "77a60e04c8675534", [0.0, 1.0, -0.043, -0.152]),
 }
 """Preparation version, digest of labels and locations, and a few numbers of the image."""
 
@@ -258,7 +260,7 @@ def test_bad_cases_are_told_by_file(tmp_path):
     with pytest.raises(VolumeError, match="no label file"):
         prepare(dataclasses.replace(case, problem="no label file"), tmp_path)
     gone = dataclasses.replace(case, images=(tmp_path / "gone.nii.gz",))
-    with pytest.raises(VolumeError, match=r"gone\.nii\.gz: No such file"):
+    with pytest.raises(VolumeError, match=r"gone\.nii\.gz: no such file"):
         prepare(gone, tmp_path)
     zero = sitk.ReadImage(str(case.images[0])) * 0.0
     sitk.WriteImage(zero, str(case.images[0]))
@@ -267,27 +269,102 @@ def test_bad_cases_are_told_by_file(tmp_path):
     assert CaseStore(tmp_path / "pool").keys() == []
 
 
+def files_of(store):
+    """Every file of the one case: what it is (inode) and what it holds."""
+    folder = store.root / "set" / "one"
+    return {path.name: (path.stat().st_ino, path.read_bytes()) for path in folder.iterdir()}
+
+
 def test_a_finished_case_is_not_prepared_again_unless_something_changed(tmp_path):
     case = write_case(tmp_path)
     record, store = prepare(case, tmp_path)
-    written = store.root / "set" / "one" / "case.json"
-
-    def version():
-        return written.stat().st_ino
-
-    first = version()
+    first = files_of(store)
     assert prepare(case, tmp_path)[0] == record
-    more_jobs = PreparationSettings(target_spacing=(1.5, 1.5, 1.5), jobs=4)
-    assert prepare(case, tmp_path, more_jobs)[0] == record
-    assert version() == first
+    assert files_of(store) == first
+    finer = PreparationSettings(target_spacing=(1.5, 1.5, 1.4))
+    assert prepare(case, tmp_path, finer)[0].geometry.shape != record.geometry.shape
+    assert files_of(store)["image.b2nd"] != first["image.b2nd"]
+    prepare(case, tmp_path)
+    assert {name: content for name, (_, content) in files_of(store).items()} == {
+        name: content for name, (_, content) in first.items()
+    }
 
-    other = AnySource(folder=".", labels={1: "liver", 2: "spleen", 3: "pancreas"})
-    assert prepare(case, tmp_path, source=other)[0].target_voxels.keys() == {1, 5, 10}
-    second = version()
-    assert second != first
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_other_labels_leave_the_image_alone(tmp_path, modality):
+    """A label mapping, label file or patient that changed: the image stays the very same file."""
+    case = write_case(tmp_path, modality=modality)
+    _, store = prepare(case, tmp_path)
+    first = files_of(store)
+
+    mapped = AnySource(folder=".", labels={1: "liver", 2: "spleen", 3: "pancreas"})
+    changed = prepare(case, tmp_path, source=mapped)[0]
+    assert changed.target_voxels.keys() == {1, 5, 10}
+    second = files_of(store)
+    assert second.keys() == first.keys()
+    assert second["image.b2nd"] == first["image.b2nd"]
+    assert all(second[name] != first[name] for name in first if name != "image.b2nd")
+    assert store.thumbnail(case.key).any()
+    fresh = tmp_path / "fresh"
+    expected = files_of(prepare(case, fresh, source=mapped)[1])
+    assert {name: content for name, (_, content) in second.items()} == {
+        name: content for name, (_, content) in expected.items()
+    }
+
+    image = case.images[0].read_bytes()
     write_case(tmp_path, blobs={1: (0.0, 0.0, 0.0)})
-    assert prepare(case, tmp_path, source=other)[0].target_voxels.keys() == {5}
-    assert version() != second
+    case.images[0].write_bytes(image)
+    assert prepare(case, tmp_path)[0].target_voxels.keys() == {5}
+    renamed = dataclasses.replace(case, patient="other")
+    assert prepare(renamed, tmp_path)[0].patient == "other"
+    assert files_of(store)["image.b2nd"] == first["image.b2nd"]
+
+
+@pytest.mark.parametrize(("rim", "kept"), [(5, False), (0, True)])
+def test_labels_outside_the_mask_of_a_masked_mr_score_the_image_anew(tmp_path, rim, kept):
+    """Such voxels count in its mean (nnU-Net: seg >= 0); without a mask they do not matter."""
+    case, _ = padded_case(tmp_path, "MR", rim)
+    settings = PreparationSettings(target_spacing=None)
+    source = AnySource(folder=".", labels={1: "liver", 2: "spleen"})
+    _, store = prepare(case, tmp_path, settings, source)
+    before = (store.root / "set" / "padded" / "image.b2nd").read_bytes()
+    dropped = AnySource(folder=".", labels={1: "liver", 2: None})
+    prepare(case, tmp_path, settings, dropped)
+    after = (store.root / "set" / "padded" / "image.b2nd").read_bytes()
+    assert (after == before) == kept
+    _, fresh = prepare(case, tmp_path / "fresh", settings, dropped)
+    np.testing.assert_array_equal(store.read_image("set/padded"), fresh.read_image("set/padded"))
+    # a label that lies inside changes no voxel of the mask
+    other = AnySource(folder=".", labels={1: "pancreas", 2: None})
+    inode = (store.root / "set" / "padded" / "image.b2nd").stat().st_ino
+    prepare(case, tmp_path, settings, other)
+    assert (store.root / "set" / "padded" / "image.b2nd").stat().st_ino == inode
+
+
+@pytest.mark.parametrize("name", ["image.b2nd", "labels.b2nd", "samples.npz", "case.json", None])
+def test_a_file_of_the_store_that_changed_is_found_and_made_again(tmp_path, name):
+    case = write_case(tmp_path)
+    record, store = prepare(case, tmp_path)
+    good = {name: content for name, (_, content) in files_of(store).items()}
+    folder = store.root / "set" / "one"
+    if name is None:
+        (folder / "foreign.b2nd").write_bytes(b"?")
+    else:
+        (folder / name).write_bytes(good[name][:-1])
+    assert prepare(case, tmp_path)[0] == record
+    assert {name: content for name, (_, content) in files_of(store).items()} == good
+
+
+def test_verifying_finds_what_sizes_do_not_show(tmp_path):
+    case = write_case(tmp_path)
+    _, store = prepare(case, tmp_path)
+    path = store.root / "set" / "one" / "labels.b2nd"
+    good = path.read_bytes()
+    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    prepare_case(case, SOURCE, TABLE, ISOTROPIC, store)
+    assert path.read_bytes() != good
+    prepare_case(case, SOURCE, TABLE, ISOTROPIC, store, verify=True)
+    assert path.read_bytes() == good
 
 
 def test_every_decision_changes_the_digest(tmp_path):
@@ -312,17 +389,20 @@ def test_every_decision_changes_the_digest(tmp_path):
     assert digest(source=source.model_copy(update={"folder": "elsewhere"})) == digest()
 
 
-def test_raw_digest_knows_bytes_and_roles_but_not_paths(tmp_path):
+def test_raw_digests_know_bytes_and_roles_but_not_paths(tmp_path):
     case = write_case(tmp_path, channels=2)
-    first = raw_digest(case)
+    first = RawDigests.of_files(case)
     moved = tmp_path / "moved.nii.gz"
     moved.write_bytes(case.images[0].read_bytes())
-    assert raw_digest(dataclasses.replace(case, images=(moved, case.images[1]))) == first
-    swapped = dataclasses.replace(case, images=case.images[::-1])
+    elsewhere = dataclasses.replace(case, images=(moved, case.images[1]))
+    assert RawDigests.of_files(elsewhere) == first
+    swapped = RawDigests.of_files(dataclasses.replace(case, images=case.images[::-1]))
     named = dataclasses.replace(case, labels=(LabelFile(case.labels[0].path, "liver"),))
+    named = RawDigests.of_files(named)
     moved.write_bytes(moved.read_bytes()[:-1] + b"x")
-    changed = dataclasses.replace(case, images=(moved, case.images[1]))
-    assert len({first, raw_digest(swapped), raw_digest(named), raw_digest(changed)}) == 4
+    changed = RawDigests.of_files(elsewhere)
+    assert len({digests.joined for digests in (first, swapped, named, changed)}) == 4
+    assert (swapped.label, changed.label, named.image) == (first.label, first.label, first.image)
 
 
 @pytest.mark.parametrize(("modality", "spacing"), GOLDEN)

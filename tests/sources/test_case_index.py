@@ -78,12 +78,36 @@ def test_all_missing_folders_are_told_at_once(raw_root: Path) -> None:
     assert "RawData" not in str(caught.value)
 
 
-def test_two_cases_of_one_name_are_refused(raw_root: Path) -> None:
-    pair = '{"image": "imagesTr/a.nii.gz", "label": "labelsTr/a.nii.gz"}'
-    (raw_root / "twice/dataset.json").write_text(
-        f'{{"modality": {{"0": "CT"}}, "training": [{pair}, {pair}]}}'
-    )
-    with pytest.raises(SourceError, match="two cases are named twice/a"):
-        build_case_index(SOURCES, ["twice"], raw_root)
-    with pytest.raises(SourceError, match="two cases are named ts/s0001"):
+def test_two_cases_of_one_name_are_set_aside(
+    raw_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (raw_root / "twice/labelsTr/b.nii.gz").touch()
+    pairs = [f'{{"image": "imagesTr/a.nii.gz", "label": "labelsTr/{x}.nii.gz"}}' for x in "aab"]
+    header = '{"modality": {"0": "CT"}, "training": [%s]}'
+    (raw_root / "twice/dataset.json").write_text(header % ",".join(pairs[:2]))
+    index = build_case_index(SOURCES, ["twice"], raw_root)
+    assert list(index["problem"]) == [""]  # the same files, listed twice
+    (raw_root / "twice/dataset.json").write_text(header % ",".join(pairs))
+    index = build_case_index(SOURCES, ["ts", "twice"], raw_root)
+    assert list(index["case"]) == ["s0001", "a"]
+    assert "two cases are named twice/a: " in index["problem"][1]
+    assert "labelsTr/b.nii.gz" in index["problem"][1]
+    assert "two cases are named" in caplog.text
+
+
+def test_a_dataset_named_twice_is_refused(raw_root: Path) -> None:
+    with pytest.raises(SourceError, match=r"\['ts'\] named more than once"):
         build_case_index(SOURCES, ["ts", "ts"], raw_root)
+
+
+def test_left_out_cases_keep_their_row_and_reason(
+    raw_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    left_out = {"s0001": "corrupt in v1", "s0864": "not downloaded"}
+    sources = {"ts": SOURCES["ts"].model_copy(update={"left_out": left_out, "expected_cases": 0})}
+    index = build_case_index(sources, ["ts"], raw_root)
+    assert list(index["problem"]) == ["left out: corrupt in v1"]
+    assert "left_out names no case of the folder: ['s0864']" in caplog.text
+    assert "public releases" not in caplog.text
+    sources = {"ts": SOURCES["ts"].model_copy(update={"left_out": {"s0001": None}})}
+    assert list(build_case_index(sources, ["ts"], raw_root)["problem"]) == [""]

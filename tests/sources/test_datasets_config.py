@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from pydantic import BaseModel, Field, ValidationError
 
 from tsfm_pipeline.imaging.labels import LabelError, LabelTable
-from tsfm_pipeline.sources import Datasets, PoolSettings, Source, check_labels
+from tsfm_pipeline.sources import Datasets, PoolSettings, Source, check_labels, supervision
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -45,13 +45,15 @@ def base() -> Config:
 def test_pool_is_the_papers(base: Config) -> None:
     assert base.raw_root == "RAW"
     assert (len(base.pool.datasets), len(base.pool.downstream)) == (10, 3)
-    assert {*base.pool.datasets, *base.pool.downstream} == set(base.datasets)
+    used = {*base.pool.datasets, *base.pool.downstream}
+    assert set(base.datasets) - used == {"totalsegmentator_v2", "abdomenct1k_organs"}
     check_labels(base.datasets, base.labels)
-    # The paper's 2779 with the files one really gets: 63 lungs for 64, 281 pancreases for 282,
-    # and the unreadable s0864 of TotalSegmentator still listed.
+    # The paper's 2779 with the files one really gets: 63 lungs for 64, 281 pancreases for 282;
+    # the unreadable s0864 of TotalSegmentator is left out on both sides.
     paper = load("base", "paper").datasets
     counts = [paper[name].expected_cases or 0 for name in base.pool.datasets]
-    assert sum(counts) == 2779 - 1 - 1 + 1
+    assert sum(counts) == 2779 - 1 - 1
+    assert list(paper["totalsegmentator"].left_out) == ["s0864"]
     assert [paper[name].expected_cases for name in base.pool.downstream] == [368, 210, 50]
 
 
@@ -63,7 +65,7 @@ def test_pool_table_has_30_targets_and_the_downstream_ones_follow(base: Config) 
         if target
     }
     assert sorted(base.labels.id_of(target) for target in used) == list(range(1, 31))
-    assert set(base.labels.targets.values()) == {*range(1, 31), 38, 39, 40}
+    assert set(base.labels.targets.values()) == set(range(1, 41))
 
 
 @pytest.mark.parametrize(
@@ -93,12 +95,12 @@ def test_pool_table_has_30_targets_and_the_downstream_ones_follow(base: Config) 
 )
 def test_label_values(base: Config, dataset: str, value: int, name: str, target: int) -> None:
     assert base.datasets[dataset].labels[value] == name
-    assert base.datasets[dataset].value_mapping(base.labels)[value] == target
+    assert base.datasets[dataset].value_mapping(dataset, base.labels)[value] == target
 
 
 def test_totalsegmentator_ids_equal_its_own_numbering(base: Config) -> None:
     """Ids 1-17 are class_map_5_parts of TotalSegmentator v1.5.7, in order."""
-    mapping = base.datasets["totalsegmentator"].value_mapping(base.labels)
+    mapping = base.datasets["totalsegmentator"].value_mapping("totalsegmentator", base.labels)
     assert list(mapping.values()) == list(range(1, 18))
     assert all(key == base.datasets["totalsegmentator"].labels[key] for key in mapping)
 
@@ -123,18 +125,16 @@ def test_totalsegmentator_ids_equal_its_own_numbering(base: Config) -> None:
     ],
 )
 def test_regions_annotated(base: Config, dataset: str, regions: int, modality: str) -> None:
-    targets = base.datasets[dataset].annotated_targets(modality)  # type: ignore[arg-type]
+    source = base.datasets[dataset]
+    targets = source.annotated_targets(dataset, modality, base.labels)  # type: ignore[arg-type]
     assert len(base.labels.regions_annotated_by(targets)) == regions
 
 
 def test_who_annotates_the_whole_organs(base: Config) -> None:
+    shown = supervision({name: base.datasets[name] for name in base.pool.datasets}, base.labels)
+
     def supervisors(region: str) -> set[str]:
-        return {
-            name
-            for name in base.pool.datasets
-            if region
-            in base.labels.regions_annotated_by(base.datasets[name].annotated_targets("CT"))
-        }
+        return set(shown.index[shown[region] != ""])
 
     organs = {"amos22", "btcv", "totalsegmentator"}
     assert supervisors("liver") == {"msd_liver"} | organs
@@ -142,15 +142,101 @@ def test_who_annotates_the_whole_organs(base: Config) -> None:
     assert supervisors("pancreas") == {"msd_pancreas"} | organs
     assert supervisors("kidney") == {"kits21"}
     assert supervisors("kidney_right") == organs
+    assert shown.shape == (10, 30)
+    exceptions = shown.loc["amos22"][shown.loc["amos22"] == "not MR"]
+    assert list(exceptions.index) == ["urinary_bladder", "prostate_or_uterus"]
+    assert shown.isin(["", "yes", "not MR"]).all(axis=None)
+    assert (shown == "not MR").sum().sum() == 2
     assert base.labels.region_ids("liver") == (5, 25)
     assert base.labels.region_ids("kidney") == (22, 23, 24)
+
+
+def test_totalsegmentator_v2_has_the_24_organs_by_name(base: Config) -> None:
+    """Class order of `class_map_part_organs` in TotalSegmentator v2's map_to_binary.py."""
+    mapping = base.datasets["totalsegmentator_v2"].value_mapping("totalsegmentator_v2", base.labels)
+    v1 = base.datasets["totalsegmentator"].labels
+    assert len(mapping) == 24
+    assert list(mapping)[6:9] == ["pancreas", "adrenal_gland_right", "adrenal_gland_left"]
+    assert list(mapping)[14:] == [
+        *("esophagus", "trachea", "thyroid_gland", "small_bowel", "duodenum", "colon"),
+        *("urinary_bladder", "prostate", "kidney_cyst_left", "kidney_cyst_right"),
+    ]
+    assert sorted(set(mapping.values()) - set(range(1, 31))) == list(range(31, 38))
+    assert set(v1) - set(mapping) == {
+        *("aorta", "inferior_vena_cava", "portal_vein_and_splenic_vein")
+    }
+
+
+def test_the_other_reading_of_abdomenct1k(base: Config) -> None:
+    source = base.datasets["abdomenct1k_organs"]
+    assert source.labels == {1: "liver", 2: "kidney", 3: "spleen", 4: "pancreas"}
+    # It takes the place of the first reading in an environment: what differs is overridden.
+    override = {"layout": "abdomenct1k", "folder": "AbdomenCT-1K", "first": 50}
+    labels = source.labels | dict.fromkeys(range(5, 14))
+    merged = base.datasets["abdomenct1k"].model_dump() | override | {"labels": labels}
+    taken = Datasets.model_validate({"abdomenct1k": merged}).root["abdomenct1k"]
+    assert taken.annotated_targets("abdomenct1k", "CT", base.labels) == tuple(
+        source.labels.values()
+    )
+
+
+def in_reading(config: Config, reading: str) -> LabelTable:
+    return LabelTable.model_validate(config.labels.model_dump() | {"reading": reading})
+
+
+def test_per_dataset_reading_has_multitalents_channels(base: Config) -> None:
+    """2+1+2+2+1+1+3+15+13+17 = 57 channels; overlaps are those within a dataset alone."""
+    table = in_reading(base, "per_dataset")
+    check_labels(base.datasets, table)
+    pool = {name: base.datasets[name] for name in base.pool.datasets}
+    shown = supervision(pool, table)
+    assert shown.shape == (10, 57)
+    assert list((shown != "").sum(axis=1)) == [2, 1, 2, 2, 1, 1, 3, 15, 13, 17]
+    assert set((shown != "").sum(axis=0)) == {1}  # every channel has one dataset
+    ids = [table.region_ids(region) for region in shown.columns]
+    assert sorted({value for values in ids for value in values}) == list(range(1, 58))
+    joined = {region: ids for region in shown if len(ids := table.region_ids(region)) > 1}
+    assert joined == {
+        "msd_liver/liver": (1, 2),
+        "msd_pancreas/pancreas": (4, 5),
+        "kits21/kidney": (10, 11, 12),
+    }
+    v2 = base.datasets["totalsegmentator_v2"]
+    pool = {name: pool[name] for name in list(pool)[:-1]} | {"totalsegmentator_v2": v2}
+    assert supervision(pool, table).shape == (10, 64)
+
+
+def test_per_dataset_integers_are_as_stored_maps_have_them(base: Config) -> None:
+    """Stored label maps keep their meaning: change a number here only with a new preparation."""
+    table = in_reading(base, "per_dataset")
+    first = {
+        name: min(set(source.value_mapping(name, table).values()) - {0})
+        for name, source in base.datasets.items()
+    }
+    assert first == {
+        **{"msd_liver": 1, "msd_lung": 3, "msd_pancreas": 4, "msd_hepaticvessel": 6},
+        **{"msd_colon": 8, "breast": 9, "kits21": 10, "amos22": 13, "btcv": 28},
+        **{"totalsegmentator": 41, "brats2020": 58, "kits19": 61, "abdomenct1k": 63},
+        **{"totalsegmentator_v2": 76, "abdomenct1k_organs": 100},
+    }
+    for name, source in base.datasets.items():
+        order = list(dict.fromkeys(source.value_mapping(name, table).values()))
+        assert order == list(range(first[name], first[name] + len(order))), name
+
+
+def test_per_dataset_reading_of_a_dataset_without_integers_names_a_free_one(base: Config) -> None:
+    with pytest.raises(LabelError) as caught:
+        check_labels({"mine": base.datasets["msd_lung"]}, in_reading(base, "per_dataset"))
+    assert "datasets.mine.labels.1: unknown target 'mine/lung_tumor'" in str(caught.value)
+    assert "`labels.per_dataset` (the first free integer is 104)" in str(caught.value)
+    check_labels({"mine": base.datasets["msd_lung"]}, base.labels)
 
 
 def test_hippocampus_environment_adds_its_dataset() -> None:
     config = load("base", "hippocampus")
     assert config.pool.datasets == ("hippocampus",)
     assert config.pool.downstream == ()
-    mapping = config.datasets["hippocampus"].value_mapping(config.labels)
+    mapping = config.datasets["hippocampus"].value_mapping("hippocampus", config.labels)
     assert mapping == {1: 41, 2: 42}
     check_labels(config.datasets, config.labels)
 
@@ -171,8 +257,8 @@ def test_dropped_values_need_no_target(base: Config) -> None:
     liver = base.datasets["msd_liver"].model_copy(update={"labels": {1: "liver", 2: None}})
     table = LabelTable(targets={"liver": 5})
     check_labels({"liver": liver}, table)
-    assert liver.value_mapping(table) == {1: 5, 2: 0}
-    assert liver.annotated_targets("CT") == ("liver",)
+    assert liver.value_mapping("liver", table) == {1: 5, 2: 0}
+    assert liver.annotated_targets("liver", "CT", table) == ("liver",)
 
 
 def test_pool_names_are_disjoint() -> None:

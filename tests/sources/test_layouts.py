@@ -94,6 +94,44 @@ def test_msd_label_may_have_another_name(root: Path) -> None:
     assert listing(root, layout="msd")["a"].labels[0].path == root / "labels/seg_a.nii.gz"
 
 
+@pytest.mark.parametrize(
+    "path", ["../../x/a.nii.gz", "imagesTr/../../a.nii.gz", "/etc/a.nii.gz", "./../a.nii.gz"]
+)
+@pytest.mark.parametrize("role", ["image", "label"])
+def test_msd_paths_out_of_the_folder_are_refused(root: Path, path: str, role: str) -> None:
+    plant(root, "imagesTr/a.nii.gz", "labelsTr/a.nii.gz", "imagesTr/b.nii.gz", "labelsTr/b.nii.gz")
+    plant(root.parent, "a.nii.gz", "x/a.nii.gz")
+    bad = {"image": "imagesTr/a.nii.gz", "label": "labelsTr/a.nii.gz"} | {role: path}
+    good = {"image": "imagesTr/b.nii.gz", "label": "labelsTr/x/../b.nii.gz"}
+    header(root, training=[bad, good])
+    cases = listing(root, layout="msd")
+    assert path in cases["a"].problem
+    assert "outside the dataset's folder" in cases["a"].problem
+    assert not cases["b"].problem
+
+
+def test_msd_cases_of_several_channels_say_what_to_do(root: Path) -> None:
+    """Task01 and Task05 keep their channels in 4-D files."""
+    plant(root, "imagesTr/a.nii.gz", "labelsTr/a.nii.gz")
+    (root / "dataset.json").write_text(json.dumps({"modality": {"0": "T2", "1": "ADC"}}))
+    problem = listing(root, layout="msd", modality="MR")["a"].problem
+    assert "2 channels" in problem
+    assert "layout: nnunet" in problem
+
+
+def test_labels_are_compared_with_dataset_json(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plant(root, "imagesTr/a.nii.gz", "labelsTr/a.nii.gz")
+    header(root, labels={"0": "background", "1": "liver", "2": "cancer", "note": "x"})
+    with pytest.raises(SourceError, match=r"\{2: 'cancer'\}.*datasets\.mine\.labels.*null"):
+        listing(root, layout="msd")
+    listing(root, layout="msd", labels={1: "liver", 2: None})
+    assert not caplog.records
+    listing(root, layout="msd", labels={1: "liver", 2: None, 3: "spleen"})
+    assert "maps [3], which dataset.json" in caplog.text
+
+
 @pytest.mark.parametrize("text", ["{", '{"training": 3}', '{"modality": ["CT"]}', None])
 def test_msd_useless_header_is_named(root: Path, text: str | None) -> None:
     plant(root, "imagesTr/a.nii.gz", "labelsTr/a.nii.gz")
@@ -158,7 +196,8 @@ def test_amos_modality_follows_the_number(root: Path) -> None:
     for name in ("amos_0001", "amos_0410", "amos_0507", "amos_0600"):
         plant(root, f"imagesTr/{name}.nii.gz", f"labelsTr/{name}.nii.gz")
     plant(root, "imagesVa/amos_0409.nii.gz", "labelsVa/amos_0409.nii.gz")
-    plant(root, "imagesTs/amos_0300.nii.gz", "dataset.json", "imagesTr/._amos_0001.nii.gz")
+    plant(root, "imagesTs/amos_0300.nii.gz", "imagesTr/._amos_0001.nii.gz")
+    header(root, training=[], labels={"0": "background", "1": "spleen"})
     plant(root, "imagesTr/amos_0002.nii.gz")
     cases = listing(root, layout="amos22")
     assert {name: case.modality for name, case in cases.items()} == {
@@ -180,6 +219,7 @@ def test_btcv_pairs_by_number(root: Path) -> None:
     plant(root, "Training/img/img0001.nii.gz", "Training/label/label0001.nii.gz")
     plant(root, "Training/img/img0021.nii.gz", "Training/label/label0022.nii.gz")
     plant(root, "Testing/img/img0061.nii.gz", "Training/img/._img0001.nii.gz")
+    plant(root, "Test/img/img0062.nii.gz", "Training/img/_img0001.nii.gz")
     cases = listing(root, layout="btcv")
     assert list(cases) == ["img0001", "img0021", "img0022"]
     assert cases["img0001"].labels[0].path == root / "Training/label/label0001.nii.gz"
@@ -198,8 +238,9 @@ def test_totalsegmentator_takes_mapped_classes_by_name(root: Path) -> None:
     plant(root, "s0001/ct.nii.gz", "s0001/segmentations/heart.nii.gz")
     plant(root, "s0002/segmentations/liver.nii.gz", "__MACOSX/s0002/ct.nii.gz")
     labels = {"liver": "liver", "kidney_left": "kidney_left", "spleen": "spleen", "aorta": None}
+    plant(root, "s0003/ct.nii.gz", "s0003/segmentations/kidney_left.nii.gz")
     cases = listing(root, layout="totalsegmentator", labels=labels)
-    assert list(cases) == ["s0000", "s0001", "s0002"]
+    assert list(cases) == ["s0000", "s0001", "s0002", "s0003"]
     assert [(label.class_name, label.path.name) for label in cases["s0000"].labels] == [
         ("liver", "liver.nii.gz"),
         ("spleen", "spleen.nii.gz"),
@@ -209,7 +250,60 @@ def test_totalsegmentator_takes_mapped_classes_by_name(root: Path) -> None:
     assert "ct.nii.gz" in cases["s0002"].problem
 
 
+def test_totalsegmentator_class_of_another_release_is_refused(root: Path) -> None:
+    plant(root, "s0000/ct.nii.gz", "s0000/segmentations/liver.nii.gz")
+    labels = {"liver": "liver", "prostate": "prostate", "trachea": None}
+    with pytest.raises(SourceError, match=r"class\(es\) prostate\. Is this another release"):
+        listing(root, layout="totalsegmentator", labels=labels)
+    del labels["prostate"]
+    assert not listing(root, layout="totalsegmentator", labels=labels)["s0000"].problem
+
+
+def test_totalsegmentator_splits_come_from_meta_csv(root: Path) -> None:
+    for number in range(3):
+        plant(root, f"s000{number}/ct.nii.gz", f"s000{number}/segmentations/liver.nii.gz")
+    settings = {"layout": "totalsegmentator", "labels": {"liver": "liver"}}
+    with pytest.raises(SourceError, match=r"mine\.splits: .*meta\.csv"):
+        listing(root, **settings, splits=["train"])
+    text = "\ufeffimage_id;age;split\ns0000;60;train\ns0001;61;test\ns0002;;val\n"
+    (root / "meta.csv").write_text(text, encoding="utf-8")
+    assert list(listing(root, **settings, splits=["train", "val"])) == ["s0000", "s0002"]
+    assert len(listing(root, **settings)) == 3
+    (root / "meta.csv").write_text(text.replace(";", ","), encoding="utf-8")
+    with pytest.raises(SourceError, match="lacks the columns"):
+        listing(root, **settings, splits=["train"])
+
+
 # Breast
+
+
+def test_breast_reprocessed_copy_has_a_folder_per_phase(root: Path) -> None:
+    for number in (1, 2):
+        plant(root, f"image_p1/Yunnan_{number}_P1.nii.gz", f"image_p0/Yunnan_{number}_P0.nii.gz")
+    plant(root, "label/Yunnan_1_GT.nii.gz", "label/Yunnan_3_GT.nii.gz", "image_p1/notes_P1.nii.gz")
+    plant(root, "breastmask/Yunnan_1.nii.gz")
+    cases = listing(root, layout="breast")
+    assert {name: bool(case.problem) for name, case in cases.items()} == {
+        **{"1": False, "2": True, "3": True}
+    }
+    assert cases["1"].images == (root / "image_p1/Yunnan_1_P1.nii.gz",)
+    assert cases["1"].labels[0].path == root / "label/Yunnan_1_GT.nii.gz"
+    first = listing(root, layout="breast", phase="P0")["1"]
+    assert first.images == (root / "image_p0/Yunnan_1_P0.nii.gz",)
+
+
+def test_breast_authors_training_folders(root: Path) -> None:
+    plant(root, "Yunnan/Yunnan_7/P1.nii.gz", "Yunnan/Yunnan_8/P1.nii.gz", "train.txt")
+    plant(root, "Yunnan_gt/Yunnan_7.nii.gz", "Yunnan_breast/Yunnan_7.nii.gz")
+    cases = listing(root, layout="breast")
+    assert {name: bool(case.problem) for name, case in cases.items()} == {"7": False, "8": True}
+    assert cases["7"].labels[0].path == root / "Yunnan_gt/Yunnan_7.nii.gz"
+
+
+def test_breast_folders_may_name_the_centre(root: Path) -> None:
+    plant(root, "Yunnan_5/p1.nii.gz", "Yunnan_5/GT.nii.gz")
+    case = listing(root, layout="breast")["5"]
+    assert (case.problem, case.images[0].name) == ("", "p1.nii.gz")
 
 
 def test_breast_phase_and_spellings(root: Path) -> None:
@@ -251,6 +345,28 @@ def test_brats_channels_and_the_misnamed_mask(root: Path, suffix: str) -> None:
     assert "_356_t2" in cases["BraTS20_Training_356"].problem
 
 
+def test_brats_kaggle_copy_is_nested(root: Path) -> None:
+    stem = "MICCAI_BraTS2020_TrainingData/BraTS20_Training_001/BraTS20_Training_001_"
+    plant(root, *(f"{stem}{part}.nii" for part in ("flair", "t1", "t1ce", "t2", "seg")))
+    plant(root, "MICCAI_BraTS2020_TrainingData/survival_info.csv")
+    assert not listing(root, layout="brats2020")["BraTS20_Training_001"].problem
+
+
+# AbdomenCT-1K
+
+
+@pytest.mark.parametrize(("masks", "parts"), [("Mask", ("P1", "P2")), ("Masks", ("Images",) * 2)])
+def test_abdomenct1k_finds_images_in_any_part(root: Path, masks: str, parts: tuple) -> None:
+    plant(root, f"{parts[0]}/Case_00001_0000.nii.gz", f"{parts[1]}/Case_00010_0000.nii.gz")
+    plant(root, f"{parts[1]}/Case_00004_0000.nii.gz", f"{parts[1]}/._Case_00001_0000.nii.gz")
+    plant(root, *(f"{masks}/Case_{number:05d}.nii.gz" for number in (1, 9, 10)))
+    cases = listing(root, layout="abdomenct1k")
+    assert list(cases) == ["Case_00001", "Case_00009", "Case_00010"]  # 4 has no mask
+    assert cases["Case_00010"].images == (root / parts[1] / "Case_00010_0000.nii.gz",)
+    assert [name for name, case in cases.items() if case.problem] == ["Case_00009"]
+    assert list(listing(root, layout="abdomenct1k", first=2)) == list(cases)[:2]
+
+
 # FLARE22
 
 
@@ -268,6 +384,9 @@ def test_flare_pairs_images_with_channel_suffix(root: Path) -> None:
 
 LAYOUTS = {
     "msd": {},
+    "nnunet": {},
+    "folders": {"modality": "CT", "images": ["x/{case}.nii"], "label": "y/{case}.nii"},
+    "abdomenct1k": {},
     "kits": {"label_file": "segmentation"},
     "amos22": {},
     "btcv": {},
@@ -280,8 +399,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_folder_without_cases_says_what_it_should_hold(root: Path, layout: str) -> None:
-    if layout == "msd":
-        header(root)
+    header(root, channel_names={"0": "CT"}, labels={}, file_ending=".nii.gz")
     with pytest.raises(SourceError, match=r"no case in .*data, which should hold .*nii"):
         listing(root, layout=layout, **LAYOUTS[layout])
 
@@ -313,8 +431,8 @@ def test_listing_opens_dataset_json_alone_and_only_for_reading(root: Path) -> No
     plant(root, "data/case_00000/imaging.nii.gz", "data/case_00000/segmentation.nii.gz")
     plant(root, "Training/img/img0001.nii.gz", "s0001/ct.nii.gz", "1/P1.nii.gz", "1/GT.nii.gz")
     plant(root, "BraTS20_Training_001/BraTS20_Training_001_t1.nii")
-    plant(root, "images/FLARE22_Tr_0001_0000.nii.gz")
-    header(root)
+    plant(root, "images/FLARE22_Tr_0001_0000.nii.gz", "x/1.nii", "Mask/Case_00001.nii.gz")
+    header(root, channel_names={"0": "CT"}, labels={"liver": 1}, file_ending=".nii.gz")
     opened: list[tuple[str, int]] = []
     watching = True
 
@@ -328,7 +446,7 @@ def test_listing_opens_dataset_json_alone_and_only_for_reading(root: Path) -> No
             assert listing(root, layout=layout, **settings)
     finally:
         watching = False
-    assert [Path(path).name for path, _ in opened] == ["dataset.json"]
+    assert {Path(path).name for path, _ in opened} == {"dataset.json"}
     assert all(flags & (os.O_WRONLY | os.O_RDWR) == 0 for _, flags in opened)
 
 
@@ -336,7 +454,9 @@ def test_listing_opens_dataset_json_alone_and_only_for_reading(root: Path) -> No
 
 
 def test_real_msd_folder(realdata: Path) -> None:
-    cases = source("msd", folder="Task04_Hippocampus").find_cases("hippocampus", realdata)
+    cases = source("msd", folder="Task04_Hippocampus", labels={1: "a", 2: "b"}).find_cases(
+        "hippocampus", realdata
+    )
     assert len(cases) == 200
     assert {case.modality for case in cases} == {"MR"}
     assert not any(case.problem for case in cases)

@@ -2,6 +2,8 @@ import json
 import multiprocessing
 import os
 import pickle
+import resource
+import shutil
 import signal
 
 import numpy as np
@@ -35,6 +37,7 @@ def make_record(shape=SHAPE, channels=1, modality="CT", **changes):
         "annotated": ("liver", "liver_tumor"),
         "raw_digest": "raw",
         "preparation_digest": "how",
+        "image_identity": "image",
     }
     return CaseRecord(**{**fields, **changes})
 
@@ -131,13 +134,6 @@ def test_a_patch_is_the_padded_volume_cut(store, labels, lower, size):
     np.testing.assert_array_equal(in_volume, expected)
 
 
-def test_both_digests_must_agree(store):
-    assert store.has(KEY, raw_digest="raw", preparation_digest="how")
-    assert not store.has(KEY, raw_digest="other", preparation_digest="how")
-    assert not store.has(KEY, raw_digest="raw", preparation_digest="other")
-    assert not store.has("set/other", raw_digest="raw", preparation_digest="how")
-
-
 def test_arrays_must_have_the_recorded_shape(store, image, labels):
     with pytest.raises(StoreError, match="as recorded"):
         store.write(make_record(channels=2), image, labels, {}, INTENSITIES)
@@ -159,20 +155,41 @@ def test_damage_is_told_with_file_and_remedy(store):
     (folder / "case.json").write_text('{"dataset": "set"}')
     with pytest.raises(StoreError, match=r"case\.json.*prepare the case again"):
         store.record(KEY)
-    assert not store.has(KEY, raw_digest="raw", preparation_digest="how")
+    assert store.intact_record(KEY) is None
 
 
 def test_an_interrupted_write_leaves_no_case(tmp_path, image, labels, monkeypatch):
     store = CaseStore(tmp_path / "pool")
 
     def fail(*args, **kwargs):
-        raise OSError("disk full")
+        raise OSError("no such device")
 
     monkeypatch.setattr(case_store.np, "savez", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match="no such device"):
         store.write(make_record(), image, labels, FOREGROUND, INTENSITIES)
     assert store.keys() == []
     assert list((store.root / "set").iterdir()) == []
+
+
+@pytest.fixture
+def small_files_only():
+    """Let no file grow beyond 100 kB, as on a disk that gets full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(store, image, labels, small_files_only):
+    before = {path: path.read_bytes() for path in store.root.rglob("*") if path.is_file()}
+    for record in (make_record(raw_digest="new"), make_record(case="two")):
+        with pytest.raises(StoreError, match=f"{record.key}: no room in .*free some space"):
+            store.write(record, image, labels, FOREGROUND, INTENSITIES)
+    assert store.keys() == [KEY]
+    after = {path: path.read_bytes() for path in store.root.rglob("*") if path.is_file()}
+    assert after == before
 
 
 def test_an_interrupted_replacement_leaves_the_old_version(store, image, labels, monkeypatch):
@@ -182,9 +199,54 @@ def test_an_interrupted_replacement_leaves_the_old_version(store, image, labels,
     monkeypatch.setattr(case_store.np, "savez", fail)
     with pytest.raises(KeyboardInterrupt):
         store.write(make_record(raw_digest="new"), image + 1, labels, {}, INTENSITIES)
+    with pytest.raises(KeyboardInterrupt):
+        store.write_labels(make_record(raw_digest="new"), labels, {}, INTENSITIES)
     monkeypatch.undo()
     assert store.record(KEY).raw_digest == "raw"
     assert np.abs(store.read_image(KEY) - image).max() <= 1 / 16
+    assert [p.name for p in (store.root / "set").iterdir()] == ["case_1.a"]
+
+
+def test_labels_are_rewritten_beside_the_same_image_file(store, image, labels):
+    folder = store.root / "set" / "case_1.a"
+    inode = (folder / "image.b2nd").stat().st_ino
+    record = make_record(raw_digest="new", target_voxels={1: 5})
+    store.write_labels(record, labels + 1, {}, INTENSITIES)
+    assert (folder / "image.b2nd").stat().st_ino == inode
+    assert store.intact_record(KEY, verify=True) == record
+    np.testing.assert_array_equal(store.read_labels(KEY), labels + 1)
+    assert store.foreground(KEY) == {}
+    with pytest.raises(StoreError, match="made in another way"):
+        store.write_labels(make_record(image_identity="other"), labels, {}, INTENSITIES)
+    with pytest.raises(FileNotFoundError):
+        store.write_labels(make_record(case="two"), labels, {}, INTENSITIES)
+    assert [p.name for p in (store.root / "set").iterdir()] == ["case_1.a"]
+
+
+def test_a_case_is_intact_while_its_files_are_those_written(store):
+    folder = store.root / "set" / "case_1.a"
+    assert store.intact_record(KEY) == store.intact_record(KEY, verify=True) == make_record()
+    assert store.intact_record("set/none") is None
+    for name in ("image.b2nd", "labels.b2nd", "samples.npz"):
+        good = (folder / name).read_bytes()
+        (folder / name).write_bytes(good + b"x")
+        assert store.intact_record(KEY) is None
+        (folder / name).write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+        assert store.intact_record(KEY) is not None
+        assert store.intact_record(KEY, verify=True) is None
+        (folder / name).unlink()
+        assert store.intact_record(KEY) is None
+        (folder / name).write_bytes(good)
+    (folder / "lock").touch()  # its writer was killed after the last rename
+    assert store.intact_record(KEY, verify=True) == make_record()
+    (folder / "image.npy").touch()
+    assert store.intact_record(KEY) is None
+
+
+def test_a_case_copied_to_another_name_is_refused(store):
+    shutil.copytree(store.root / "set" / "case_1.a", store.root / "set" / "case_2")
+    with pytest.raises(StoreError, match=r"is the record of set/case_1\.a"):
+        store.record("set/case_2")
 
 
 def test_a_new_version_replaces_the_old_one_whole(store, image, labels):
@@ -224,11 +286,24 @@ def test_a_killed_writer_is_ignored_and_cleaned_up_after_a_living_one_is_not(
     assert store.keys() == [KEY]
     assert (unfinished / "image.b2nd").exists()
 
+    store.remove_abandoned()
+    assert (unfinished / "image.b2nd").exists()
     os.kill(writer.pid, signal.SIGKILL)
     writer.join(30)
     (folder / ".case_1.a.0.replaced").mkdir()
+    (folder / "case_1.a" / "lock").touch()
+    store.remove_abandoned()
     assert store.keys() == [KEY]
-    store.write(make_record(), image, labels, FOREGROUND, INTENSITIES)
+    assert [p.name for p in folder.iterdir()] == ["case_1.a"]
+    assert not (folder / "case_1.a" / "lock").exists()
+
+
+def test_the_old_version_comes_back_after_a_kill_between_two_renames(store):
+    folder = store.root / "set"
+    (folder / "case_1.a").rename(folder / ".case_1.a.0f.replaced")
+    assert store.keys() == []
+    store.remove_abandoned()
+    assert store.intact_record(KEY, verify=True) == make_record()
     assert [p.name for p in folder.iterdir()] == ["case_1.a"]
 
 

@@ -73,6 +73,7 @@ def write_case(
         annotated=annotated,
         raw_digest=f"raw {key}",
         preparation_digest="preparation",
+        image_identity="image",
     )
     foreground = {i: np.argwhere(labels == i).astype(np.int32) for i in present}
     store.write(record, image, labels, foreground, image[:, labels > 0].T)

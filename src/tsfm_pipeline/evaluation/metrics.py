@@ -51,7 +51,7 @@ def score_case(
         table: says which integers a region joins.
 
     Returns:
-        A row per region: target, dice, reference_voxels, prediction_voxels.
+        A row per region: target (its plain name), dice, reference_voxels, prediction_voxels.
 
     Raises:
         ValueError: the maps have different shapes.
@@ -70,7 +70,7 @@ def score_case(
         shared = int(joint[np.ix_(ids, ids)].sum())
         rows.append(
             {
-                "target": region,
+                "target": table.plain_name(region),
                 "dice": _dice(shared, in_reference, in_prediction),
                 "reference_voxels": in_reference,
                 "prediction_voxels": in_prediction,

@@ -120,7 +120,7 @@ def score_thresholds(
             prediction = (volume >= rule.low) & (volume <= rule.high) & (labels != OUTSIDE)
         rows.append(
             {
-                "target": region,
+                "target": table.plain_name(region),
                 "dice": dice(reference, prediction),
                 "reference_voxels": int(np.count_nonzero(reference)),
                 "prediction_voxels": int(np.count_nonzero(prediction)),

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-from joblib import Parallel, delayed
 
 from tsfm_pipeline.evaluation.metrics import SCORE_COLUMNS, score_case, summarise
 from tsfm_pipeline.imaging.labels import LabelTable
@@ -13,6 +12,11 @@ from tsfm_pipeline.imaging.volume import read_image, read_label
 from tsfm_pipeline.preparation.labels import read_targets
 from tsfm_pipeline.sources import Source, SourceCase
 from tsfm_pipeline.sources.case_index import case_from_row
+from tsfm_pipeline.workers import WorkerFailure, WorkerSettings, run_cases
+
+
+class ScoringError(ValueError):
+    """Predicted files that can't be scored."""
 
 
 def run_scoring(
@@ -21,7 +25,7 @@ def run_scoring(
     sources: Mapping[str, Source],
     table: LabelTable,
     predictions_root: Path,
-    jobs: int,
+    workers: WorkerSettings,
 ) -> pd.DataFrame:
     """Score every predicted file.
 
@@ -31,11 +35,14 @@ def run_scoring(
         sources: the dataset entries.
         table: the fused label table.
         predictions_root: folder of all predictions.
-        jobs: cases scored at once.
+        workers: how many cases at once.
 
     Returns:
         Rows with `evaluation.metrics.SCORE_COLUMNS`, one per weights, case and region that the
         case annotates and the model predicts.
+
+    Raises:
+        ScoringError: a case can't be scored; a mean over the others would mislead.
     """
     if predictions.empty:
         return pd.DataFrame(columns=list(SCORE_COLUMNS))
@@ -43,11 +50,18 @@ def run_scoring(
     grouped: dict[str, list[dict[str, object]]] = defaultdict(list)
     for row in predictions.to_dict("records"):
         grouped[str(row["key"])].append({str(name): value for name, value in row.items()})
-    scored = Parallel(n_jobs=jobs)(
-        delayed(_score)(cases[key], rows, sources[cases[key].dataset], table, predictions_root)
+    tasks = {
+        key: (cases[key], rows, sources[cases[key].dataset], table, predictions_root)
         for key, rows in grouped.items()
+    }
+    scored: dict[str, list[dict[str, object]]] = {}
+    for key, outcome in run_cases(_score, tasks, workers, "Scoring cases"):
+        if isinstance(outcome, WorkerFailure):
+            raise ScoringError(f"{key}: {outcome.cause}")
+        scored[key] = outcome
+    return pd.DataFrame(
+        [row for key in grouped for row in scored[key]], columns=list(SCORE_COLUMNS)
     )
-    return pd.DataFrame([row for rows in scored for row in rows], columns=list(SCORE_COLUMNS))
 
 
 def dice_metrics(scores: pd.DataFrame) -> dict[str, float]:

@@ -80,11 +80,18 @@ def normalise_mr(
 ) -> NDArray[np.float32]:
     """Z-score each channel over the whole volume, or over a mask outside which it becomes 0."""
     normalised = np.zeros(image_CZYX.shape, np.float32)
-    inside = np.ones(image_CZYX.shape[1:], bool) if mask_ZYX is None else mask_ZYX
+    inside_ZYX = np.ones(image_CZYX.shape[1:], bool) if mask_ZYX is None else mask_ZYX
+    counted = int(inside_ZYX.sum())
     for channel_ZYX, out_ZYX in zip(image_CZYX, normalised, strict=True):
-        # float64, because MR maxima reach 3e6 and float32 sums of squares lose the small values
-        values = channel_ZYX[inside].astype(np.float64)
-        out_ZYX[inside] = (values - values.mean()) / (values.std() + MR_EPSILON)
+        # In float64, because MR maxima reach 3e6 and float32 sums of squares lose the small
+        # values; plane by plane, because a volume of float64 is large.
+        planes = list(zip(channel_ZYX, inside_ZYX, out_ZYX, strict=True))
+        total = sum(plane[where].sum(dtype=np.float64) for plane, where, _ in planes)
+        mean = np.float64(total / counted)
+        squares = sum(np.square(plane[where] - mean).sum() for plane, where, _ in planes)
+        scale = float(np.sqrt(squares / counted)) + MR_EPSILON
+        for plane, where, out in planes:
+            out[where] = (plane[where] - mean) / scale
     return normalised
 
 
@@ -98,10 +105,18 @@ def nonzero_mask(image_CZYX: NDArray[np.floating]) -> NDArray[np.bool_]:
         return mask_ZYX
     lower, shape = bounding_box(mask_ZYX)
     box = tuple(slice(start, start + size) for start, size in zip(lower, shape, strict=True))
-    # Labelled with a rim, all background that touches the box's faces is one component.
-    components, _ = ndimage.label(np.pad(~mask_ZYX[box], 1, constant_values=True))
-    mask_ZYX[box] = (components != components[0, 0, 0])[1:-1, 1:-1, 1:-1]
+    if _has_open_face(mask_ZYX[box]):
+        # Labelled with a rim, all background that touches the box's faces is one component.
+        components, _ = ndimage.label(np.pad(~mask_ZYX[box], 1, constant_values=True))
+        mask_ZYX[box] = (components != components[0, 0, 0])[1:-1, 1:-1, 1:-1]
+    else:
+        mask_ZYX[box] = True
     return mask_ZYX
+
+
+def _has_open_face(mask_ZYX: NDArray[np.bool_]) -> bool:
+    """Tell whether any voxel on the six faces of a volume is background."""
+    return any(not np.take(mask_ZYX, side, axis).all() for axis in range(3) for side in (0, -1))
 
 
 def bounding_box(mask_ZYX: NDArray[np.bool_]) -> tuple[Triple, Triple]:

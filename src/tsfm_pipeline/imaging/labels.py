@@ -4,11 +4,12 @@ Paper section 2.1 ("each target has a unique label"); regions after MultiTalent 
 MICCAI 2023).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
 from tsfm_pipeline.schema import Settings
 
@@ -29,30 +30,81 @@ class LabelTable(Settings):
     of a region decides who annotates it: `liver: [liver, liver_tumor]` is annotated by every
     dataset that labels liver, and not by one that labels only liver tumours.
 
+    The paper can be read in two ways. `merged` joins equally named targets of all datasets.
+    `per_dataset` keeps a target per dataset and label, as MultiTalent (`MultiTalent_labels` and
+    `MultiTalent_regions` of its Task100): a table of that reading has, once validated, targets and
+    regions named `dataset/target`, with the integers of `per_dataset`; a dataset has those of the
+    regions whose deciding target it labels, over the members that it labels.
+
     Attributes:
+        reading: which of the two.
         targets: target name -> stored integer, 1..254.
         regions: region name -> its targets.
+        per_dataset: dataset -> target -> stored integer in the reading `per_dataset`. The integers
+            are written down, so that one more dataset never changes those of the others.
     """
 
+    reading: Literal["merged", "per_dataset"] = "merged"
     targets: dict[str, int]
     regions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    per_dataset: dict[str, dict[str, int]] = Field(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_its_reading(
+        cls, data: Any, handler: ModelWrapValidatorHandler["LabelTable"]
+    ) -> "LabelTable":
+        table = handler(data)
+        if table.reading == "per_dataset" and table.per_dataset:
+            return handler(table._taken_apart())
+        return table
 
     @model_validator(mode="after")
     def _consistent(self) -> "LabelTable":
-        seen: dict[int, str] = {}
-        for name, value in self.targets.items():
-            if not BACKGROUND < value < OUTSIDE:
-                raise ValueError(f"labels.targets.{name}: {value} is not within 1..{OUTSIDE - 1}")
-            if value in seen:
-                raise ValueError(f"labels.targets: {name} and {seen[value]} share the id {value}")
-            seen[value] = name
+        _check_ids("labels.targets", self.targets)
         for region, members in self.regions.items():
             if not members:
                 raise ValueError(f"labels.regions.{region} is empty")
             for member in members:
                 if member not in self.targets:
                     raise ValueError(f"labels.regions.{region}: unknown target {member!r}")
+        for dataset, targets in self.per_dataset.items():
+            for name in targets:
+                if name not in self.targets:
+                    raise ValueError(f"labels.per_dataset.{dataset}: unknown target {name!r}")
+        _check_ids("labels.per_dataset", self._per_dataset_targets())
         return self
+
+    def _per_dataset_targets(self) -> dict[str, int]:
+        return {
+            _qualified(dataset, name): value
+            for dataset, targets in self.per_dataset.items()
+            for name, value in targets.items()
+        }
+
+    def _taken_apart(self) -> dict[str, Any]:
+        """Return the fields of the table that keeps the datasets apart."""
+        regions = {
+            _qualified(dataset, region): tuple(
+                _qualified(dataset, member) for member in members if member in targets
+            )
+            for dataset, targets in self.per_dataset.items()
+            for region, members in self.regions.items()
+            if members[0] in targets
+        }
+        return {
+            "reading": self.reading,
+            "targets": self._per_dataset_targets(),
+            "regions": regions,
+        }
+
+    def target_of(self, dataset: str, name: str) -> str:
+        """Return what a dataset's target is called in this reading; it may be unknown."""
+        return name if self.reading == "merged" else _qualified(dataset, name)
+
+    def plain_name(self, name: str) -> str:
+        """Return a target's or region's name without the dataset, for tables that name it."""
+        return name if self.reading == "merged" else name.partition("/")[2]
 
     def id_of(self, target: str) -> int:
         """Return the stored integer of a target; raise LabelError for an unknown name."""
@@ -84,6 +136,20 @@ class LabelTable(Settings):
         The painted value of a region is its deciding target's integer.
         """
         return tuple(sorted(regions, key=lambda name: -len(self.region_targets(name))))
+
+
+def _qualified(dataset: str, name: str) -> str:
+    return f"{dataset}/{name}"
+
+
+def _check_ids(where: str, targets: Mapping[str, int]) -> None:
+    seen: dict[int, str] = {}
+    for name, value in targets.items():
+        if not BACKGROUND < value < OUTSIDE:
+            raise ValueError(f"{where}.{name}: {value} is not within 1..{OUTSIDE - 1}")
+        if value in seen:
+            raise ValueError(f"{where}: {name} and {seen[value]} share the id {value}")
+        seen[value] = name
 
 
 def remap_values(
@@ -121,6 +187,28 @@ def remap_values(
         if (present & ~known).any():
             raise _unknown_values(whole, full, where)
     return lookup[codes]
+
+
+def present_values(labels: NDArray, known: Iterable[int], where: str = "label map") -> list[int]:
+    """Return the values other than background that occur, ascending.
+
+    Raises:
+        LabelError: as `remap_values` with a mapping of the known values.
+    """
+    whole = labels if np.issubdtype(labels.dtype, np.integer) else _whole_numbers(labels, where)
+    if whole.size == 0:
+        return []
+    full = dict.fromkeys((BACKGROUND, *known), BACKGROUND)
+    lowest, highest = int(whole.min()), int(whole.max())
+    if lowest < min(full) or highest > max(full):
+        raise _unknown_values(whole, full, where)
+    offset = min(lowest, 0)
+    present = np.zeros(highest - offset + 1, dtype=bool)
+    present[whole.astype(np.int64) - offset if offset else whole] = True
+    values = [int(value) + offset for value in np.flatnonzero(present)]
+    if not full.keys() >= set(values):
+        raise _unknown_values(whole, full, where)
+    return [value for value in values if value != BACKGROUND]
 
 
 def _whole_numbers(labels: NDArray, where: str) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from tsfm_pipeline.imaging.geometry import Triple, TripleFloat
-from tsfm_pipeline.imaging.labels import BACKGROUND, OUTSIDE
+from tsfm_pipeline.imaging.label_interpolation import Taps, interpolate_labels
 
 SEPARATE_Z_ANISOTROPY = 3.0
 CUBIC, LINEAR = 3, 1
@@ -67,11 +67,11 @@ def resample_image(
         resampled in its plane and limited to its own range, then slices are repeated or dropped.
     """
     axis = separate_axis(spacing, target_spacing)
-    channels = [
-        _resample_values(np.asarray(channel, np.float32), new_shape, axis, CUBIC)
-        for channel in image_CZYX
-    ]
-    return np.stack(channels)
+    resampled_CZYX = np.empty((len(image_CZYX), *new_shape), np.float32)
+    for channel_ZYX, out_ZYX in zip(image_CZYX, resampled_CZYX, strict=True):
+        values_ZYX = np.asarray(channel_ZYX, np.float32)
+        out_ZYX[...] = _resample_values(values_ZYX, new_shape, axis, CUBIC)
+    return resampled_CZYX
 
 
 def resample_scores(
@@ -113,19 +113,12 @@ def resample_labels(
     axis = separate_axis(spacing, target_spacing)
     if axis is not None and new_shape[axis] < labels_ZYX.shape[axis]:
         labels_ZYX = _nearest(labels_ZYX, new_shape[axis], axis)
-    in_plane = list(new_shape)
-    if axis is not None:
-        in_plane[axis] = labels_ZYX.shape[axis]
-    resampled_ZYX = np.zeros(in_plane, np.uint8)
-    boxes = ndimage.find_objects(labels_ZYX)
-    if len(boxes) == OUTSIDE:
-        z, y, x = labels_ZYX.shape
-        everywhere = (slice(0, z), slice(0, y), slice(0, x))
-        _paint(labels_ZYX, OUTSIDE, boxes.pop(), axis, resampled_ZYX)
-        _paint(labels_ZYX, BACKGROUND, everywhere, axis, resampled_ZYX)
-    for value, box in enumerate(boxes, start=1):
-        if box is not None:
-            _paint(labels_ZYX, value, box, axis, resampled_ZYX)
+    taps = []
+    for along in range(3):
+        old = labels_ZYX.shape[along]
+        new = old if along == axis else new_shape[along]
+        taps.append(Taps.of(np.eye(old) if new == old else _operator(old, new, LINEAR)))
+    resampled_ZYX = interpolate_labels(labels_ZYX, tuple(taps))
     return resampled_ZYX if axis is None else _nearest(resampled_ZYX, new_shape[axis], axis)
 
 
@@ -149,31 +142,6 @@ def _resample_values(
     resampled_ZYX = _apply(operators, np.ascontiguousarray(values_ZYX))
     np.clip(resampled_ZYX, lower, upper, out=resampled_ZYX)
     return resampled_ZYX if axis is None else _nearest(resampled_ZYX, new_shape[axis], axis)
-
-
-def _paint(
-    labels_ZYX: NDArray[np.uint8],
-    value: int,
-    box: Box,
-    axis: int | None,
-    resampled_ZYX: NDArray[np.uint8],
-) -> None:
-    """Paint one label that lies in `box` where its linear 0/1 resampling reaches one half.
-
-    In float64, as the matrices then hold scipy's own weights to the last bit: where a voxel lies
-    half-way by construction, the same side wins.
-    """
-    operators: dict[int, NDArray[np.float64]] = {}
-    reached = list(box)
-    for along in range(3):
-        old, new = labels_ZYX.shape[along], resampled_ZYX.shape[along]
-        if along != axis and old != new:
-            columns = _operator(old, new, LINEAR)[:, box[along]]
-            rows = _span(columns.any(axis=1))
-            reached[along] = rows
-            operators[along] = columns[rows]
-    scores_ZYX = _apply(operators, (labels_ZYX[box] == value).astype(np.float64))
-    resampled_ZYX[tuple(reached)][scores_ZYX >= 0.5] = value
 
 
 @lru_cache(maxsize=32)

@@ -4,12 +4,9 @@ Arrays are (z, y, x) or (c, z, y, x). What can't be read right is refused with t
 a remedy, never guessed.
 """
 
-import gzip
 import logging
-import os
 import uuid
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,20 +14,36 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from tsfm_pipeline.imaging.file_volume import (
+    FileVolume,
+    VolumeError,
+    grid_difference,
+    read_bytes,
+)
 from tsfm_pipeline.imaging.geometry import (
     Geometry,
     Reorientation,
     canonical_reorientation,
 )
+from tsfm_pipeline.imaging.itk_file import itk_geometry, read_itk
+from tsfm_pipeline.imaging.nifti import decode_nifti, is_nifti, nifti_geometry
 
-POSITION_TOLERANCE_MM = 1e-2
-DIRECTION_TOLERANCE = 1e-3
+__all__ = [
+    "ImageVolume",
+    "LabelVolume",
+    "Load",
+    "VolumeError",
+    "read_geometry",
+    "read_image",
+    "read_label",
+    "read_label_volume",
+    "write_label",
+]
+
+Load = Callable[[Path], bytes]
+"""Gives the bytes of a file, for a caller that digests the very bytes that are decoded."""
 
 _log = logging.getLogger(__name__)
-
-
-class VolumeError(ValueError):
-    """An image or label file that can't be used as it is."""
 
 
 @dataclass(frozen=True)
@@ -42,68 +55,106 @@ class ImageVolume:
         geometry: the canonical grid.
         file_geometry: the grid as the file states it.
         reorientation: turns the file's array into the canonical one.
+        repairs: what was wrong with a file and how it was put right, each with the file's name.
     """
 
     array: NDArray[np.float32]
     geometry: Geometry
     file_geometry: Geometry
     reorientation: Reorientation
+    repairs: tuple[str, ...] = ()
 
 
-def read_image(paths: Sequence[Path]) -> ImageVolume:
-    """Read one file per channel into one canonical volume.
+@dataclass(frozen=True)
+class LabelVolume:
+    """A label file on the canonical grid of its image.
+
+    Attributes:
+        array: (z, y, x) in the file's number type.
+        repairs: how the file was brought onto that grid, where its header does not say it so.
+    """
+
+    array: NDArray[np.generic]
+    repairs: tuple[str, ...] = ()
+
+
+def read_image(paths: Sequence[Path], load: Load = read_bytes) -> ImageVolume:
+    """Read one file per channel into one canonical volume; each repair is logged, too.
+
+    Args:
+        paths: the files, in channel order.
+        load: gives the bytes of a NIfTI file.
 
     Raises:
-        VolumeError: a file is missing, truncated, no 3-D scalar image, or of another shape than
-            the first channel.
+        VolumeError: a file is missing, damaged, truncated, no 3-D scalar image, of another shape
+            than the first channel, or with a grid that can't be used.
     """
-    first = read_geometry(paths[0])
+    stored = _read(paths[0], load)
+    first = stored.geometry
     reorientation = canonical_reorientation(first)
     geometry = reorientation.apply_to_geometry(first)
     array = np.empty((len(paths), *geometry.shape), np.float32)
-    for channel, path in zip(array, paths, strict=True):
-        values, file_geometry = _read(path)
-        if file_geometry.shape != first.shape:
+    repairs: list[str] = []
+    for number, path in enumerate(paths):
+        if number:
+            stored = _read(path, load)
+        if stored.geometry.shape != first.shape:
             raise VolumeError(
-                f"{path}: shape {file_geometry.shape} (z, y, x) differs from"
+                f"{path}: shape {stored.geometry.shape} (z, y, x) differs from"
                 f" {first.shape} of {paths[0]}; the channels of a case must share one grid"
             )
-        _warn_if_displaced(path, file_geometry, paths[0], first)
-        channel[...] = reorientation.apply(values)
+        repairs += (f"{path}: {repair}" for repair in stored.repairs)
+        repairs += (f"{path}: {text}" for text in _displaced(stored.geometry, paths[0], first))
+        channel = array[number]
+        with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, and then 0
+            channel[...] = reorientation.apply(stored.values)
         if not np.isfinite(channel.sum(dtype=np.float64)):
             broken = ~np.isfinite(channel)
-            _log.warning("%s: %d NaN or infinite voxels set to 0", path, int(broken.sum()))
+            repairs.append(f"{path}: {int(broken.sum())} NaN or infinite voxels set to 0")
             channel[broken] = 0.0
-    return ImageVolume(array, geometry, first, reorientation)
+    for repair in repairs:
+        _log.warning("%s", repair)
+    return ImageVolume(array, geometry, first, reorientation, tuple(repairs))
 
 
 def read_geometry(path: Path) -> Geometry:
     """Read a file's grid from its header alone; raise VolumeError as `read_image` does."""
-    return _file_geometry(path, _open(path))
+    return nifti_geometry(path) if is_nifti(path) else itk_geometry(path)
 
 
 def read_label(path: Path, like: ImageVolume) -> NDArray[np.generic]:
+    """Read a label file as `read_label_volume` does; repairs are logged."""
+    label = read_label_volume(path, like)
+    for repair in label.repairs:
+        _log.warning("%s: %s", path, repair)
+    return label.array
+
+
+def read_label_volume(path: Path, like: ImageVolume, load: Load = read_bytes) -> LabelVolume:
     """Read a label file as (z, y, x) on the canonical grid of its image, in its own number type.
 
     Each file is turned by its own header. Where that does not put the label on the image's grid,
-    voxels are paired as they are stored, with a warning: label files with a careless header are
-    common, and nnU-Net pairs them so.
+    voxels are paired as they are stored, which is recorded: label files with a careless header are
+    common, and nnU-Net pairs them so. A label whose header needs the same repair as its image's
+    comes to lie on the image, so nothing is recorded for it.
 
     Raises:
         VolumeError: unreadable as an image, or its shape is not the image's.
     """
-    values, file_geometry = _read(path)
-    reorientation = canonical_reorientation(file_geometry)
-    canonical = reorientation.apply_to_geometry(file_geometry)
-    if canonical.shape == like.geometry.shape and not _displacement(canonical, like.geometry):
-        return np.ascontiguousarray(reorientation.apply(values))
-    if file_geometry.shape != like.file_geometry.shape:
+    stored = _read(path, load)
+    reorientation = canonical_reorientation(stored.geometry)
+    canonical = reorientation.apply_to_geometry(stored.geometry)
+    if canonical.shape == like.geometry.shape and not grid_difference(canonical, like.geometry):
+        return LabelVolume(np.ascontiguousarray(reorientation.apply(stored.values)))
+    if stored.geometry.shape != like.file_geometry.shape:
         raise VolumeError(
-            f"{path}: label shape {file_geometry.shape} differs from the image's"
+            f"{path}: label shape {stored.geometry.shape} differs from the image's"
             f" {like.file_geometry.shape} (z, y, x); export the label on the image's grid"
         )
-    _warn_if_displaced(path, file_geometry, "its image", like.file_geometry)
-    return np.ascontiguousarray(like.reorientation.apply(values))
+    return LabelVolume(
+        np.ascontiguousarray(like.reorientation.apply(stored.values)),
+        _displaced(stored.geometry, "its image", like.file_geometry),
+    )
 
 
 def write_label(
@@ -130,118 +181,12 @@ def write_label(
         temporary.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> tuple[NDArray, Geometry]:
-    reader = _open(path)
-    geometry = _file_geometry(path, reader)
-    _check_complete(path, reader)
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise _unreadable(path, error) from error
-    return sitk.GetArrayFromImage(image).reshape(geometry.shape), geometry
+def _read(path: Path, load: Load) -> FileVolume:
+    return decode_nifti(load(path), path) if is_nifti(path) else read_itk(path)
 
 
-def _open(path: Path) -> sitk.ImageFileReader:
-    if not path.is_file():
-        raise VolumeError(f"{path}: no such file; check the download")
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise _unreadable(path, error) from error
-    return reader
-
-
-def _unreadable(path: Path, error: RuntimeError) -> VolumeError:
-    reason = str(error).strip().splitlines()[-1]
-    if "orthonormal" in str(error):
-        return VolumeError(
-            f"{path}: the axes in its header are not at right angles, so SimpleITK refuses it;"
-            f" correct the header (sform and qform) or resample the image onto a right-angled grid"
-        )
-    return VolumeError(
-        f"{path}: unreadable, damaged or not a medical image file"
-        f" ({path.stat().st_size} bytes; {reason}); download or export it again"
-    )
-
-
-def _file_geometry(path: Path, reader: sitk.ImageFileReader) -> Geometry:
-    size = reader.GetSize()
-    if reader.GetNumberOfComponents() != 1:
-        raise VolumeError(
-            f"{path}: {reader.GetNumberOfComponents()} values per voxel (a colour or vector"
-            " image); give one file per channel with one value per voxel"
-        )
-    if len(size) < 3 or any(extra != 1 for extra in size[3:]):
-        raise VolumeError(
-            f"{path}: size {size} (x, y, z, ...) is not one 3-D volume; give one file per channel"
-        )
-    if min(size) < 1:
-        raise VolumeError(f"{path}: size {size} (x, y, z) has an empty axis; export it again")
-    columns = np.asarray(reader.GetDirection()).reshape(len(size), len(size))[:3, :3]
-    spacing, origin = reader.GetSpacing(), reader.GetOrigin()
-    return Geometry(
-        shape=(size[2], size[1], size[0]),
-        spacing=(spacing[2], spacing[1], spacing[0]),
-        origin=(origin[0], origin[1], origin[2]),
-        direction=tuple(tuple(float(v) for v in row) for row in columns),  # type: ignore[arg-type]
-    )
-
-
-def _check_complete(path: Path, reader: sitk.ImageFileReader) -> None:
-    """Refuse a truncated NIfTI file, which SimpleITK would fill up without a word."""
-    if not reader.HasMetaDataKey("vox_offset"):
-        return
-    voxels = int(np.prod(reader.GetSize()))
-    expected = int(float(reader.GetMetaData("vox_offset")))
-    expected += voxels * int(reader.GetMetaData("bitpix")) // 8
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-        file.seek(-4, os.SEEK_END)
-        stated = int.from_bytes(file.read(4), "little")
-    if packed and stated == expected % 2**32:  # gzip ends with the size of its content
-        return
-    found = _unpacked_bytes(path) if packed else path.stat().st_size
-    if found < expected:
-        raise VolumeError(
-            f"{path}: truncated, {found} of {expected} bytes; download or export it again"
-        )
-
-
-def _unpacked_bytes(path: Path) -> int:
-    """Count what a gzip file holds up to its end or to where it breaks off."""
-    total = 0
-    try:
-        with gzip.open(path) as stream:
-            while block := stream.read1(1 << 16):
-                total += len(block)
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        pass
-    return total
-
-
-def _displacement(one: Geometry, other: Geometry) -> str:
-    """Describe how two grids of one shape differ beyond tolerance; empty where they agree."""
-    parts = []
-    for name, tolerance in (
-        ("spacing", POSITION_TOLERANCE_MM),
-        ("origin", POSITION_TOLERANCE_MM),
-        ("direction", DIRECTION_TOLERANCE),
-    ):
-        first, second = getattr(one, name), getattr(other, name)
-        if np.abs(np.subtract(first, second)).max() > tolerance:
-            parts.append(f"{name} {_rounded(first)} against {_rounded(second)}")
-    return ", ".join(parts)
-
-
-def _rounded(values: object) -> object:
-    return np.round(np.asarray(values, float), 4).tolist()
-
-
-def _warn_if_displaced(path: Path, grid: Geometry, name: Path | str, other: Geometry) -> None:
-    difference = _displacement(grid, other)
-    if difference:
-        _log.warning(
-            "%s: its header differs from %s: %s; voxels are paired", path, name, difference
-        )
+def _displaced(grid: Geometry, name: Path | str, other: Geometry) -> tuple[str, ...]:
+    difference = grid_difference(grid, other)
+    if not difference:
+        return ()
+    return (f"its header differs from {name}: {difference}; voxels are paired",)

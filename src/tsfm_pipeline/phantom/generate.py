@@ -5,9 +5,7 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from tsfm_pipeline.imaging.geometry import Geometry, canonical_reorientation
 from tsfm_pipeline.phantom.contrast import CONTRASTS
@@ -18,20 +16,31 @@ from tsfm_pipeline.phantom.patient import scan_patient
 from tsfm_pipeline.phantom.plan import PhantomCase
 from tsfm_pipeline.phantom.rendering import paint_images, paint_labels, paint_structures
 from tsfm_pipeline.phantom.settings import PhantomSettings
+from tsfm_pipeline.workers import WorkerFailure, WorkerSettings, run_cases
+
+ONE_PER_CORE = WorkerSettings()
 
 
-def generate_phantoms(settings: PhantomSettings, root: Path) -> list[dict[str, Any]]:
+class PhantomError(ValueError):
+    """Synthetic data that can't be made."""
+
+
+def generate_phantoms(
+    settings: PhantomSettings, root: Path, workers: WorkerSettings = ONE_PER_CORE
+) -> list[dict[str, Any]]:
     """Write the synthetic datasets below `root` in the public layouts, unless they are there.
 
     Args:
         settings: what to make.
         root: an empty or missing folder, or one that this function made.
+        workers: how many cases are rendered at once.
 
     Returns:
         One row per labelled case: dataset, case, seed, and landmarks (see `find_landmarks`).
 
     Raises:
         PhantomFolderError: `root` holds anything that this function did not write.
+        PhantomError: a case could not be written, on a full disk for instance.
     """
     marker = read_marker(root)
     plans = [LAYOUTS[dataset](count) for dataset, count in settings.cases.items()]
@@ -53,13 +62,17 @@ def generate_phantoms(settings: PhantomSettings, root: Path) -> list[dict[str, A
             file = root / plan.folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-    work = [(case, root / plan.folder) for plan in plans for case in plan.cases]
-    results = Parallel(n_jobs=settings.jobs, return_as="generator")(
-        delayed(write_case)(case, folder, settings.seed, settings.spacing_scale)
-        for case, folder in work
-    )
-    progress = tqdm(results, total=len(work), desc="phantoms", unit="case")
-    manifest = [row for row in progress if row is not None]
+    tasks = {
+        f"{plan.folder}/{number}": (case, root / plan.folder, settings.seed, settings.spacing_scale)
+        for plan in plans
+        for number, case in enumerate(plan.cases)
+    }
+    rows: dict[str, dict[str, Any] | None] = {}
+    for key, outcome in run_cases(write_case, tasks, workers, "Rendering phantoms"):
+        if isinstance(outcome, WorkerFailure):
+            raise PhantomError(f"{root / key}: {outcome.cause}")
+        rows[key] = outcome
+    manifest = [row for row in (rows[key] for key in tasks) if row is not None]
     done = started.model_copy(
         update={"complete": True, "files": file_sizes(root, paths), "manifest": manifest}
     )

@@ -20,13 +20,11 @@ class PhantomSettings(Settings):
         cases: dataset name -> labelled cases to make (unlabelled test cases come on top).
         spacing_scale: multiplies the voxel spacing of every dataset (4 to 6.5 mm at 1); 1.5 gives
             volumes of a third of the voxels.
-        jobs: processes that render cases; -1 takes one per CPU core.
     """
 
     seed: int = 2403
     cases: dict[str, int]
     spacing_scale: float = Field(default=1.0, ge=0.1, le=2.0)
-    jobs: int = -1
 
     @field_validator("cases")
     @classmethod
@@ -45,5 +43,5 @@ class PhantomSettings(Settings):
     @property
     def digest(self) -> str:
         """Fingerprint of everything that decides the files' content."""
-        content = self.model_dump(exclude={"jobs"}) | {"version": GENERATOR_VERSION}
+        content = self.model_dump() | {"version": GENERATOR_VERSION}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -9,6 +9,7 @@ import pyarrow as pa
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.pool.leakage import leaking_cases
 from tsfm_pipeline.preparation.pool import OK
+from tsfm_pipeline.preparation.screening import REPAIRED
 from tsfm_pipeline.sources import PoolSettings, Source
 
 _MEASURES = ("spacing_z", "spacing_y", "spacing_x", "size_z", "size_y", "size_x")
@@ -62,7 +63,7 @@ def dataset_table(
     splits: pd.DataFrame,
     sources: Mapping[str, Source],
     pool: PoolSettings,
-    integrity: pd.DataFrame | None = None,
+    integrity: pd.DataFrame,
 ) -> pd.DataFrame:
     """Return a row per dataset, those of the pool first, in the order of the settings.
 
@@ -80,9 +81,7 @@ def dataset_table(
         be leakage-free. `release` is the size of the public release, `paper` our reading of the
         paper's count.
     """
-    repaired_keys: set[str] = set()
-    if integrity is not None:
-        repaired_keys = set(integrity.loc[integrity["verdict"] == "repaired", "key"])
+    repaired_keys = set(integrity.loc[integrity["verdict"] == REPAIRED, "key"])
     usable = catalogue[catalogue["verdict"] == OK]
     leaking_keys = set(usable.loc[leaking_cases(usable, leakage, pool), "key"])
     rows = []
@@ -148,7 +147,9 @@ def supervision_table(
     rows = [
         (region, dataset, modality, count)
         for dataset, modality, count in cases.itertuples(index=False)
-        for region in table.regions_annotated_by(sources[dataset].annotated_targets(modality))
+        for region in table.regions_annotated_by(
+            sources[dataset].annotated_targets(dataset, modality, table)
+        )
     ]
     return pd.DataFrame(rows, columns=SUPERVISION_SCHEMA.names)
 

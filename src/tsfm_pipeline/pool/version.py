@@ -57,7 +57,7 @@ def describe_version(
     left_out = int(leaking_cases(catalogue, leakage, pool).sum()) - leaking
     ours = splits[splits["pool"]]
     counts = ours["dataset"].value_counts().reindex(pool.datasets, fill_value=0)
-    made = preparation.model_dump(mode="json", exclude={"jobs"})
+    made = preparation.model_dump(mode="json")
     row = {
         "version": splits["pool_version"].iat[0],
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -2,35 +2,95 @@
 
 import hashlib
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
+from tsfm_pipeline.imaging.file_volume import unreachable
 from tsfm_pipeline.imaging.labels import LabelTable
-from tsfm_pipeline.imaging.volume import VolumeError
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.sources.source import Source, SourceCase
 
-PREPARATION_VERSION = 2
+FileDigest = Callable[[Path], str]
+
+PREPARATION_VERSION = 3
 """Raise by one with every change of the code that changes what is stored."""
 
 
-def raw_digest(case: SourceCase) -> str:
-    """Digest the bytes of a case's files, in order, with the role of each but not its path.
+def image_digest(case: SourceCase, of_file: FileDigest | None = None) -> str:
+    """Digest the bytes of a case's image files, in channel order; paths play no part.
+
+    Args:
+        case: the case.
+        of_file: gives the digest of a file; `file_digest` unless a caller has it already.
 
     Raises:
-        VolumeError: a file can't be opened.
+        VolumeError: a file can't be read.
     """
-    digest = hashlib.blake2b(digest_size=16)
-    files = [("image", path) for path in case.images]
-    files += [(f"label {label.class_name or ''}", label.path) for label in case.labels]
-    for role, path in files:
-        try:
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
-        except OSError as error:
-            raise VolumeError(
-                f"{path}: {error.strerror}; check the download and the file's permissions"
-            ) from error
-        digest.update(f"{role}\0{content.hexdigest()}\0".encode())
-    return digest.hexdigest()
+    return _joined([("image", path) for path in case.images], of_file or file_digest)
+
+
+def label_digest(case: SourceCase, of_file: FileDigest | None = None) -> str:
+    """Digest the bytes of a case's label files, in order, with the class of each."""
+    files = [(f"label {label.class_name or ''}", label.path) for label in case.labels]
+    return _joined(files, of_file or file_digest)
+
+
+def file_digest(path: Path) -> str:
+    """Digest the bytes of a file; raise VolumeError where it can't be read."""
+    try:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+    except OSError as error:
+        raise unreachable(path, error) from error
+    return content.hexdigest()
+
+
+def bytes_digest(content: bytes) -> str:
+    """Digest the content of a file, as `file_digest`."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _joined(files: list[tuple[str, Path]], of_file: FileDigest) -> str:
+    return bytes_digest("".join(f"{role}\0{of_file(path)}\0" for role, path in files).encode())
+
+
+@dataclass(frozen=True)
+class RawDigests:
+    """Which bytes a case is made from.
+
+    Attributes:
+        image: `image_digest` of the case.
+        label: `label_digest` of the case.
+    """
+
+    image: str
+    label: str
+
+    @classmethod
+    def of_files(cls, case: SourceCase) -> "RawDigests":
+        """Digest a case's files; raise VolumeError where one can't be read."""
+        return cls(image_digest(case), label_digest(case))
+
+    @property
+    def joined(self) -> str:
+        """One digest of all files."""
+        return bytes_digest(f"{self.image}\0{self.label}".encode())
+
+
+def image_identity(case: SourceCase, raw: RawDigests, settings: PreparationSettings) -> str:
+    """Digest everything that decides the stored image.
+
+    Not quite everything: where MR is z-scored inside its nonzero mask, labelled voxels outside
+    the mask count as inside, as in nnU-Net. `prepare_case` looks into that.
+    """
+    decided_by = {
+        "version": PREPARATION_VERSION,
+        "files": raw.image,
+        "modality": case.modality,
+        "target_spacing": settings.model_dump(mode="json")["target_spacing"],
+    }
+    return _digest_of(decided_by)
 
 
 def preparation_digest(
@@ -39,13 +99,19 @@ def preparation_digest(
     """Digest everything besides the raw bytes that decides what is stored of a case."""
     decided_by = {
         "version": PREPARATION_VERSION,
-        "settings": settings.model_dump(mode="json", exclude={"jobs"}),
+        "settings": settings.model_dump(mode="json"),
         "modality": case.modality,
         "patient": case.patient,
-        "labels": [[str(key), value] for key, value in source.value_mapping(table).items()],
+        "labels": [
+            [str(key), value] for key, value in source.value_mapping(case.dataset, table).items()
+        ],
         "annotated": [
-            [name, table.id_of(name)] for name in source.annotated_targets(case.modality)
+            [name, table.id_of(name)]
+            for name in source.annotated_targets(case.dataset, case.modality, table)
         ],
     }
-    text = json.dumps(decided_by, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return _digest_of(decided_by)
+
+
+def _digest_of(decided_by: dict[str, object]) -> str:
+    return bytes_digest(json.dumps(decided_by, separators=(",", ":")).encode())

@@ -3,19 +3,22 @@
 import logging
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from joblib import Parallel, delayed
-from tqdm import tqdm
 
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.imaging.resampling import resampled_shape
+from tsfm_pipeline.preparation.identity import RawDigests, preparation_digest
 from tsfm_pipeline.preparation.prepare import prepare_case
+from tsfm_pipeline.preparation.screening import QUARANTINED
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.sources import Source, SourceCase
 from tsfm_pipeline.sources.case_index import case_from_row
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.store.record import CaseRecord
+from tsfm_pipeline.workers import WorkerFailure, WorkerSettings, run_cases
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +49,9 @@ POOL_CATALOGUE_SCHEMA = pa.schema(
     ]
 )
 
+PROCESS_BYTES = 400 * 2**20
+BYTES_PER_FILE_VOXEL, BYTES_PER_STORED_VOXEL = 8, 8
+
 
 class PoolError(ValueError):
     """A pool that cannot be trained on."""
@@ -53,15 +59,30 @@ class PoolError(ValueError):
 
 def prepare_pool(
     index: pd.DataFrame,
+    integrity: pd.DataFrame,
     sources: Mapping[str, Source],
     table: LabelTable,
     settings: PreparationSettings,
+    workers: WorkerSettings,
     store: CaseStore,
+    *,
+    verify: bool = False,
 ) -> pd.DataFrame:
     """Prepare every case of an index into the store; return the pool catalogue.
 
-    Cases that are there already, with the same raw bytes and settings, are not prepared again.
-    A case that cannot be used gets a row whose `verdict` says why; the others go on.
+    Cases that the store has, made from the same bytes in the same way, are left as they are.
+    Those that screening quarantined are left out; their cause becomes the verdict. A case that
+    fails gets a row whose `verdict` says why; the others go on.
+
+    Args:
+        index: the case index.
+        integrity: what screening found of its cases: digests, shapes, verdicts.
+        sources: all datasets by name.
+        table: the fused label table.
+        settings: how to prepare.
+        workers: how many cases at once.
+        store: where to.
+        verify: compare the content of what is stored, not only its files' sizes.
 
     Returns:
         One row per case: key, dataset, case, patient, modality, verdict, and for usable cases
@@ -71,19 +92,96 @@ def prepare_pool(
     Raises:
         PoolError: a dataset has no usable case at all.
     """
+    store.remove_abandoned()
+    screened = integrity.set_index("key").to_dict("index")
+    rows: dict[str, dict[str, Any]] = {}
+    tasks: dict[str, tuple] = {}
+    memory: dict[str, int] = {}
     cases = [case_from_row(row) for _, row in index.iterrows()]
-    run = Parallel(n_jobs=settings.jobs, return_as="generator_unordered")
-    tasks = (
-        delayed(_outcome)(case, sources[case.dataset], table, settings, store) for case in cases
+    for case in cases:
+        found, source = screened[case.key], sources[case.dataset]
+        rows[case.key] = {
+            "key": case.key,
+            "dataset": case.dataset,
+            "case": case.case,
+            "patient": case.patient,
+            "modality": case.modality,
+            "verdict": OK,
+        }
+        if found["verdict"] == QUARANTINED:
+            rows[case.key]["verdict"] = found["cause"]
+            continue
+        raw = RawDigests(found["image_digest"], found["label_digest"])
+        wanted = (raw.joined, preparation_digest(case, source, table, settings))
+        stored = store.intact_record(case.key)
+        if stored and (stored.raw_digest, stored.preparation_digest) == wanted and not verify:
+            rows[case.key] |= _described(stored, table)
+        else:
+            tasks[case.key] = (case, source, table, settings, store, raw, verify)
+            memory[case.key] = estimated_memory(
+                found["shape"], found["spacing"], len(case.images), settings
+            )
+    for key, outcome in run_cases(_prepare, tasks, workers, "Preparing cases", memory):
+        if isinstance(outcome, WorkerFailure):
+            rows[key]["verdict"] = outcome.cause
+        else:
+            rows[key] |= _described(outcome, table)
+    catalogue = pd.DataFrame(list(rows.values())).sort_values("key", ignore_index=True)
+    _report(catalogue, len(tasks))
+    return catalogue
+
+
+def estimated_memory(
+    shape: tuple[int, ...],
+    spacing: tuple[float, ...],
+    channels: int,
+    settings: PreparationSettings,
+) -> int:
+    """Return the bytes that preparing a case takes at its peak, on the safe side.
+
+    Args:
+        shape: voxels (z, y, x) of the file.
+        spacing: mm (z, y, x) of the file.
+        channels: image channels.
+        settings: how to prepare.
+    """
+    z, y, x = (int(size) for size in shape)
+    mm_z, mm_y, mm_x = (float(size) for size in spacing)
+    own = (mm_z, mm_y, mm_x)
+    stored = resampled_shape((z, y, x), own, settings.target_spacing or own)
+    return (
+        PROCESS_BYTES
+        + (BYTES_PER_FILE_VOXEL + 4 * channels) * z * y * x
+        + (BYTES_PER_STORED_VOXEL + 4 * channels) * math.prod(stored)
     )
-    rows = []
-    with tqdm(total=len(cases), desc="Preparing cases", unit="case", disable=None) as bar:
-        for row in run(tasks):
-            rows.append(row)
-            bar.update()
-    catalogue = pd.DataFrame(rows).sort_values("key", ignore_index=True)
-    for _, row in catalogue[catalogue["verdict"] != OK].iterrows():
+
+
+def _prepare(
+    case: SourceCase,
+    source: Source,
+    table: LabelTable,
+    settings: PreparationSettings,
+    store: CaseStore,
+    raw: RawDigests,
+    verify: bool,
+) -> CaseRecord:
+    """Prepare one case in a worker; the volume stays there, only its record comes back."""
+    return prepare_case(case, source, table, settings, store, raw, verify=verify)
+
+
+def _report(catalogue: pd.DataFrame, worked_on: int) -> None:
+    """Say what was done, what was set aside and why; refuse a dataset without any case."""
+    bad = catalogue[catalogue["verdict"] != OK]
+    for _, row in bad.iterrows():
         logger.warning("Set aside %s: %s", row["key"], row["verdict"])
+    logger.log(
+        logging.WARNING if len(bad) else logging.INFO,
+        "%d cases: %d usable (%d as they were), %d set aside",
+        len(catalogue),
+        len(catalogue) - len(bad),
+        len(catalogue) - len(bad) - worked_on,
+        len(bad),
+    )
     usable = set(catalogue.loc[catalogue["verdict"] == OK, "dataset"])
     lost = [name for name in dict.fromkeys(catalogue["dataset"]) if name not in usable]
     if lost:
@@ -92,32 +190,6 @@ def prepare_pool(
             f"no usable case in {', '.join(lost)}; the first one, {first['key']}:"
             f" {first['verdict']}"
         )
-    return catalogue
-
-
-def _outcome(
-    case: SourceCase,
-    source: Source,
-    table: LabelTable,
-    settings: PreparationSettings,
-    store: CaseStore,
-) -> dict[str, object]:
-    """Prepare one case in a worker; the volume stays there, only a table row comes back."""
-    row: dict[str, object] = {
-        "key": case.key,
-        "dataset": case.dataset,
-        "case": case.case,
-        "patient": case.patient,
-        "modality": case.modality,
-        "verdict": case.problem or OK,
-    }
-    if case.problem:
-        return row
-    try:
-        record = prepare_case(case, source, table, settings, store)
-    except Exception as error:  # one bad case must never take the others with it
-        return {**row, "verdict": f"{type(error).__name__}: {error}"}
-    return {**row, **_described(record, table)}
 
 
 def _described(record: CaseRecord, table: LabelTable) -> dict[str, object]:

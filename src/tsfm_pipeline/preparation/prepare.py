@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tsfm_pipeline.imaging.geometry import Geometry, Triple
+from tsfm_pipeline.imaging.geometry import Geometry, Triple, TripleFloat
 from tsfm_pipeline.imaging.intensity import (
     IntensityError,
     bounding_box,
@@ -23,7 +23,7 @@ from tsfm_pipeline.imaging.labels import BACKGROUND, OUTSIDE, LabelTable
 from tsfm_pipeline.imaging.resampling import resample_image, resample_labels, resampled_shape
 from tsfm_pipeline.imaging.volume import ImageVolume, VolumeError, read_image
 from tsfm_pipeline.imaging.voxel_fingerprint import voxel_fingerprint
-from tsfm_pipeline.preparation.identity import preparation_digest, raw_digest
+from tsfm_pipeline.preparation.identity import RawDigests, image_identity, preparation_digest
 from tsfm_pipeline.preparation.labels import read_targets
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.sources.source import Modality, Source, SourceCase
@@ -57,63 +57,130 @@ class PreparedImage:
     intensities: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class CroppedCase:
+    """A case cut to the box of its nonzero mask, before resampling.
+
+    Attributes:
+        image_CZYX: a view of the whole image.
+        labels_ZYX: target integers; OUTSIDE outside the nonzero mask.
+        geometry: grid of the box.
+        lower: first voxel (z, y, x) of the box on the canonical grid.
+        kept: share of the canonical grid's voxels that lie in the box.
+        intensities: (M, C) every tenth foreground voxel.
+    """
+
+    image_CZYX: NDArray[np.float32]
+    labels_ZYX: NDArray[np.uint8]
+    geometry: Geometry
+    lower: Triple
+    kept: float
+    intensities: NDArray[np.float32]
+
+    def grid(self, settings: PreparationSettings) -> tuple[Triple, TripleFloat]:
+        """Return the shape and spacing (z, y, x) to resample to."""
+        spacing = settings.target_spacing or self.geometry.spacing
+        return resampled_shape(self.geometry.shape, self.geometry.spacing, spacing), spacing
+
+    def resampled_labels(self, settings: PreparationSettings) -> NDArray[np.uint8]:
+        """Return the labels on the grid of the store."""
+        shape, spacing = self.grid(settings)
+        return resample_labels(self.labels_ZYX, shape, self.geometry.spacing, spacing)
+
+    def resampled_image(
+        self, modality: Modality, settings: PreparationSettings, labels_ZYX: NDArray[np.uint8]
+    ) -> NDArray[np.float32]:
+        """Return the image on the grid of the store, MR normalised; see `prepare_image`."""
+        shape, spacing = self.grid(settings)
+        image_CZYX = resample_image(self.image_CZYX, shape, self.geometry.spacing, spacing)
+        if modality == "MR":
+            inside_ZYX = labels_ZYX != OUTSIDE if self.scored_inside(modality) else None
+            image_CZYX = normalise_mr(image_CZYX, inside_ZYX)
+        return image_CZYX
+
+    def scored_inside(self, modality: Modality) -> bool:
+        """Tell whether the image is z-scored inside its mask only, which labels have a say in."""
+        return modality == "MR" and self.kept < MASKED_NORMALISATION_BELOW
+
+
 def prepare_case(
     case: SourceCase,
     source: Source,
     table: LabelTable,
     settings: PreparationSettings,
     store: CaseStore,
+    raw: RawDigests | None = None,
+    *,
+    verify: bool = False,
 ) -> CaseRecord:
     """Prepare a case and write it to the store, unless the store has it made the same way.
+
+    Where only labels or their mapping changed, the stored image stays the file that it is.
+
+    Args:
+        case: the raw case.
+        source: its dataset.
+        table: the fused label table.
+        settings: how to prepare.
+        store: where to.
+        raw: digests of the raw files; None digests them here.
+        verify: compare the content of what is stored, not only its files' sizes.
 
     Raises:
         VolumeError: the case has a problem, or an image or label file can't be used.
         LabelError: a label value or class that the source does not list.
+        StoreError: the disk is full.
     """
     if case.problem:
         raise VolumeError(case.problem)
-    raw = raw_digest(case)
+    raw = raw or RawDigests.of_files(case)
     how = preparation_digest(case, source, table, settings)
-    if store.has(case.key, raw_digest=raw, preparation_digest=how):
-        return store.record(case.key)
+    stored = store.intact_record(case.key, verify=verify)
+    if stored and (stored.raw_digest, stored.preparation_digest) == (raw.joined, how):
+        return stored
     image = read_image(case.images)
-    labels_ZYX = read_targets(case, source, table, image)
     try:
-        prepared = prepare_image(image, case.modality, settings, labels_ZYX)
+        cropped = crop_case(image, read_targets(case, source, table, image))
     except IntensityError as error:
         raise VolumeError(f"{case.images[0]}: {error}; leave the case out") from error
-    ids, counts = np.unique(prepared.labels_ZYX, return_counts=True)
-    target_voxels = {
-        int(i): int(n) for i, n in zip(ids, counts, strict=True) if i not in (BACKGROUND, OUTSIDE)
-    }
+    labels_ZYX = cropped.resampled_labels(settings)
+    shape, _ = cropped.grid(settings)
+    target_voxels = count_targets(labels_ZYX)
     fingerprint = voxel_fingerprint(image.array)
     record = CaseRecord(
         dataset=case.dataset,
         case=case.case,
         patient=case.patient,
         modality=case.modality,
-        channels=len(prepared.image_CZYX),
-        geometry=prepared.geometry,
+        channels=len(image.array),
+        geometry=cropped.geometry.resampled(shape),
         file_geometry=image.file_geometry,
         reorientation=image.reorientation,
-        crop_lower=prepared.crop_lower,
-        crop_shape=prepared.crop_shape,
+        crop_lower=cropped.lower,
+        crop_shape=cropped.geometry.shape,
         uncropped_shape=image.geometry.shape,
         uncropped_spacing=image.geometry.spacing,
         target_voxels=target_voxels,
-        annotated=source.annotated_targets(case.modality),
-        raw_digest=raw,
+        annotated=source.annotated_targets(case.dataset, case.modality, table),
+        raw_digest=raw.joined,
         preparation_digest=how,
         voxel_digest=fingerprint.digest,
+        image_identity=image_identity(case, raw, settings),
     )
-    store.write(
-        record,
-        prepared.image_CZYX,
-        prepared.labels_ZYX,
-        foreground_locations(prepared.labels_ZYX, tuple(target_voxels), settings.seed),
-        prepared.intensities,
-        fingerprint.thumbnail,
-    )
+    foreground = foreground_locations(labels_ZYX, tuple(target_voxels), settings.seed)
+    same_image = stored is not None and stored.image_identity == record.image_identity
+    if same_image and cropped.scored_inside(case.modality):
+        was_outside_ZYX = store.read_labels(case.key) == OUTSIDE
+        same_image = np.array_equal(was_outside_ZYX, labels_ZYX == OUTSIDE)
+    if same_image:
+        store.write_labels(
+            record, labels_ZYX, foreground, cropped.intensities, fingerprint.thumbnail
+        )
+    else:
+        image_CZYX = cropped.resampled_image(case.modality, settings, labels_ZYX)
+        store.write(
+            record, image_CZYX, labels_ZYX, foreground, cropped.intensities, fingerprint.thumbnail
+        )
     return record
 
 
@@ -132,32 +199,48 @@ def prepare_image(
     Raises:
         IntensityError: all voxels are 0.
     """
+    cropped = crop_case(image, labels_ZYX)
+    resampled_ZYX = cropped.resampled_labels(settings)
+    return PreparedImage(
+        image_CZYX=cropped.resampled_image(modality, settings, resampled_ZYX),
+        labels_ZYX=resampled_ZYX,
+        geometry=cropped.geometry.resampled(resampled_ZYX.shape),
+        crop_lower=cropped.lower,
+        crop_shape=cropped.geometry.shape,
+        intensities=cropped.intensities,
+    )
+
+
+def crop_case(image: ImageVolume, labels_ZYX: NDArray[np.uint8] | None) -> CroppedCase:
+    """Cut a case to the box of its nonzero mask; mark what is unlabelled outside the mask.
+
+    Raises:
+        IntensityError: all voxels are 0.
+    """
     mask_ZYX = nonzero_mask(image.array)
     lower, shape = bounding_box(mask_ZYX)
     box = tuple(slice(start, start + size) for start, size in zip(lower, shape, strict=True))
     image_CZYX = image.array[(slice(None), *box)]
-    mask_ZYX = mask_ZYX[box]
     cropped_ZYX = np.zeros(shape, np.uint8) if labels_ZYX is None else labels_ZYX[box].copy()
     intensities = image_CZYX[:, cropped_ZYX != BACKGROUND][:, ::INTENSITY_STEP].T
-    cropped_ZYX[(cropped_ZYX == BACKGROUND) & ~mask_ZYX] = OUTSIDE
-
-    grid = image.geometry.cropped(lower, shape)
-    target = settings.target_spacing or grid.spacing
-    new_shape = resampled_shape(shape, grid.spacing, target)
-    image_CZYX = resample_image(image_CZYX, new_shape, grid.spacing, target)
-    cropped_ZYX = resample_labels(cropped_ZYX, new_shape, grid.spacing, target)
-    if modality == "MR":
-        kept = math.prod(shape) / math.prod(image.geometry.shape)
-        masked = kept < MASKED_NORMALISATION_BELOW
-        image_CZYX = normalise_mr(image_CZYX, cropped_ZYX != OUTSIDE if masked else None)
-    return PreparedImage(
+    cropped_ZYX[(cropped_ZYX == BACKGROUND) & ~mask_ZYX[box]] = OUTSIDE
+    return CroppedCase(
         image_CZYX=image_CZYX,
         labels_ZYX=cropped_ZYX,
-        geometry=grid.resampled(new_shape),
-        crop_lower=lower,
-        crop_shape=shape,
+        geometry=image.geometry.cropped(lower, shape),
+        lower=lower,
+        kept=math.prod(shape) / math.prod(image.geometry.shape),
         intensities=np.ascontiguousarray(intensities),
     )
+
+
+def count_targets(labels_ZYX: NDArray[np.uint8]) -> dict[int, int]:
+    """Return the voxels of each target integer that occurs."""
+    counts = np.zeros(OUTSIDE + 1, np.int64)
+    for plane_YX in labels_ZYX:  # at once, every voxel would become an integer of 8 bytes
+        counts += np.bincount(plane_YX.ravel(), minlength=OUTSIDE + 1)
+    targets = np.flatnonzero(counts[:OUTSIDE])
+    return {int(target): int(counts[target]) for target in targets if target != BACKGROUND}
 
 
 def foreground_locations(
@@ -170,10 +253,11 @@ def foreground_locations(
     random = np.random.RandomState(seed)
     locations = {}
     for target in sorted(targets):
-        found = np.argwhere(labels_ZYX == target)
+        found = np.flatnonzero(labels_ZYX == target)
         wanted = max(
             min(LOCATIONS_AT_LEAST, len(found)), math.ceil(LOCATIONS_FRACTION * len(found))
         )
-        chosen = random.choice(len(found), wanted, replace=False)
-        locations[target] = found[chosen].astype(np.int32)
+        chosen = found[random.choice(len(found), wanted, replace=False)]
+        voxels = np.unravel_index(chosen, labels_ZYX.shape)
+        locations[target] = np.stack(voxels, axis=1).astype(np.int32)
     return locations

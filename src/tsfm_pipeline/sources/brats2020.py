@@ -14,6 +14,9 @@ CHANNELS = ("t1", "t1ce", "t2", "flair")
 class Brats2020Source(Source):
     """`BraTS20_Training_001/BraTS20_Training_001_{t1,t1ce,t2,flair,seg}.nii.gz`.
 
+    The case folders lie in `folder`, or one level deeper in a folder named
+    MICCAI_BraTS2020_TrainingData, as in the Kaggle copy, whose files are `.nii`.
+
     In the common copy the mask of case 355 is named `W39_1998.09.19_Segm.nii`. Such a case is
     listed with a problem that names the file: the paper's 368 cases are the 369 without it.
 
@@ -27,7 +30,8 @@ class Brats2020Source(Source):
 
     def list_cases(self, dataset: str, root: Path) -> Iterator[SourceCase]:
         """Yield the cases with their images in the order of CHANNELS."""
-        for folder in subfolders(root, r"BraTS20_Training_\d+"):
+        inner = root / "MICCAI_BraTS2020_TrainingData"
+        for folder in subfolders(inner if inner.is_dir() else root, r"BraTS20_Training_\d+"):
             files = VolumeFolder(folder)
             channels = [f"{folder.name}_{channel}" for channel in CHANNELS]
             label = f"{folder.name}_seg"

@@ -11,7 +11,8 @@ from tsfm_pipeline.sources.source import LabelFile, Source, SourceCase
 class BtcvSource(Source):
     """`Training/img/img0001.nii.gz` and `Training/label/label0001.nii.gz`; all CT.
 
-    The case identifier is the image's name. The unlabelled test images are passed over.
+    The case identifier is the image's name. The unlabelled test images (`Testing/` or
+    `Test/`, by copy) are passed over.
 
     Attributes:
         layout: tag of this layout.

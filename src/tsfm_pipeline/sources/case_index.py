@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,11 @@ def build_case_index(
 
     Raises:
         SourceError: an unknown dataset name, folders that are missing or hold no case (all of
-            them in one message), or two cases of one name.
+            them in one message), or a dataset named twice.
     """
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise SourceError(f"{repeated} named more than once; name each dataset once in `pool`")
     unknown = [name for name in names if name not in datasets]
     if unknown:
         raise SourceError(f"unknown dataset(s) {unknown}; `datasets` has {sorted(datasets)}")
@@ -55,11 +59,11 @@ def build_case_index(
         except SourceError as error:
             errors.append(str(error))
             continue
+        found = _without_twins(found)
         _warn_of_problems(name, found)
         cases += found
     if errors:
         raise SourceError("\n".join(errors))
-    _refuse_twins(cases)
     _warn_of_counts(datasets, names, cases)
     return pd.DataFrame([_row(case) for case in cases], columns=CASE_INDEX_SCHEMA.names)
 
@@ -93,15 +97,18 @@ def _row(case: SourceCase) -> dict[str, str | list[str]]:
     }
 
 
-def _refuse_twins(cases: Sequence[SourceCase]) -> None:
-    seen: dict[str, SourceCase] = {}
+def _without_twins(cases: Sequence[SourceCase]) -> list[SourceCase]:
+    """Keep one row of each case name; of two cases of one name none can be used."""
+    kept: dict[str, SourceCase] = {}
     for case in cases:
-        twin = seen.setdefault(case.key, case)
-        if twin is not case:
-            raise SourceError(
-                f"two cases are named {case.key}: {twin.images[0]} and {case.images[0]}."
-                " Rename one, or list it once in dataset.json."
+        twin = kept.setdefault(case.key, case)
+        if twin != case:
+            problem = (
+                f"two cases are named {case.key}: {twin.images[0]} with {twin.labels[0].path}, and"
+                f" {case.images[0]} with {case.labels[0].path}. Rename one."
             )
+            kept[case.key] = replace(twin, problem=problem)
+    return list(kept.values())
 
 
 def _warn_of_problems(name: str, cases: Sequence[SourceCase]) -> None:

@@ -8,35 +8,36 @@ from pathlib import Path
 SUFFIXES = (".nii.gz", ".nii")
 
 
-def volume_name(file_name: str) -> str | None:
-    """Return a NIfTI file's name without its suffix; None for any other or hidden file.
+def volume_name(file_name: str, suffixes: tuple[str, ...] = SUFFIXES) -> str | None:
+    """Return a volume's file name without its suffix; None for any other or hidden file.
 
-    Hidden files are mostly AppleDouble twins (`._liver_0.nii.gz`), which macOS puts into archives.
+    Hidden files are mostly AppleDouble twins (`._liver_0.nii.gz`), which macOS puts into archives;
+    some unpackers turn their dot into `_`. nnU-Net's converters pass over both, too.
     """
-    if file_name.startswith("."):
+    if file_name.startswith((".", "_")):
         return None
-    for suffix in SUFFIXES:
+    for suffix in suffixes:
         if file_name.endswith(suffix):
             return file_name.removesuffix(suffix)
     return None
 
 
 class VolumeFolder:
-    """The NIfTI files of one folder by name without suffix; a missing folder holds none.
+    """The volumes of one folder by name without suffix; a missing folder holds none.
 
     One scan per folder instead of a look-up per file: on network storage the difference is
     minutes for TotalSegmentator's 100,000 files. Where `x.nii` and `x.nii.gz` both lie, the
     compressed one, which is what publishers ship, is taken.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
         self.folder = folder
         self._files: dict[str, Path] = {}
         if not folder.is_dir():
             return
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
-                name = volume_name(entry.name)
+                name = volume_name(entry.name, suffixes)
                 if name is not None and entry.is_file():
                     self._files[name] = folder / entry.name  # .nii sorts before .nii.gz
 

@@ -1,12 +1,13 @@
 """Any folder in the Medical Segmentation Decathlon's format (medicaldecathlon.com)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel
 
+from tsfm_pipeline.sources.dataset_json import NAME, climbing, listed, numbered_labels, read_header
 from tsfm_pipeline.sources.listing import VolumeFolder, not_found, volume_name
 from tsfm_pipeline.sources.source import LabelFile, Modality, Source, SourceCase, SourceError
 
@@ -17,11 +18,16 @@ class _Pair(BaseModel):
     image: str
     label: str | None = None
 
+    @property
+    def label_or_default(self) -> str:
+        return self.label or f"labelsTr/{Path(self.image).name}"
+
 
 class _Header(BaseModel):
     """The keys of dataset.json that are read; publishers add and misspell others freely."""
 
     modality: dict[str, str] = {}
+    labels: dict[str, Any] = {}
     training: list[_Pair] = []
 
 
@@ -29,7 +35,8 @@ class MsdSource(Source):
     """`dataset.json`, `imagesTr/NAME.nii.gz` and `labelsTr/NAME.nii.gz`, same name for both.
 
     Cases are those of the training list in dataset.json, or, where it has none, the files of
-    imagesTr and labelsTr. The case identifier is NAME.
+    imagesTr and labelsTr. The case identifier is NAME. Datasets of several channels (Task01,
+    Task05) keep them in one 4-D file, which is not read: their cases are listed with a problem.
 
     Attributes:
         layout: tag of this layout.
@@ -41,34 +48,34 @@ class MsdSource(Source):
     layout: Literal["msd"] = "msd"
     modality: Modality | None = None
 
+    def published_labels(self, dataset: str, root: Path) -> Mapping[int, str]:
+        """Return the label values that dataset.json lists."""
+        return numbered_labels(read_header(dataset, root, _Header).labels)
+
     def list_cases(self, dataset: str, root: Path) -> Iterator[SourceCase]:
         """Yield the cases; raise SourceError where dataset.json or its modality is of no use."""
-        header_file = root / "dataset.json"
-        header = _read_header(dataset, header_file)
-        modality = self.modality or _modality(dataset, header_file, header)
+        header = read_header(dataset, root, _Header)
+        modality = self.modality or _modality(dataset, root / NAME, header)
         folder = cache(VolumeFolder)
-        for image, label in _pairs(root, header):
+        for pair in header.training or _pairs(root):
+            image, label = listed(root, pair.image), listed(root, pair.label_or_default)
             case, label_name = (volume_name(path.name) or path.name for path in (image, label))
-            images, labels = folder(image.parent), folder(label.parent)
+            problem = climbing(pair.image, pair.label_or_default) or _several_volumes(header)
+            if problem:
+                images, labels = image, label
+            else:
+                image_folder, label_folder = folder(image.parent), folder(label.parent)
+                images, labels = image_folder.path(case), label_folder.path(label_name)
+                problem = not_found(image_folder.missing(case) + label_folder.missing(label_name))
             yield SourceCase(
                 dataset=dataset,
                 case=case,
                 patient=f"{dataset}/{case}",
                 modality=modality,
-                images=(images.path(case),),
-                labels=(LabelFile(labels.path(label_name)),),
-                problem=not_found(images.missing(case) + labels.missing(label_name)),
+                images=(images,),
+                labels=(LabelFile(labels),),
+                problem=problem,
             )
-
-
-def _read_header(dataset: str, path: Path) -> _Header:
-    try:
-        return _Header.model_validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise SourceError(
-            f"datasets.{dataset}: {path} can't be read as an MSD header: {error}. Every folder of"
-            " this layout needs one; download it again or write it."
-        ) from error
 
 
 def _modality(dataset: str, path: Path, header: _Header) -> Modality:
@@ -84,12 +91,19 @@ def _modality(dataset: str, path: Path, header: _Header) -> Modality:
     )
 
 
-def _pairs(root: Path, header: _Header) -> Iterator[tuple[Path, Path]]:
-    """Yield image and label of each training case as dataset.json or the folders name them."""
-    for pair in header.training:
-        image = root / pair.image
-        yield image, root / (pair.label or f"labelsTr/{image.name}")
-    if not header.training:
-        images, labels = VolumeFolder(root / "imagesTr"), VolumeFolder(root / "labelsTr")
-        for name in sorted({*images.names(), *labels.names()}):
-            yield images.path(name), labels.path(name)
+def _several_volumes(header: _Header) -> str:
+    if len(header.modality) < 2:
+        return ""
+    return (
+        f"{NAME} names {len(header.modality)} channels, which this format keeps in one 4-D file;"
+        " one 3-D volume per file is read. Split them into one file per channel"
+        " (nnUNetv2_convert_MSD_dataset does) and use `layout: nnunet`, which can also choose"
+        " channels."
+    )
+
+
+def _pairs(root: Path) -> Iterator[_Pair]:
+    """Yield image and label of each training case as the folders name them."""
+    names = (VolumeFolder(root / folder).names() for folder in ("imagesTr", "labelsTr"))
+    for name in sorted({name for folder in names for name in folder}):
+        yield _Pair(image=f"imagesTr/{name}.nii.gz", label=f"labelsTr/{name}.nii.gz")

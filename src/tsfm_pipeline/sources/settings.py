@@ -43,13 +43,15 @@ def check_labels(datasets: Mapping[str, Source], table: LabelTable) -> None:
         LabelError: naming dataset, source value, target and remedy, for all that don't fit.
     """
     unknown = [
-        f"datasets.{dataset}.labels.{value}: unknown target {target!r}"
+        f"datasets.{dataset}.labels.{value}: unknown target {table.target_of(dataset, target)!r}"
         for dataset, source in datasets.items()
         for value, target in source.labels.items()
-        if target is not None and target not in table.targets
+        if target is not None and table.target_of(dataset, target) not in table.targets
     ]
     if unknown:
+        where = "targets" if table.reading == "merged" else "per_dataset"
+        free = next(i for i in range(1, 256) if i not in table.targets.values())
         raise LabelError(
-            "; ".join(unknown) + ". Correct the name, add it to `labels.targets`, or map the value"
-            " to null to drop it."
+            "; ".join(unknown) + f". Correct the name, add it to `labels.{where}` (the first free"
+            f" integer is {free}), or map the value to null to drop it."
         )

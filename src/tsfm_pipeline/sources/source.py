@@ -1,8 +1,9 @@
 """The one interface of all raw datasets: a source lists cases and opens nothing for writing."""
 
+import logging
 from abc import abstractmethod
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -10,6 +11,8 @@ from pydantic import Field, model_validator
 
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.schema import Settings
+
+logger = logging.getLogger(__name__)
 
 Modality = Literal["CT", "MR"]
 
@@ -66,19 +69,19 @@ class Source(Settings):
         folder: where the dataset lies, relative to the raw root.
         labels: source label value (or class name) -> target name; null drops the value.
         unannotated: targets of `labels` that the cases of a modality do not annotate.
+        left_out: case -> why it is not used; null uses it.
         expected_cases: usable cases of the public release; a mismatch is a warning.
         url: where to download it.
         licence: licence or terms of the data.
         expects: the files that this layout looks for, for error messages.
-        class_files: whether labels lie in one file per class, so that keys of `labels` are names.
     """
 
     expects: ClassVar[str]
-    class_files: ClassVar[bool] = False
 
     folder: str
     labels: dict[int | str, str | None]
     unannotated: dict[Modality, tuple[str, ...]] = Field(default_factory=dict)
+    left_out: dict[str, str | None] = Field(default_factory=dict)
     expected_cases: int | None = None
     url: str = ""
     licence: str = ""
@@ -104,11 +107,21 @@ class Source(Settings):
         are passed over.
         """
 
+    @property
+    def class_files(self) -> bool:
+        """Whether labels lie in one file per class, so that keys of `labels` are class names."""
+        return False
+
+    def published_labels(self, dataset: str, root: Path) -> Mapping[int, str]:
+        """Return label value -> name as the download itself lists them; empty where it doesn't."""
+        return {}
+
     def find_cases(self, dataset: str, raw_root: Path) -> list[SourceCase]:
         """List the labelled cases below `raw_root / folder`, sorted by case identifier.
 
         Raises:
-            SourceError: the folder is missing or holds no case.
+            SourceError: the folder is missing or holds no case, or its labels are not those that
+                `labels` maps.
         """
         root = self.root(dataset, raw_root)
         cases = sorted(self.list_cases(dataset, root), key=lambda case: case.case)
@@ -118,7 +131,55 @@ class Source(Settings):
                 f" Set `datasets.{dataset}.folder` to the folder that does, or take {dataset!r}"
                 " out of `pool`."
             )
-        return cases
+        self._compare_labels(dataset, root)
+        if self.class_files:
+            self._require_classes(dataset, cases)
+        return self._without_left_out(dataset, cases)
+
+    def _compare_labels(self, dataset: str, root: Path) -> None:
+        published = self.published_labels(dataset, root)
+        unmapped = {
+            value: name for value, name in published.items() if value and value not in self.labels
+        }
+        if unmapped:
+            raise SourceError(
+                f"datasets.{dataset}: dataset.json in {root} lists the labels {unmapped}, which"
+                f" `datasets.{dataset}.labels` does not map. Map each value to a target, or to null"
+                " to drop it."
+            )
+        unknown = [value for value in self.labels if published and value not in published]
+        if unknown:
+            logger.warning(
+                "datasets.%s.labels maps %s, which dataset.json in %s does not list (%s)",
+                dataset,
+                unknown,
+                root,
+                dict(published),
+            )
+
+    def _require_classes(self, dataset: str, cases: Sequence[SourceCase]) -> None:
+        """Refuse a class without any file: it would be learnt as absent from every case."""
+        found = {label.class_name for case in cases for label in case.labels}
+        wanted = {name for name, target in self.labels.items() if target is not None}
+        lost = sorted(str(name) for name in wanted - found)
+        if lost and wanted & found:
+            raise SourceError(
+                f"datasets.{dataset}: no case has a file of the class(es) {', '.join(lost)}. Is"
+                f" this another release? Correct `datasets.{dataset}.labels`, or map what the"
+                " release lacks to null."
+            )
+
+    def _without_left_out(self, dataset: str, cases: list[SourceCase]) -> list[SourceCase]:
+        unknown = sorted(set(self.left_out) - {case.case for case in cases})
+        if unknown:
+            logger.warning("datasets.%s.left_out names no case of the folder: %s", dataset, unknown)
+        reasons = {case: reason for case, reason in self.left_out.items() if reason}
+        return [
+            replace(case, problem=f"left out: {reasons[case.case]}")
+            if case.case in reasons
+            else case
+            for case in cases
+        ]
 
     def root(self, dataset: str, raw_root: Path) -> Path:
         """Return the dataset's folder; raise SourceError with a remedy when it is missing."""
@@ -131,15 +192,17 @@ class Source(Settings):
             )
         return path
 
-    def annotated_targets(self, modality: Modality) -> tuple[str, ...]:
-        """Return the targets that a case of this modality annotates, each once."""
+    def annotated_targets(
+        self, dataset: str, modality: Modality, table: LabelTable
+    ) -> tuple[str, ...]:
+        """Return the table's targets that a case of this modality annotates, each once."""
         left_out = set(self.unannotated.get(modality, ()))
         names = dict.fromkeys(name for name in self.labels.values() if name is not None)
-        return tuple(name for name in names if name not in left_out)
+        return tuple(table.target_of(dataset, name) for name in names if name not in left_out)
 
-    def value_mapping(self, table: LabelTable) -> dict[int | str, int]:
+    def value_mapping(self, dataset: str, table: LabelTable) -> dict[int | str, int]:
         """Return source label value (or class name) -> stored integer; dropped values give 0."""
         return {
-            value: table.id_of(target) if target is not None else 0
+            value: table.id_of(table.target_of(dataset, target)) if target is not None else 0
             for value, target in self.labels.items()
         }

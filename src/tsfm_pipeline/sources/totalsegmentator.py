@@ -1,33 +1,47 @@
 """TotalSegmentator v1 and v2 (Zenodo 6802614, 10047292): one binary file per class."""
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from tsfm_pipeline.sources.listing import VolumeFolder, not_found, subfolders
-from tsfm_pipeline.sources.source import LabelFile, Source, SourceCase
+from tsfm_pipeline.sources.source import LabelFile, Source, SourceCase, SourceError
+
+META = "meta.csv"
 
 
 class TotalSegmentatorSource(Source):
-    """`s0000/ct.nii.gz` and `s0000/segmentations/<class>.nii.gz`; meta.csv is not needed.
+    """`s0000/ct.nii.gz` and `s0000/segmentations/<class>.nii.gz`.
 
-    Keys of `labels` are class names, so that both releases are read by one table although their
-    numbering differs. Where masks overlap, the class that comes later in `labels` is to win, as
-    in the publisher's own converter. A class without a file is absent from the case.
+    Keys of `labels` are class names, so that one reader serves both releases although their
+    numbering differs: the entry's `labels` choose the release's classes. Where masks overlap, the
+    class that comes later in `labels` is to win, as in the publisher's own converter. A class
+    without a file is absent from the case.
 
     Attributes:
         layout: tag of this layout.
+        splits: the publisher's parts to use, from the `split` column of meta.csv; empty uses all
+            cases and needs no meta.csv.
     """
 
     expects: ClassVar[str] = "s0000/ct.nii.gz and s0000/segmentations/*.nii.gz"
-    class_files: ClassVar[bool] = True
 
     layout: Literal["totalsegmentator"] = "totalsegmentator"
+    splits: tuple[Literal["train", "val", "test"], ...] = ()
+
+    @property
+    def class_files(self) -> bool:
+        """Labels lie in one file per class."""
+        return True
 
     def list_cases(self, dataset: str, root: Path) -> Iterator[SourceCase]:
         """Yield the cases, their label files in the order of `labels`."""
         wanted = [str(name) for name, target in self.labels.items() if target is not None]
+        chosen = self._chosen(dataset, root) if self.splits else None
         for folder in subfolders(root, r"s\d+"):
+            if chosen is not None and folder.name not in chosen:
+                continue
             files, masks = VolumeFolder(folder), VolumeFolder(folder / "segmentations")
             labels = [LabelFile(masks.path(name), name) for name in wanted if name in masks]
             problem = not_found(files.missing("ct"))
@@ -44,3 +58,16 @@ class TotalSegmentatorSource(Source):
                 labels=tuple(labels),
                 problem=problem.strip(),
             )
+
+    def _chosen(self, dataset: str, root: Path) -> set[str]:
+        """Return the cases that meta.csv, separated by `;`, assigns to the chosen splits."""
+        path = root / META
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                rows = list(csv.DictReader(file, delimiter=";"))
+            return {row["image_id"] for row in rows if row["split"] in self.splits}
+        except (OSError, UnicodeDecodeError, KeyError) as error:
+            raise SourceError(
+                f"datasets.{dataset}.splits: {path} can't be read or lacks the columns image_id and"
+                f" split ({error}). Download it again, or remove `splits` to use all cases."
+            ) from error

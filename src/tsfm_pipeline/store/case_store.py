@@ -3,7 +3,12 @@
 Array names carry their axes: C channels, then z, y, x voxels.
 """
 
-from collections.abc import Mapping
+import errno
+import hashlib
+import io
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +18,15 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from tsfm_pipeline.imaging.geometry import Triple
+from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.imaging.labels import OUTSIDE
-from tsfm_pipeline.store.atomic_folder import atomic_folder
-from tsfm_pipeline.store.encoding import decode_image, encode_image, open_array, write_array
-from tsfm_pipeline.store.record import CaseRecord
+from tsfm_pipeline.store.atomic_folder import LOCK, atomic_folder, remove_abandoned
+from tsfm_pipeline.store.encoding import decode_image, encode_array, encode_image, open_array
+from tsfm_pipeline.store.record import CaseRecord, Sidecar, StoredFile
 
 _IMAGE, _LABELS, _SAMPLES, _RECORD = "image.b2nd", "labels.b2nd", "samples.npz", "case.json"
 _FOREGROUND, _THUMBNAIL = "foreground_", "thumbnail"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Inside = tuple[slice, slice, slice]
 
@@ -60,24 +67,51 @@ class CaseStore:
             thumbnail: `imaging.voxel_fingerprint`'s picture of the raw image.
 
         Raises:
-            StoreError: the arrays' shapes are not those of the record.
+            StoreError: the arrays' shapes are not those of the record, or the disk is full.
         """
-        shape = record.geometry.shape
-        if image_CZYX.shape != (record.channels, *shape) or labels_ZYX.shape != shape:
-            raise StoreError(
-                f"{record.key}: image {image_CZYX.shape} and labels {labels_ZYX.shape} are not"
-                f" {record.channels} channel(s) and one label map of {shape} as recorded"
+        _check_shape(record, "image", image_CZYX.shape, (record.channels, *record.geometry.shape))
+        with self._writing(record.key) as folder:
+            image = _write(folder / _IMAGE, encode_array(encode_image(image_CZYX, record.modality)))
+            _write_rest(folder, record, image, labels_ZYX, foreground, intensities, thumbnail)
+
+    def write_labels(
+        self,
+        record: CaseRecord,
+        labels_ZYX: NDArray[np.uint8],
+        foreground: Mapping[int, NDArray[np.int32]],
+        intensities: NDArray[np.float32],
+        thumbnail: NDArray[np.float16] | None = None,
+    ) -> None:
+        """Write a case anew with the image it has: only labels, samples and sidecar change.
+
+        The image is the same file in the new folder (a hard link), so readers see the old or the
+        new version here, too. For the arguments see `write`.
+
+        Raises:
+            StoreError: the stored image is not what `record.image_identity` names or is gone, the
+                labels' shape is not that of the record, or the disk is full.
+        """
+        with self._writing(record.key) as folder:
+            # Another run may replace the folder meanwhile: sidecar and image of one version.
+            stored = os.open(self._folder(record.key), os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                reading = os.open(_RECORD, os.O_RDONLY, dir_fd=stored)
+                with os.fdopen(reading, "rb") as file:
+                    sidecar = Sidecar.model_validate_json(file.read())
+                os.link(_IMAGE, folder / _IMAGE, src_dir_fd=stored)
+            finally:
+                os.close(stored)
+            if sidecar.record.image_identity != record.image_identity:
+                raise StoreError(f"{record.key}: its stored image was made in another way")
+            _write_rest(
+                folder,
+                record,
+                sidecar.files[_IMAGE],
+                labels_ZYX,
+                foreground,
+                intensities,
+                thumbnail,
             )
-        with atomic_folder(self._folder(record.key)) as folder:
-            write_array(folder / _IMAGE, encode_image(image_CZYX, record.modality))
-            write_array(folder / _LABELS, labels_ZYX.astype(np.uint8, copy=False))
-            samples: dict[str, Any] = {"intensities": intensities.astype(np.float32, copy=False)}
-            for target, points in foreground.items():
-                samples[f"{_FOREGROUND}{target}"] = points.astype(np.uint16)
-            if thumbnail is not None:
-                samples[_THUMBNAIL] = thumbnail
-            np.savez(folder / _SAMPLES, **samples)
-            (folder / _RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
 
     def keys(self) -> list[str]:
         """List the complete cases as `dataset/case`, sorted."""
@@ -87,25 +121,65 @@ class CaseStore:
             if not path.parent.name.startswith(".")
         )
 
-    def has(self, key: str, *, raw_digest: str, preparation_digest: str) -> bool:
-        """Tell whether the case is stored as made from these files in this way."""
+    def intact_record(self, key: str, *, verify: bool = False) -> CaseRecord | None:
+        """Return the sidecar of a case whose files are those that were written; else None.
+
+        Args:
+            key: `dataset/case`.
+            verify: compare the files' content; otherwise their names and sizes only.
+        """
         try:
-            record = self.record(key)
+            sidecar = self._sidecar(key)
         except StoreError:
-            return False
-        return (record.raw_digest, record.preparation_digest) == (raw_digest, preparation_digest)
+            return None
+        folder = self._folder(key)
+        found = {entry.name: entry.stat().st_size for entry in os.scandir(folder)}
+        found = {name: size for name, size in found.items() if name not in (_RECORD, LOCK)}
+        intact = found == {name: file.size for name, file in sidecar.files.items()}
+        if intact and verify:
+            contents = {name: _digest((folder / name).read_bytes()) for name in sidecar.files}
+            intact = contents == {name: file.digest for name, file in sidecar.files.items()}
+        return sidecar.record if intact else None
+
+    def remove_abandoned(self) -> None:
+        """Remove what killed writers left, and nothing that living ones are writing."""
+        for dataset in self.root.glob("*"):
+            remove_abandoned(dataset)
 
     def record(self, key: str) -> CaseRecord:
         """Return a case's sidecar; raise StoreError when it is absent or unreadable."""
+        return self._sidecar(key).record
+
+    def _sidecar(self, key: str) -> Sidecar:
         path = self._folder(key) / _RECORD
         try:
-            return CaseRecord.model_validate_json(path.read_bytes())
+            sidecar = Sidecar.model_validate_json(path.read_bytes())
         except FileNotFoundError as error:
             raise StoreError(f"{key} is not in the store {self.root}; prepare it first") from error
         except (OSError, ValidationError) as error:
             raise StoreError(
                 f"{path} is not a readable case record of this version;"
                 f" remove {path.parent} and prepare the case again"
+            ) from error
+        if sidecar.record.key != key:
+            raise StoreError(
+                f"{path} is the record of {sidecar.record.key}; remove {path.parent} and prepare"
+                " the case again"
+            )
+        return sidecar
+
+    @contextmanager
+    def _writing(self, key: str) -> Iterator[Path]:
+        """Give the folder to fill; say what to do where the disk is full."""
+        try:
+            with atomic_folder(self._folder(key)) as folder:
+                yield folder
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise StoreError(
+                f"{key}: no room in {self.root} ({error.strerror}); free some space and run again,"
+                " what is finished stays"
             ) from error
 
     def foreground(self, key: str) -> dict[int, NDArray[np.int32]]:
@@ -145,7 +219,11 @@ class CaseStore:
         return np.asarray(self._open(key, _LABELS)[...])
 
     def read_patch(
-        self, key: str, lower_zyx: Triple, size_zyx: Triple
+        self,
+        key: str,
+        lower_zyx: Triple,
+        size_zyx: Triple,
+        ct_statistics: CtStatistics | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8], Inside]:
         """Read a box that may reach beyond the volume.
 
@@ -153,20 +231,24 @@ class CaseStore:
             key: `dataset/case`.
             lower_zyx: first voxel of the box; may be negative.
             size_zyx: voxels of the box.
+            ct_statistics: CT is normalised with them; without them it stays in HU.
 
         Returns:
-            Image (C, *size) in HU or z-scores, labels (*size), and the slices (z, y, x) of the
-            box that lie in the volume. Beyond it the image is 0 and the labels are OUTSIDE: CT
-            is normalised by the caller in `inside` only, so that padding is 0 AFTER
-            normalisation as in nnU-Net v1's DataLoader3D.
+            Image (C, *size), labels (*size), and the slices (z, y, x) of the box that lie in the
+            volume. Beyond it the image is 0, AFTER normalisation as in nnU-Net v1's
+            DataLoader3D, and the labels are OUTSIDE.
         """
         stored = self._open(key, _IMAGE)
         source, inside = _overlap(stored.shape[-3:], lower_zyx, size_zyx)
         image_CZYX = np.zeros((stored.shape[0], *size_zyx), np.float32)
         labels_ZYX = np.full(size_zyx, OUTSIDE, np.uint8)
         if all(part.stop > part.start for part in source):
-            decode_image(stored[(slice(None), *source)], out=image_CZYX[(slice(None), *inside)])
-            labels_ZYX[inside] = self._open(key, _LABELS)[source]
+            labels = self._open(key, _LABELS)
+            found_CZYX, found_ZYX = image_CZYX[(slice(None), *inside)], labels_ZYX[inside]
+            for rows, slab in _slabs(source[0], stored.blocks[-3]):
+                box = (slab, *source[1:])
+                decode_image(stored[(slice(None), *box)], found_CZYX[:, rows], ct_statistics)
+                found_ZYX[rows] = labels[box]
         return image_CZYX, labels_ZYX, inside
 
     def _folder(self, key: str) -> Path:
@@ -198,3 +280,59 @@ def _overlap(shape: Triple, lower: Triple, size: Triple) -> tuple[Inside, Inside
         source.append(slice(start, stop))
         inside.append(slice(start - first, stop - first))
     return (source[0], source[1], source[2]), (inside[0], inside[1], inside[2])
+
+
+def _slabs(span: slice, block: int) -> Iterator[tuple[slice, slice]]:
+    """Cut a span of voxels where blocks begin; yield each part from the span's start and as is.
+
+    Decoded part by part, a patch takes little memory besides its own. The allocator hands larger
+    amounts back to the system at every read, and getting them again costs as much as decoding.
+    """
+    start = span.start
+    while start < span.stop:
+        stop = min(span.stop, (start // block + 1) * block)
+        yield slice(start - span.start, stop - span.start), slice(start, stop)
+        start = stop
+
+
+def _check_shape(
+    record: CaseRecord, name: str, shape: tuple[int, ...], wanted: tuple[int, ...]
+) -> None:
+    if shape != wanted:
+        raise StoreError(f"{record.key}: the {name} has shape {shape}, not {wanted} as recorded")
+
+
+def _write_rest(
+    folder: Path,
+    record: CaseRecord,
+    image: StoredFile,
+    labels_ZYX: NDArray[np.uint8],
+    foreground: Mapping[int, NDArray[np.int32]],
+    intensities: NDArray[np.float32],
+    thumbnail: NDArray[np.float16] | None,
+) -> None:
+    """Write all but the image, the sidecar last."""
+    _check_shape(record, "label map", labels_ZYX.shape, record.geometry.shape)
+    samples: dict[str, Any] = {"intensities": intensities.astype(np.float32, copy=False)}
+    for target, points in foreground.items():
+        samples[f"{_FOREGROUND}{target}"] = points.astype(np.uint16)
+    if thumbnail is not None:
+        samples[_THUMBNAIL] = thumbnail
+    packed = io.BytesIO()
+    np.savez(packed, **samples)
+    files = {
+        _IMAGE: image,
+        _LABELS: _write(folder / _LABELS, encode_array(labels_ZYX.astype(np.uint8, copy=False))),
+        _SAMPLES: _write(folder / _SAMPLES, packed.getvalue()),
+    }
+    sidecar = Sidecar(record=record, files=files)
+    (folder / _RECORD).write_text(sidecar.model_dump_json(indent=1), encoding="utf-8")
+
+
+def _write(path: Path, content: bytes) -> StoredFile:
+    path.write_bytes(content)
+    return StoredFile(size=len(content), digest=_digest(content))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

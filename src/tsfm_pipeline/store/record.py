@@ -32,6 +32,8 @@ class CaseRecord(Settings):
         annotated: targets that the case annotates, present or not.
         raw_digest: digest of the raw files' bytes.
         preparation_digest: digest of everything that decided how they were prepared.
+        image_identity: digest of the image files' bytes and of what decided the stored image;
+            two cases of one name that agree in it differ in labels at most.
         voxel_digest: `imaging.voxel_fingerprint` of the raw image; empty where it was not taken.
     """
 
@@ -51,6 +53,7 @@ class CaseRecord(Settings):
     annotated: tuple[str, ...]
     raw_digest: str
     preparation_digest: str
+    image_identity: str
     voxel_digest: str = ""
 
     @field_validator("dataset", "case")
@@ -65,6 +68,30 @@ class CaseRecord(Settings):
     def key(self) -> str:
         """Name of the case in the pool: `dataset/case`."""
         return f"{self.dataset}/{self.case}"
+
+
+class StoredFile(Settings):
+    """A file of a stored case as it was written.
+
+    Attributes:
+        size: bytes.
+        digest: of its content.
+    """
+
+    size: int
+    digest: str
+
+
+class Sidecar(Settings):
+    """What stands in the case's JSON file.
+
+    Attributes:
+        record: what is known of the case.
+        files: its other files by name.
+    """
+
+    record: CaseRecord
+    files: dict[str, StoredFile]
 
 
 def cases_digest(cases: Iterable[tuple[str, str, str]]) -> str:

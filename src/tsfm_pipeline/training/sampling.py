@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from tsfm_pipeline.imaging.geometry import Triple
-from tsfm_pipeline.imaging.intensity import CtStatistics, normalise_ct
+from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.imaging.labels import OUTSIDE
 from tsfm_pipeline.store.record import CaseRecord
 from tsfm_pipeline.training.augmentation import Augmentation
@@ -100,16 +100,14 @@ class PatchDataset(Dataset[Sample]):
         if is_forced(index % settings.batch_size, settings):
             voxel = self._foreground_voxel(key, rng)
         lower = patch_lower(record.geometry.shape, settings.patch, loaded, voxel, rng)
-        image_CDHW, labels_DHW, inside = self._store.read_patch(key, lower, loaded)
-        in_volume = (slice(None), *inside)
+        image_CDHW, labels_DHW, inside = self._store.read_patch(
+            key, lower, loaded, self._ct_statistics
+        )
         masked = False
-        if record.modality == "CT":
-            assert self._ct_statistics is not None  # pooled whenever a case is CT
-            image_CDHW[in_volume] = normalise_ct(image_CDHW[in_volume], self._ct_statistics)
-        else:
+        if record.modality == "MR":
             # exact zeros outside the nonzero mask: z-scored inside it only
             outside = labels_DHW[inside] == OUTSIDE
-            masked = bool(outside.any()) and not image_CDHW[in_volume][:, outside].any()
+            masked = bool(outside.any()) and not image_CDHW[:, *inside][:, outside].any()
         image, labels = torch.from_numpy(image_CDHW), torch.from_numpy(labels_DHW)
         if self._augmentation is not None:
             with _isolated(int(rng.integers(2**32))):

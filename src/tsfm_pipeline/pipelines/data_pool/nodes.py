@@ -10,11 +10,12 @@ from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.pool import leakage as leaks
 from tsfm_pipeline.pool import splits as folds
 from tsfm_pipeline.pool.splits import SplitSettings
-from tsfm_pipeline.preparation.settings import PreparationSettings
+from tsfm_pipeline.preparation.settings import PreparationSettings, ScreeningSettings
 from tsfm_pipeline.reporting.settings import ReportingSettings
 from tsfm_pipeline.sources import Datasets, PoolSettings
 from tsfm_pipeline.sources.case_index import build_case_index
 from tsfm_pipeline.store.case_store import CaseStore
+from tsfm_pipeline.workers import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
@@ -24,18 +25,47 @@ def index_cases(raw_data: Path, datasets: Datasets, pool: PoolSettings) -> pd.Da
     return build_case_index(datasets.root, [*pool.datasets, *pool.downstream], raw_data)
 
 
-def prepare_cases(
+def screen_cases(
     case_index: pd.DataFrame,
     datasets: Datasets,
     labels: LabelTable,
+    screening_root: Path,
+    workers: WorkerSettings,
+    screening: ScreeningSettings,
+) -> pd.DataFrame:
+    """Look into every raw case; return the integrity table."""
+    from tsfm_pipeline.preparation import screening as screen
+
+    return screen.screen_cases(
+        case_index, datasets.root, labels, screening_root, workers, screening.verify
+    )
+
+
+def prepare_cases(
+    case_index: pd.DataFrame,
+    integrity: pd.DataFrame,
+    datasets: Datasets,
+    labels: LabelTable,
     preparation: PreparationSettings,
+    workers: WorkerSettings,
+    screening: ScreeningSettings,
     store_root: Path,
 ) -> tuple[CaseStore, pd.DataFrame]:
     """Prepare every case into the store; return the store and the pool catalogue."""
     from tsfm_pipeline.preparation.pool import prepare_pool
 
     store = CaseStore(store_root)
-    return store, prepare_pool(case_index, datasets.root, labels, preparation, store)
+    catalogue = prepare_pool(
+        case_index,
+        integrity,
+        datasets.root,
+        labels,
+        preparation,
+        workers,
+        store,
+        verify=screening.verify,
+    )
+    return store, catalogue
 
 
 def find_leakage(
@@ -77,7 +107,7 @@ def tabulate_pool(
     datasets: Datasets,
     labels: LabelTable,
     pool: PoolSettings,
-    integrity: pd.DataFrame | None = None,
+    integrity: pd.DataFrame,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Sum up datasets, targets and who annotates what."""
     from tsfm_pipeline.pool.tables import dataset_table, supervision_table, target_table

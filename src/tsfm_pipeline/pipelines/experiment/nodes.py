@@ -13,6 +13,7 @@ from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.sources import Datasets
 from tsfm_pipeline.store.case_store import CaseStore
+from tsfm_pipeline.workers import WorkerSettings
 
 
 def train_model(
@@ -63,16 +64,14 @@ def score_predictions(
     case_index: pd.DataFrame,
     datasets: Datasets,
     labels: LabelTable,
-    preparation: PreparationSettings,
+    workers: WorkerSettings,
     predictions_root: Path,
 ) -> pd.DataFrame:
     """Score the predicted files against the raw label files."""
     from tsfm_pipeline.experiments.scoring_run import dice_metrics, run_scoring
     from tsfm_pipeline.tracking.runs import log_experiment_scores
 
-    scores = run_scoring(
-        predictions, case_index, datasets.root, labels, predictions_root, preparation.jobs
-    )
+    scores = run_scoring(predictions, case_index, datasets.root, labels, predictions_root, workers)
     log_experiment_scores(model.experiment, model.digest, dice_metrics(scores))
     return scores
 

@@ -20,7 +20,7 @@ from tsfm_pipeline.pipelines.experiment.nodes import (
 SHARED = ("pool_store", "splits", "case_index", "models_root", "predictions_root")
 """Catalogue entries that all experiments read."""
 
-PARAMETERS = ("experiments", "labels", "preparation", "prediction", "datasets")
+PARAMETERS = ("experiments", "labels", "preparation", "prediction", "datasets", "workers")
 """Parameters that all experiments read."""
 
 
@@ -121,7 +121,7 @@ def _template(experiment: Experiment) -> Pipeline:
                     "case_index": "case_index",
                     "datasets": "params:datasets",
                     "labels": "params:labels",
-                    "preparation": "params:preparation",
+                    "workers": "params:workers",
                     "predictions_root": "predictions_root",
                 },
                 outputs="scores",

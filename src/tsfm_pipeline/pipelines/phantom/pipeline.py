@@ -13,11 +13,13 @@ def create_pipeline() -> Pipeline:
                 provide_raw_data,
                 inputs={
                     "phantom": "params:phantom",
+                    "workers": "params:workers",
                     "phantom_root": "phantom_root",
                     "raw_root": "raw_root",
                 },
                 outputs="raw_data",
                 name="provide_raw_data",
+                tags="screen",
             )
         ]
     )

@@ -1,0 +1,85 @@
+"""NRRD and MetaImage files of one piece, through SimpleITK.
+
+Its other formats are not taken: SimpleITK fills truncated Analyze, GIPL and VTK files with zeros,
+shortens truncated TIFF files, and a header with its voxels in a second file has no one digest.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from tsfm_pipeline.imaging.file_volume import (
+    FileVolume,
+    VolumeError,
+    check_shape,
+    grid_of,
+    unreachable,
+)
+from tsfm_pipeline.imaging.geometry import Geometry
+
+SUFFIXES = (".nrrd", ".mha")
+
+
+def read_itk(path: Path) -> FileVolume:
+    """Read a whole file.
+
+    Raises:
+        VolumeError: of another format, damaged, truncated, no scalar 3-D image, or with a grid
+            that can't be used.
+    """
+    reader = _open(path)
+    geometry, repairs = _grid(path, reader)
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    return FileVolume(sitk.GetArrayFromImage(image).reshape(geometry.shape), geometry, repairs)
+
+
+def itk_geometry(path: Path) -> Geometry:
+    """Read a file's grid from its header; raise VolumeError as `read_itk` does."""
+    return _grid(path, _open(path))[0]
+
+
+def _open(path: Path) -> sitk.ImageFileReader:
+    if not path.name.lower().endswith(SUFFIXES):
+        raise VolumeError(
+            f"{path}: not a format that is read; convert it to NIfTI (.nii.gz; .nii, .nrrd and"
+            " .mha are read, too)"
+        )
+    try:
+        path.open("rb").close()  # SimpleITK's own message hides the reason
+    except OSError as error:
+        raise unreachable(path, error) from error
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    return reader
+
+
+def _grid(path: Path, reader: sitk.ImageFileReader) -> tuple[Geometry, tuple[str, ...]]:
+    if reader.GetNumberOfComponents() != 1:
+        raise VolumeError(
+            f"{path}: {reader.GetNumberOfComponents()} values per voxel (a colour or vector"
+            " image); give one file per channel with one value per voxel"
+        )
+    axes = reader.GetDimension()
+    size = check_shape(path, reader.GetSize())
+    spacing = np.asarray(reader.GetSpacing()[:3])
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(reader.GetDirection(), (axes, axes))[:3, :3] * spacing
+    affine[:3, 3] = reader.GetOrigin()[:3]
+    return grid_of(path, size, affine, spacing.tolist())
+
+
+def _unreadable(path: Path, error: RuntimeError) -> VolumeError:
+    # MetaImage reports a short file as "Reason: No such file or directory".
+    reason = str(error).strip().splitlines()[-1].split(" Reason:")[0]
+    return VolumeError(
+        f"{path}: unreadable, truncated, damaged or not a medical image file"
+        f" ({path.stat().st_size} bytes; {reason}); download or export it again"
+    )

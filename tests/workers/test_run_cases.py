@@ -1,0 +1,222 @@
+"""One bad case fails alone, with its real cause, and big cases wait for room."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tsfm_pipeline.workers import WorkerFailure, WorkerSettings, memory, run_cases
+
+TWO = WorkerSettings(jobs=2, memory_gb=1.0)
+
+
+@pytest.fixture(params=["loky", "dask"])
+def settings(request) -> WorkerSettings:
+    """Both backends keep one contract."""
+    if request.param == "dask":
+        pytest.importorskip("distributed", reason="the dask extra is not installed")
+    return TWO.model_copy(update={"backend": request.param})
+
+
+def square(number):
+    return number * number
+
+
+def fail(number):
+    raise ValueError(f"number {number} is odd") if number % 2 else KeyError(number)
+
+
+def die(folder, times):
+    """Kill the own process, but only as often as asked; else say who lives."""
+    for attempt in range(times):
+        mark = Path(folder) / f"attempt {attempt}"
+        if not mark.exists():
+            mark.touch()
+            time.sleep(0.3)  # the neighbour is at work
+            os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"
+
+
+def task(name, *args):
+    return {"square": square, "fail": fail, "die": die, "hold": hold}[name](*args)
+
+
+def hold(folder, name, seconds):
+    """Work for a while, and return which others were at work at the same time."""
+    mark = Path(folder) / f"{name}.working"
+    mark.touch()
+    seen = set()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        seen |= {path.stem for path in Path(folder).glob("*.working")}
+        time.sleep(0.01)
+    mark.unlink()
+    return seen - {name}
+
+
+def test_results_come_by_key(settings) -> None:
+    tasks = {f"case {n}": (n,) for n in range(20)}
+    found = dict(run_cases(square, tasks, settings, "Squares"))
+    assert found == {f"case {n}": n * n for n in range(20)}
+    assert list(run_cases(square, {}, settings, "Nothing")) == []
+
+
+def test_an_exception_is_told_with_its_traceback(settings) -> None:
+    found = dict(run_cases(fail, {"a": (1,), "b": (2,)}, settings, "Failing"))
+    assert found["a"].cause == "ValueError: number 1 is odd"
+    assert found["b"].cause == "KeyError: 2"
+    assert "in fail" in found["a"].traceback
+
+
+def test_a_dying_worker_takes_nobody_along_and_is_tried_again(settings, tmp_path) -> None:
+    for name in ("once", "always"):
+        (tmp_path / name).mkdir()
+    tasks = {
+        "dies once": ("die", str(tmp_path / "once"), 1),
+        "dies always": ("die", str(tmp_path / "always"), 9),
+        "beside": ("hold", str(tmp_path), "beside", 1.5),
+        **{f"other {n}": ("square", n) for n in range(6)},
+    }
+    needed = {"dies always": 2**28}
+    found = dict(run_cases(task, tasks, settings, "Dying", needed))
+    assert found["dies once"] == "alive"
+    assert found["beside"] == set()
+    assert [found[f"other {n}"] for n in range(6)] == [n * n for n in range(6)]
+    failure = found["dies always"]
+    assert isinstance(failure, WorkerFailure)
+    assert "twice, the second time with nothing running beside it" in failure.cause
+    assert "estimated 0.2 GiB" in failure.cause
+    if settings.backend == "loky":
+        assert "killed its worker (SIGKILL(-9), probably no memory)" in failure.cause
+    attempts = len(list((tmp_path / "always").iterdir()))
+    assert attempts == 2
+
+
+def test_a_task_without_memory_is_tried_again_alone(tmp_path) -> None:
+    tasks = {"greedy": (2**50,), "modest": (8,)}
+    found = dict(run_cases(np.zeros, tasks, TWO, "Memory"))
+    assert found["greedy"].cause.startswith("ran out of memory (Unable to allocate 8.00 PiB")
+    assert found["modest"].shape == (8,)
+
+
+def test_big_tasks_wait_for_room(settings, tmp_path) -> None:
+    """Of 1 GB, two of 0.6 never run together; small ones fill the room; 3 GB runs alone."""
+    sizes = {"huge": 3.0, "a": 0.6, "b": 0.6, "c": 0.3, "d": 0.3}
+    tasks = {name: (str(tmp_path), name, 0.5) for name in sizes}
+    needed = {name: int(size * 1e9) for name, size in sizes.items()}
+    found = dict(run_cases(hold, tasks, settings, "Big", needed))
+    for name, beside in found.items():
+        for other in beside:
+            assert sizes[name] + sizes[other] <= 1.0, (name, other)
+    assert any(found.values()), "nothing ran at once"
+
+
+def threads():
+    from threadpoolctl import threadpool_info
+
+    np.ones((2, 2)) @ np.ones((2, 2))
+    return [library["num_threads"] for library in threadpool_info()]
+
+
+def test_workers_compute_with_one_thread(settings) -> None:
+    pytest.importorskip("threadpoolctl")
+    ((_, counts),) = run_cases(threads, {"a": ()}, settings, "Threads")
+    assert counts
+    assert set(counts) == {1}
+
+
+def slow(folder, number):
+    (Path(folder) / f"started {number}").touch()
+    time.sleep(0.1 if number == 0 else 60)
+    return number
+
+
+def interrupted_run(folder: str) -> None:
+    for key, _ in run_cases(slow, {str(n): (folder, n) for n in range(4)}, TWO, "Slow"):
+        (Path(folder) / f"kept {key}").touch()
+
+
+def test_an_interrupt_stops_promptly_and_keeps_what_is_finished(tmp_path) -> None:
+    program = (
+        "import sys; from tests.workers.test_run_cases import interrupted_run;"
+        "interrupted_run(sys.argv[1])"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "started 2").exists():
+        assert time.monotonic() < deadline, run.stderr
+        time.sleep(0.02)
+    start = time.monotonic()
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to all processes
+    errors = run.communicate(timeout=20)[1]
+    assert time.monotonic() - start < 10
+    assert run.returncode != 0
+    assert (tmp_path / "kept 0").exists()
+    assert errors.count("KeyboardInterrupt") == 1, errors
+    assert not list(tmp_path.glob("started 3"))
+
+
+@pytest.mark.parametrize(
+    ("group", "line", "limit", "used"),
+    [
+        ("job/step", "0::/job/step", "memory.max", "memory.current"),
+        (
+            "memory/job/step",
+            "4:memory:/job/step",
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+        ),
+    ],
+)
+def test_memory_is_limited_by_the_control_group(
+    tmp_path, monkeypatch, group, line, limit, used
+) -> None:
+    """Both versions; here the job's limit counts, not the larger one of its step."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < memory.available_memory() <= machine
+    for folder, bytes_allowed in ((tmp_path / group, 9000), ((tmp_path / group).parent, 5000)):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / limit).write_text(f"{bytes_allowed}\n")
+        (folder / used).write_text("4000\n")
+        (folder / "memory.stat").write_text("anon 100\ninactive_file 300\nactive_file 50\n")
+    read_text = Path.read_text
+    own = Path("/proc/self/cgroup")
+    monkeypatch.setattr(
+        Path, "read_text", lambda path: f"3:cpu:/\n{line}\n" if path == own else read_text(path)
+    )
+    monkeypatch.setattr(memory, "_CGROUPS", tmp_path)
+    assert memory.available_memory() == 5000 - 4000 + 350
+
+
+def test_a_running_cluster_is_used_and_left_running() -> None:
+    """Its workers state their memory: a task asks for a share, and never for more than is there."""
+    distributed = pytest.importorskip("distributed", reason="the dask extra is not installed")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, resources={"memory": 1e9}, dashboard_address=None
+    ) as cluster:
+        settings = WorkerSettings(backend="dask", scheduler=cluster.scheduler_address)
+        tasks = {"small": (2,), "larger than a worker": (3,)}
+        needed = {"larger than a worker": 10**10}
+        found = dict(run_cases(square, tasks, settings, "Cluster", needed))
+        assert found == {"small": 4, "larger than a worker": 9}
+        with distributed.Client(cluster) as client:
+            assert len(client.nthreads()) == 1
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValidationError, match="-1 for one per CPU core"):
+        WorkerSettings(jobs=0)
+    with pytest.raises(ValidationError, match="needs `backend: dask`"):
+        WorkerSettings(scheduler="tcp://node:8786")
