@@ -2,28 +2,32 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from tests.pipelines.conftest import kedro
 
-def test_a_leakage_free_pool_prepares_nothing_again(
-    make_project: Callable[[], Path], run_kedro: Callable[..., Any]
-) -> None:
+POOL = "pool: {datasets: [kits21, msd_colon], downstream: [kits19]}"
+
+
+def test_a_leakage_free_pool_prepares_nothing_again(make_project: Callable[[], Path]) -> None:
     project = make_project()
-    few = {"datasets": ["kits21", "msd_colon"], "downstream": ["kits19"]}
-    phantoms = {"phantom": {"cases": {"kits21": 4}}}
+    conf = project / "conf/test"
+    (conf / "parameters_pool.yml").write_text(POOL)
+    phantoms = conf / "parameters_phantom.yml"
+    phantoms.write_text(phantoms.read_text().replace("kits21: 2", "kits21: 4"))
     data = project / "data"
+    command = ("run", "--env", "test", "--pipelines", "data_pool")
 
     def state() -> dict[str, int]:
         cases = (data / "03_primary/test/cases").glob("*/*/*")
         return {str(path): path.stat().st_mtime_ns for path in cases}
 
-    run_kedro(project, "data_pool", {**phantoms, "pool": few})
+    kedro(project, *command)
     page = data / "08_reporting/test/pool.html"
     paper, before, first = page.read_text(), state(), splits(data)
     assert "kits21/case_00000" in set(first["key"])
-    run_kedro(project, "data_pool", {**phantoms, "pool": {**few, "exclude_downstream": True}})
+    kedro(project, *command, "--params", "pool.exclude_downstream=true")
     second = splits(data)
     assert state() == before
     assert set(first["key"]) - set(second["key"]) == {"kits21/case_00000"}
