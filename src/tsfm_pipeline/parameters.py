@@ -13,9 +13,9 @@ from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.phantom.settings import PhantomSettings
 from tsfm_pipeline.planning.fingerprint import PlanningError
 from tsfm_pipeline.planning.settings import PlanningSettings
+from tsfm_pipeline.pool.splits import SplitSettings
 from tsfm_pipeline.prediction.settings import PredictRun
 from tsfm_pipeline.preparation.settings import PreparationSettings, ScreeningSettings
-from tsfm_pipeline.preparation.splits import SplitSettings
 from tsfm_pipeline.reporting.paper_tables import PaperTables
 from tsfm_pipeline.reporting.settings import ReportingSettings
 from tsfm_pipeline.schema import Settings

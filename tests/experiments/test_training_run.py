@@ -24,6 +24,7 @@ SPLITS = pd.DataFrame(
         "dataset": ["kits19", "kits19", "btcv"],
         "pool": [False, False, True],
         "role": ["training", "validation", "training"],
+        "pool_version": "1a2b3c4d",
     }
 )
 

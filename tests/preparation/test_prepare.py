@@ -41,8 +41,8 @@ SOURCE = AnySource(folder=".", labels={1: "liver", 2: "spleen", 3: None})
 
 
 GOLDEN = {
-    ("CT", (1.5, 1.5, 1.5)): (2, "df7ae370fc1c8882", [41.043, 14.755, 40.32, 32.0]),
-    ("MR", (4.5, 1.0, 1.0)): (2, "77a60e04c8675534", [0.0, 1.0, -0.043, -0.152]),
+    ("CT", (1.5, 1.5, 1.5)): (3, "df7ae370fc1c8882", [41.043, 14.755, 40.32, 32.0]),
+    ("MR", (4.5, 1.0, 1.0)): (3, "77a60e04c8675534", [0.0, 1.0, -0.043, -0.152]),
 }
 """Preparation version, digest of labels and locations, and a few numbers of the image."""
 
@@ -304,6 +304,7 @@ def test_other_labels_leave_the_image_alone(tmp_path, modality):
     assert second.keys() == first.keys()
     assert second["image.b2nd"] == first["image.b2nd"]
     assert all(second[name] != first[name] for name in first if name != "image.b2nd")
+    assert store.thumbnail(case.key).any()
     fresh = tmp_path / "fresh"
     expected = files_of(prepare(case, fresh, source=mapped)[1])
     assert {name: content for name, (_, content) in second.items()} == {

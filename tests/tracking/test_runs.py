@@ -89,3 +89,14 @@ def test_scores_join_the_run_of_their_training(project) -> None:
 
 def test_flatten() -> None:
     assert runs.flatten({"a": {"b": 1, "c": {}}, "d": [1, 2]}) == {"a.b": 1, "a.c": {}, "d": [1, 2]}
+
+
+def test_the_run_and_its_trainings_name_the_pool(project) -> None:
+    parent = start(project)
+    runs.tag_run({runs.POOL_TAG: "1a2b3c4d"})
+    with runs.experiment_run("t", "d", Rate(), tags={runs.POOL_TAG: "1a2b3c4d"}):
+        pass
+    runs.end_run()
+    (run,) = nested(parent)
+    tags = [run.data.tags, MlflowClient().get_run(parent).data.tags]
+    assert [found["tsfm.pool"] for found in tags] == ["1a2b3c4d", "1a2b3c4d"]

@@ -51,7 +51,7 @@ def run_training(
         settings: values of the experiments in this environment.
         table: the fused label table.
         store: the case store of the pool.
-        splits: key, dataset, role of every usable case.
+        splits: key, dataset, role of every case in use, and the version of the pool.
         target_spacing: mm (z, y, x) the pool was resampled to, kept with the model.
         plans: of every dataset, for settings that are planned.
         models_root: folder of all model folders.
@@ -84,6 +84,7 @@ def run_training(
         regions=_annotated_regions(store, training_keys, table),
         initial_weights=initial.path(models_root) / BEST if initial is not None else None,
         target_spacing=target_spacing,
+        pool_version=str(splits["pool_version"].iat[0]),
     )
     digest = training_digest(task, training)
     folder = Path(name) / digest

@@ -13,7 +13,7 @@ from tsfm_pipeline.sources.source import Source, SourceCase
 
 FileDigest = Callable[[Path], str]
 
-PREPARATION_VERSION = 2
+PREPARATION_VERSION = 3
 """Raise by one with every change of the code that changes what is stored."""
 
 

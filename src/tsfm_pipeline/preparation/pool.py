@@ -1,12 +1,12 @@
 """From a case index to a pool: every case prepared once, in parallel, bad ones set aside."""
 
-import hashlib
 import logging
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.imaging.resampling import resampled_shape
@@ -23,6 +23,31 @@ from tsfm_pipeline.workers import WorkerFailure, WorkerSettings, run_cases
 logger = logging.getLogger(__name__)
 
 OK = "ok"
+
+POOL_CATALOGUE_SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("case", pa.string(), nullable=False),
+        pa.field("patient", pa.string(), nullable=False),
+        pa.field("modality", pa.string(), nullable=False),
+        pa.field("verdict", pa.string(), nullable=False),
+        # Only usable cases have the rest.
+        pa.field("file_shape", pa.string()),
+        pa.field("file_spacing", pa.string()),
+        pa.field("shape", pa.string()),
+        pa.field("spacing", pa.string()),
+        pa.field("targets", pa.string()),
+        pa.field("raw_digest", pa.string()),
+        pa.field("preparation_digest", pa.string()),
+        pa.field("voxel_digest", pa.string()),
+        pa.field("canonical_shape", pa.list_(pa.int64())),
+        pa.field("canonical_spacing", pa.list_(pa.float64())),
+        pa.field("target_names", pa.list_(pa.string())),
+        pa.field("target_voxels", pa.list_(pa.int64())),
+        pa.field("voxel_volume", pa.float64()),
+    ]
+)
 
 PROCESS_BYTES = 400 * 2**20
 BYTES_PER_FILE_VOXEL, BYTES_PER_STORED_VOXEL = 12, 8
@@ -62,7 +87,8 @@ def prepare_pool(
 
     Returns:
         One row per case: key, dataset, case, patient, modality, verdict, and for usable cases
-        shape and spacing (z, y, x; mm) of the file and in the pool, targets with voxel counts.
+        shape and spacing (z, y, x; mm) of the file, of the raw image in canonical orientation and
+        in the pool, targets with voxel counts, digests, and mm^3 of a voxel in the pool.
 
     Raises:
         PoolError: a dataset has no usable case at all.
@@ -178,15 +204,14 @@ def _described(record: CaseRecord, table: LabelTable) -> dict[str, object]:
         "targets": ", ".join(f"{name} {count}" for name, count in voxels.items()),
         "raw_digest": record.raw_digest,
         "preparation_digest": record.preparation_digest,
+        "voxel_digest": record.voxel_digest,
+        "canonical_shape": list(record.uncropped_shape),
+        "canonical_spacing": list(record.uncropped_spacing),
+        "target_names": list(voxels),
+        "target_voxels": list(voxels.values()),
+        "voxel_volume": math.prod(record.geometry.spacing),
     }
 
 
 def _text(values: tuple[float, ...]) -> str:
     return " x ".join(f"{value:g}" for value in values)
-
-
-def pool_version(catalogue: pd.DataFrame) -> str:
-    """Name a pool by its content: a digest over its usable cases and how they were prepared."""
-    usable = catalogue[catalogue["verdict"] == OK].sort_values("key")
-    rows = usable[["key", "raw_digest", "preparation_digest"]].to_csv(index=False)
-    return hashlib.blake2b(rows.encode(), digest_size=4).hexdigest()

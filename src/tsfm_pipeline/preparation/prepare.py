@@ -22,6 +22,7 @@ from tsfm_pipeline.imaging.intensity import (
 from tsfm_pipeline.imaging.labels import BACKGROUND, OUTSIDE, LabelTable
 from tsfm_pipeline.imaging.resampling import resample_image, resample_labels, resampled_shape
 from tsfm_pipeline.imaging.volume import ImageVolume, VolumeError, read_image
+from tsfm_pipeline.imaging.voxel_fingerprint import voxel_fingerprint
 from tsfm_pipeline.preparation.identity import RawDigests, image_identity, preparation_digest
 from tsfm_pipeline.preparation.labels import read_targets
 from tsfm_pipeline.preparation.settings import PreparationSettings
@@ -145,6 +146,7 @@ def prepare_case(
     labels_ZYX = cropped.resampled_labels(settings)
     shape, _ = cropped.grid(settings)
     target_voxels = count_targets(labels_ZYX)
+    fingerprint = voxel_fingerprint(image.array)
     record = CaseRecord(
         dataset=case.dataset,
         case=case.case,
@@ -162,6 +164,7 @@ def prepare_case(
         annotated=source.annotated_targets(case.dataset, case.modality, table),
         raw_digest=raw.joined,
         preparation_digest=how,
+        voxel_digest=fingerprint.digest,
         image_identity=image_identity(case, raw, settings),
     )
     foreground = foreground_locations(labels_ZYX, tuple(target_voxels), settings.seed)
@@ -170,10 +173,14 @@ def prepare_case(
         was_outside_ZYX = store.read_labels(case.key) == OUTSIDE
         same_image = np.array_equal(was_outside_ZYX, labels_ZYX == OUTSIDE)
     if same_image:
-        store.write_labels(record, labels_ZYX, foreground, cropped.intensities)
+        store.write_labels(
+            record, labels_ZYX, foreground, cropped.intensities, fingerprint.thumbnail
+        )
     else:
         image_CZYX = cropped.resampled_image(case.modality, settings, labels_ZYX)
-        store.write(record, image_CZYX, labels_ZYX, foreground, cropped.intensities)
+        store.write(
+            record, image_CZYX, labels_ZYX, foreground, cropped.intensities, fingerprint.thumbnail
+        )
     return record
 
 

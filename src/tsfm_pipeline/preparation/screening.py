@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from tsfm_pipeline.imaging.file_volume import read_bytes, volume_files
 from tsfm_pipeline.imaging.intensity import bounding_box
@@ -42,24 +43,27 @@ SCREENING_VERSION = 1
 OK, REPAIRED, QUARANTINED = "ok", "repaired", "quarantined"
 NO_LABEL = "no labelled voxel"
 
-INTEGRITY_COLUMNS = (
-    "key",
-    "dataset",
-    "case",
-    "patient",
-    "modality",
-    "image_digest",
-    "label_digest",
-    "shape",
-    "spacing",
-    "direction",
-    "cropped_shape",
-    "minimum",
-    "maximum",
-    "labels_present",
-    "verdict",
-    "cause",
+INTEGRITY_SCHEMA = pa.schema(
+    [
+        *(
+            pa.field(name, pa.string(), nullable=False)
+            for name in ("key", "dataset", "case", "patient", "modality")
+        ),
+        # What could not be read is missing.
+        pa.field("image_digest", pa.string()),
+        pa.field("label_digest", pa.string()),
+        pa.field("shape", pa.list_(pa.int64())),
+        pa.field("spacing", pa.list_(pa.float64())),
+        pa.field("direction", pa.list_(pa.float64())),
+        pa.field("cropped_shape", pa.list_(pa.int64())),
+        pa.field("minimum", pa.float64()),
+        pa.field("maximum", pa.float64()),
+        pa.field("labels_present", pa.list_(pa.string())),
+        pa.field("verdict", pa.string(), nullable=False),
+        pa.field("cause", pa.string(), nullable=False),
+    ]
 )
+INTEGRITY_COLUMNS = tuple(INTEGRITY_SCHEMA.names)
 
 _MEMORY_PER_FILE_BYTE = 10
 """Of a gzipped int16 CT: 1 as it lies, 3 unpacked, 6 as float32; labels come when 3 are free."""

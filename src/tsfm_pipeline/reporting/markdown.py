@@ -19,17 +19,24 @@ class Provenance:
     Attributes:
         environment: Kedro environment of the run.
         pool: version of the dataset pool.
+        leaking: its cases whose patient is in a downstream dataset, too.
         phantoms: whether the data are the built-in synthetic ones.
     """
 
     environment: str
     pool: str
+    leaking: int
     phantoms: bool
 
     def header(self) -> str:
         """Return the line that stands above every table."""
         data = "**Synthetic phantoms, not patients.** " if self.phantoms else ""
-        return f"{data}Environment `{self.environment}`, dataset pool `{self.pool}`."
+        kind = (
+            f"as in the paper: {self.leaking} of its cases are downstream cases, too"
+            if self.leaking
+            else "leakage-free"
+        )
+        return f"{data}Environment `{self.environment}`, dataset pool `{self.pool}` ({kind})."
 
 
 def paper_table_markdown(frame: pd.DataFrame, table: PaperTable, provenance: Provenance) -> str:

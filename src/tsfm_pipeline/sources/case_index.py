@@ -7,20 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from tsfm_pipeline.sources.source import LabelFile, Source, SourceCase, SourceError
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = (
-    "dataset",
-    "case",
-    "patient",
-    "modality",
-    "images",
-    "label_files",
-    "label_classes",
-    "problem",
+CASE_INDEX_SCHEMA = pa.schema(
+    [
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("case", pa.string(), nullable=False),
+        pa.field("patient", pa.string(), nullable=False),
+        pa.field("modality", pa.string(), nullable=False),
+        pa.field("images", pa.list_(pa.string()), nullable=False),
+        pa.field("label_files", pa.list_(pa.string()), nullable=False),
+        pa.field("label_classes", pa.list_(pa.string()), nullable=False),
+        pa.field("problem", pa.string(), nullable=False),
+    ]
 )
 
 
@@ -35,8 +38,8 @@ def build_case_index(
         raw_root: folder that the datasets' own folders are relative to.
 
     Returns:
-        One row per case with COLUMNS; `images`, `label_files` and `label_classes` are lists of
-        str, a class "" stands for an integer map, a problem "" for a usable case.
+        One row per case with the columns of CASE_INDEX_SCHEMA; a class "" stands for an integer
+        map, a problem "" for a usable case.
 
     Raises:
         SourceError: an unknown dataset name, folders that are missing or hold no case (all of
@@ -62,7 +65,7 @@ def build_case_index(
     if errors:
         raise SourceError("\n".join(errors))
     _warn_of_counts(datasets, names, cases)
-    return pd.DataFrame([_row(case) for case in cases], columns=COLUMNS)
+    return pd.DataFrame([_row(case) for case in cases], columns=CASE_INDEX_SCHEMA.names)
 
 
 def case_from_row(row: Mapping[str, Any] | pd.Series) -> SourceCase:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from tsfm_pipeline.imaging.labels import LabelError, LabelTable
 from tsfm_pipeline.schema import Settings
@@ -15,10 +15,17 @@ class PoolSettings(Settings):
     Attributes:
         datasets: the pre-training pool (ten in the paper, section 2.1).
         downstream: datasets of the transfer experiments (three in the paper, section 3.3).
+        exclude_downstream: leave out of the pool every case whose patient is also downstream;
+            false, as in the paper, keeps them.
+        duplicate_correlation: two thumbnails that correlate at least so show one scan.
+        paper_cases: our reading of how many cases of each dataset make up the paper's 2779.
     """
 
     datasets: tuple[str, ...]
     downstream: tuple[str, ...] = ()
+    exclude_downstream: bool = False
+    duplicate_correlation: float = Field(default=0.7, gt=0, le=1)
+    paper_cases: dict[str, int] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _disjoint(self) -> "PoolSettings":

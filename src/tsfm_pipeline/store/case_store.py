@@ -25,7 +25,7 @@ from tsfm_pipeline.store.encoding import decode_image, encode_array, encode_imag
 from tsfm_pipeline.store.record import CaseRecord, Sidecar, StoredFile
 
 _IMAGE, _LABELS, _SAMPLES, _RECORD = "image.b2nd", "labels.b2nd", "samples.npz", "case.json"
-_FOREGROUND = "foreground_"
+_FOREGROUND, _THUMBNAIL = "foreground_", "thumbnail"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Inside = tuple[slice, slice, slice]
@@ -54,6 +54,7 @@ class CaseStore:
         labels_ZYX: NDArray[np.uint8],
         foreground: Mapping[int, NDArray[np.int32]],
         intensities: NDArray[np.float32],
+        thumbnail: NDArray[np.float16] | None = None,
     ) -> None:
         """Write a case; readers see the old version, or none, until all of it is on disk.
 
@@ -63,6 +64,7 @@ class CaseStore:
             labels_ZYX: target integers, 0 background, OUTSIDE outside the nonzero mask.
             foreground: target integer -> (N, 3) sampled voxels (z, y, x).
             intensities: (M, C) sampled foreground intensities before normalisation.
+            thumbnail: `imaging.voxel_fingerprint`'s picture of the raw image.
 
         Raises:
             StoreError: the arrays' shapes are not those of the record, or the disk is full.
@@ -70,7 +72,7 @@ class CaseStore:
         _check_shape(record, "image", image_CZYX.shape, (record.channels, *record.geometry.shape))
         with self._writing(record.key) as folder:
             image = _write(folder / _IMAGE, encode_array(encode_image(image_CZYX, record.modality)))
-            _write_rest(folder, record, image, labels_ZYX, foreground, intensities)
+            _write_rest(folder, record, image, labels_ZYX, foreground, intensities, thumbnail)
 
     def write_labels(
         self,
@@ -78,6 +80,7 @@ class CaseStore:
         labels_ZYX: NDArray[np.uint8],
         foreground: Mapping[int, NDArray[np.int32]],
         intensities: NDArray[np.float32],
+        thumbnail: NDArray[np.float16] | None = None,
     ) -> None:
         """Write a case anew with the image it has: only labels, samples and sidecar change.
 
@@ -100,7 +103,15 @@ class CaseStore:
                 os.close(stored)
             if sidecar.record.image_identity != record.image_identity:
                 raise StoreError(f"{record.key}: its stored image was made in another way")
-            _write_rest(folder, record, sidecar.files[_IMAGE], labels_ZYX, foreground, intensities)
+            _write_rest(
+                folder,
+                record,
+                sidecar.files[_IMAGE],
+                labels_ZYX,
+                foreground,
+                intensities,
+                thumbnail,
+            )
 
     def keys(self) -> list[str]:
         """List the complete cases as `dataset/case`, sorted."""
@@ -184,6 +195,17 @@ class CaseStore:
         """Return (M, C) foreground intensities before normalisation: every tenth raw voxel."""
         with np.load(self._existing(key, _SAMPLES)) as samples:
             return np.asarray(samples["intensities"])
+
+    def thumbnail(self, key: str) -> NDArray[np.float16]:
+        """Return the (z, y, x) thumbnail of the raw image.
+
+        Raises:
+            StoreError: the case is absent, or was stored without one.
+        """
+        with np.load(self._existing(key, _SAMPLES)) as samples:
+            if _THUMBNAIL not in samples.files:
+                raise StoreError(f"{key} was stored without a thumbnail; prepare it again")
+            return np.asarray(samples[_THUMBNAIL])
 
     def read_image(self, key: str) -> NDArray[np.float32]:
         """Return the whole image (C, z, y, x): HU for CT, z-scores for MR."""
@@ -287,12 +309,15 @@ def _write_rest(
     labels_ZYX: NDArray[np.uint8],
     foreground: Mapping[int, NDArray[np.int32]],
     intensities: NDArray[np.float32],
+    thumbnail: NDArray[np.float16] | None,
 ) -> None:
     """Write all but the image, the sidecar last."""
     _check_shape(record, "label map", labels_ZYX.shape, record.geometry.shape)
     samples: dict[str, Any] = {"intensities": intensities.astype(np.float32, copy=False)}
     for target, points in foreground.items():
         samples[f"{_FOREGROUND}{target}"] = points.astype(np.uint16)
+    if thumbnail is not None:
+        samples[_THUMBNAIL] = thumbnail
     packed = io.BytesIO()
     np.savez(packed, **samples)
     files = {

@@ -1,5 +1,7 @@
 """What is known of a stored case besides its voxels."""
 
+import hashlib
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import field_validator
@@ -32,6 +34,7 @@ class CaseRecord(Settings):
         preparation_digest: digest of everything that decided how they were prepared.
         image_identity: digest of the image files' bytes and of what decided the stored image;
             two cases of one name that agree in it differ in labels at most.
+        voxel_digest: `imaging.voxel_fingerprint` of the raw image; empty where it was not taken.
     """
 
     dataset: str
@@ -51,6 +54,7 @@ class CaseRecord(Settings):
     raw_digest: str
     preparation_digest: str
     image_identity: str
+    voxel_digest: str = ""
 
     @field_validator("dataset", "case")
     @classmethod
@@ -88,3 +92,12 @@ class Sidecar(Settings):
 
     record: CaseRecord
     files: dict[str, StoredFile]
+
+
+def cases_digest(cases: Iterable[tuple[str, str, str]]) -> str:
+    """Name a set of cases by its content: (key, raw digest, preparation digest) of each.
+
+    The order of the cases changes nothing.
+    """
+    text = "\n".join(" ".join(case) for case in sorted(cases))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -25,6 +25,9 @@ for _name in ("mlflow", "alembic"):
 
 DIGEST_TAG = "tsfm.digest"
 PARENT_TAG = "mlflow.parentRunId"
+POOL_TAG = "tsfm.pool"
+"""Version of the dataset pool, on the run and on each training."""
+
 MAX_BATCH = 1000
 """Metrics MLflow takes in one request."""
 
@@ -59,6 +62,12 @@ def log_parameters(parameters: Mapping[str, Any]) -> None:
     mlflow.log_params(flatten(parameters))
 
 
+def tag_run(tags: Mapping[str, str]) -> None:
+    """Tag the open run."""
+    if mlflow.active_run() is not None:
+        mlflow.set_tags(dict(tags))
+
+
 def log_document(document: Mapping[str, Any], file_name: str) -> None:
     """Attach a JSON document to the open run."""
     if mlflow.active_run() is not None:
@@ -84,7 +93,9 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 @contextmanager
-def experiment_run(name: str, digest: str, settings: BaseModel) -> Iterator[Report]:
+def experiment_run(
+    name: str, digest: str, settings: BaseModel, tags: Mapping[str, str] | None = None
+) -> Iterator[Report]:
     """Open the nested run of an experiment and yield where its metrics go.
 
     An earlier run of the same digest is continued; steps it has already are passed over, because
@@ -96,8 +107,8 @@ def experiment_run(name: str, digest: str, settings: BaseModel) -> Iterator[Repo
         return
     run_id = _earlier_run(parent.info.experiment_id, digest)
     if run_id is None:
-        tags = {DIGEST_TAG: digest, PARENT_TAG: parent.info.run_id}
-        run = mlflow.start_run(run_name=name, nested=True, tags=tags)
+        own = {DIGEST_TAG: digest, PARENT_TAG: parent.info.run_id, **(tags or {})}
+        run = mlflow.start_run(run_name=name, nested=True, tags=own)
         mlflow.log_params(flatten(settings.model_dump(mode="json")))
     else:
         run = mlflow.start_run(run_id=run_id, nested=True)

@@ -1,6 +1,5 @@
 """What a model folder says about its model."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -11,7 +10,7 @@ from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.network.sizes import SIZES, NetworkSize
 from tsfm_pipeline.network.tsfm import TSFM
 from tsfm_pipeline.schema import Settings
-from tsfm_pipeline.store.record import CaseRecord
+from tsfm_pipeline.store.record import CaseRecord, cases_digest
 from tsfm_pipeline.training.checkpoint import file_digest
 from tsfm_pipeline.training.losses import exclusive_targets
 from tsfm_pipeline.training.settings import TrainingSettings
@@ -52,7 +51,9 @@ class ModelCard(Settings):
         training: keys of the training cases.
         validation: keys of the cases behind the pseudo-Dice.
         initial_weights: digest of the weights file it started from; None from scratch.
-        pool_digest: digest of all cases' raw files and preparation.
+        pool_digest: digest of all cases' raw files and preparation. A training on a whole pool
+            has a digest that starts with the pool's version.
+        pool_version: version of the pool that the cases were taken from, first used.
     """
 
     name: str
@@ -69,6 +70,7 @@ class ModelCard(Settings):
     validation: tuple[str, ...]
     initial_weights: str | None
     pool_digest: str
+    pool_version: str = ""
 
     def build_network(self) -> TSFM:
         """Build the network with fresh weights; its outputs are regions, or classes (softmax)."""
@@ -128,10 +130,7 @@ def describe(
     Raises:
         TrainingError: the folder holds the state of another training.
     """
-    pool = "\n".join(
-        f"{key} {record.raw_digest} {record.preparation_digest}"
-        for key, record in sorted(records.items())
-    )
+    cases = [(key, r.raw_digest, r.preparation_digest) for key, r in records.items()]
     card = ModelCard(
         name=task.name,
         network=SIZES[settings.size],
@@ -146,7 +145,8 @@ def describe(
         training=tuple(task.training),
         validation=tuple(task.validation),
         initial_weights=file_digest(task.initial_weights) if task.initial_weights else None,
-        pool_digest=hashlib.sha256(pool.encode()).hexdigest(),
+        pool_digest=cases_digest(cases),
+        pool_version=task.pool_version,
     )
     if not resumed:
         return card.model_copy(update={"ct_statistics": pool_statistics(task, records)})
@@ -157,7 +157,8 @@ def describe(
             f"{folder} holds a training that differs in {', '.join(changed)};"
             " restore it, or train in another folder"
         )
-    return card.model_copy(update={"ct_statistics": found.ct_statistics})
+    kept = {"ct_statistics": found.ct_statistics, "pool_version": found.pool_version}
+    return card.model_copy(update=kept)
 
 
 def pool_statistics(task: TrainingTask, records: Mapping[str, CaseRecord]) -> CtStatistics | None:
@@ -185,6 +186,6 @@ def _differences(found: ModelCard, wanted: ModelCard) -> list[str]:
                 for field in TrainingSettings.model_fields
                 if field not in FREE_TO_CHANGE and getattr(old, field) != getattr(new, field)
             ]
-        elif name not in ("ct_statistics", "modalities") and old != new:
+        elif name not in ("ct_statistics", "modalities", "pool_version") and old != new:
             differ.append(name)
     return differ

@@ -28,6 +28,7 @@ class TrainingTask:
         initial_weights: weights (safetensors) to start from; None starts from scratch.
         target_spacing: mm (z, y, x) that the store's cases were resampled to; None where they
             keep their own. Only handed on to inference.
+        pool_version: version of the pool that the cases belong to. Only handed on to the model.
     """
 
     name: str
@@ -38,6 +39,7 @@ class TrainingTask:
     regions: Sequence[str]
     initial_weights: Path | None = None
     target_spacing: TripleFloat | None = None
+    pool_version: str = ""
 
     def records(self) -> dict[str, CaseRecord]:
         """Return the record of every case.

@@ -1,19 +1,25 @@
 """Nodes of the data pool pipeline."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.planning.settings import PlanningSettings
+from tsfm_pipeline.pool import leakage as leaks
+from tsfm_pipeline.pool import splits as folds
+from tsfm_pipeline.pool.splits import SplitSettings
 from tsfm_pipeline.preparation.settings import PreparationSettings, ScreeningSettings
-from tsfm_pipeline.preparation.splits import SplitSettings
-from tsfm_pipeline.preparation.splits import split_cases as assign_cases
+from tsfm_pipeline.reporting.settings import ReportingSettings
 from tsfm_pipeline.sources import Datasets, PoolSettings
 from tsfm_pipeline.sources.case_index import build_case_index
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.workers import WorkerSettings
+
+logger = logging.getLogger(__name__)
 
 
 def index_cases(raw_data: Path, datasets: Datasets, pool: PoolSettings) -> pd.DataFrame:
@@ -78,11 +84,91 @@ def prepare_cases(
     return store, catalogue
 
 
-def split_cases(
-    pool_catalogue: pd.DataFrame, pool: PoolSettings, splits: SplitSettings
+def find_leakage(
+    pool_catalogue: pd.DataFrame, pool_store: CaseStore, pool: PoolSettings
 ) -> pd.DataFrame:
-    """Assign every usable case to training or validation."""
-    return assign_cases(pool_catalogue, pool, splits)
+    """Find the pool cases that are downstream cases, too."""
+    return leaks.find_leakage(pool_catalogue, pool_store, pool)
+
+
+def split_cases(
+    pool_catalogue: pd.DataFrame, leakage: pd.DataFrame, pool: PoolSettings, splits: SplitSettings
+) -> pd.DataFrame:
+    """Assign every case in use to training or validation."""
+    return folds.split_cases(pool_catalogue, leakage, pool, splits)
+
+
+def name_version(
+    pool_catalogue: pd.DataFrame,
+    leakage: pd.DataFrame,
+    splits: pd.DataFrame,
+    pool: PoolSettings,
+    preparation: PreparationSettings,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Describe this version of the pool, for itself and for the list of all."""
+    from tsfm_pipeline.pool.version import describe_version
+    from tsfm_pipeline.tracking.runs import POOL_TAG, tag_run
+
+    version = describe_version(pool_catalogue, leakage, splits, pool, preparation)
+    row = version.iloc[0]
+    logger.info("Pool %s: %d cases, %s", row["version"], row["cases"], row["kind"])
+    tag_run({POOL_TAG: row["version"]})
+    return version, version
+
+
+def tabulate_pool(
+    pool_catalogue: pd.DataFrame,
+    leakage: pd.DataFrame,
+    splits: pd.DataFrame,
+    datasets: Datasets,
+    labels: LabelTable,
+    pool: PoolSettings,
+    integrity: pd.DataFrame,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Sum up datasets, targets and who annotates what."""
+    from tsfm_pipeline.pool.tables import dataset_table, supervision_table, target_table
+
+    sources = datasets.root
+    return (
+        dataset_table(pool_catalogue, leakage, splits, sources, pool, integrity),
+        target_table(pool_catalogue),
+        supervision_table(pool_catalogue, splits, sources, labels),
+    )
+
+
+def draw_pool(pool_datasets: pd.DataFrame) -> Figure:
+    """Draw cases, spacing and size of every dataset."""
+    from tsfm_pipeline.pool.figures import overview_figure
+
+    return overview_figure(pool_datasets)
+
+
+def write_pool_page(
+    pool_catalogue: pd.DataFrame,
+    pool_datasets: pd.DataFrame,
+    pool_targets: pd.DataFrame,
+    supervision: pd.DataFrame,
+    leakage: pd.DataFrame,
+    pool_version: pd.DataFrame,
+    pool_versions: pd.DataFrame,
+    phantom_root: Path,
+    raw_root: Path,
+    reporting: ReportingSettings,
+) -> str:
+    """Write the pool catalogue as one HTML page."""
+    from tsfm_pipeline.pool.page import PoolTables, pool_page
+
+    tables = PoolTables(
+        catalogue=pool_catalogue,
+        datasets=pool_datasets,
+        targets=pool_targets,
+        supervision=supervision,
+        leakage=leakage,
+        version=pool_version,
+        versions=pool_versions,
+    )
+    phantoms = "Synthetic phantoms, not patients." if raw_root == phantom_root else ""
+    return pool_page(tables, reporting.workspace, phantoms)
 
 
 def plan_datasets(

@@ -4,11 +4,16 @@ from kedro.pipeline import Node, Pipeline
 
 from tsfm_pipeline.pipelines.data_pool.nodes import (
     choose_target_spacing,
+    draw_pool,
+    find_leakage,
     index_cases,
+    name_version,
     plan_datasets,
     prepare_cases,
     screen_cases,
     split_cases,
+    tabulate_pool,
+    write_pool_page,
 )
 
 
@@ -68,9 +73,20 @@ def create_pipeline() -> Pipeline:
                 name="prepare_cases",
             ),
             Node(
+                find_leakage,
+                inputs={
+                    "pool_catalogue": "pool_catalogue",
+                    "pool_store": "pool_store",
+                    "pool": "params:pool",
+                },
+                outputs="leakage",
+                name="find_leakage",
+            ),
+            Node(
                 split_cases,
                 inputs={
                     "pool_catalogue": "pool_catalogue",
+                    "leakage": "leakage",
                     "pool": "params:pool",
                     "splits": "params:splits",
                 },
@@ -87,6 +103,57 @@ def create_pipeline() -> Pipeline:
                 },
                 outputs="dataset_plans",
                 name="plan_datasets",
+            ),
+            Node(
+                name_version,
+                inputs={
+                    "pool_catalogue": "pool_catalogue",
+                    "leakage": "leakage",
+                    "splits": "splits",
+                    "pool": "params:pool",
+                    "preparation": "params:preparation",
+                },
+                outputs=["pool_version", "pool_versions"],
+                name="name_version",
+            ),
+            Node(
+                tabulate_pool,
+                inputs={
+                    "pool_catalogue": "pool_catalogue",
+                    "leakage": "leakage",
+                    "splits": "splits",
+                    "datasets": "params:datasets",
+                    "labels": "params:labels",
+                    "pool": "params:pool",
+                    "integrity": "integrity",
+                },
+                outputs=["pool_datasets", "pool_targets", "supervision"],
+                name="tabulate_pool",
+            ),
+            Node(
+                draw_pool,
+                inputs={
+                    "pool_datasets": "pool_datasets",
+                },
+                outputs="pool_figure",
+                name="draw_pool",
+            ),
+            Node(
+                write_pool_page,
+                inputs={
+                    "pool_catalogue": "pool_catalogue",
+                    "pool_datasets": "pool_datasets",
+                    "pool_targets": "pool_targets",
+                    "supervision": "supervision",
+                    "leakage": "leakage",
+                    "pool_version": "pool_version",
+                    "pool_versions": "pool_versions",
+                    "phantom_root": "phantom_root",
+                    "raw_root": "raw_root",
+                    "reporting": "params:reporting",
+                },
+                outputs="pool_page",
+                name="write_pool_page",
             ),
         ]
     )

@@ -1,6 +1,7 @@
 """Nodes of the experiment template."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def train_model(
     from tsfm_pipeline.experiments.training_run import run_training
     from tsfm_pipeline.planning.dataset_plan import DatasetPlan
     from tsfm_pipeline.planning.target_spacing import PoolSpacing
-    from tsfm_pipeline.tracking.runs import experiment_run
+    from tsfm_pipeline.tracking.runs import POOL_TAG, experiment_run
 
     return run_training(
         experiment=experiment,
@@ -46,7 +47,7 @@ def train_model(
         plans={name: DatasetPlan.model_validate(load()) for name, load in dataset_plans.items()},
         models_root=models_root,
         initial=initial_model,
-        track=experiment_run,
+        track=partial(experiment_run, tags={POOL_TAG: str(splits["pool_version"].iat[0])}),
     )
 
 

@@ -10,7 +10,7 @@ from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.evaluation.statistics import compare_experiments
 from tsfm_pipeline.evaluation.summary import summarise
 from tsfm_pipeline.experiments.comparisons import COMPARISONS
-from tsfm_pipeline.preparation.pool import pool_version
+from tsfm_pipeline.pool.leakage import leaking_cases
 from tsfm_pipeline.reporting.comparison import build_table
 from tsfm_pipeline.reporting.dice_summary import dice_summary
 from tsfm_pipeline.reporting.figure import comparison_figure
@@ -24,20 +24,26 @@ from tsfm_pipeline.reporting.score_sections import (
     dice_summary_markdown,
 )
 from tsfm_pipeline.reporting.settings import ReportingSettings
+from tsfm_pipeline.sources import PoolSettings
 
 logger = logging.getLogger(__name__)
 
 
 def describe_provenance(
     pool_catalogue: pd.DataFrame,
+    leakage: pd.DataFrame,
+    splits: pd.DataFrame,
     phantom_root: Path,
     raw_root: Path,
+    pool: PoolSettings,
     reporting: ReportingSettings,
 ) -> Provenance:
     """Say which data the figures come from."""
+    used = pool_catalogue[pool_catalogue["key"].isin(splits["key"])]
     return Provenance(
         environment=reporting.workspace,
-        pool=pool_version(pool_catalogue),
+        pool=str(splits["pool_version"].iat[0]),
+        leaking=int(leaking_cases(used, leakage, pool).sum()),
         phantoms=raw_root == phantom_root,
     )
 

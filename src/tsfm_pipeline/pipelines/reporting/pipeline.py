@@ -36,8 +36,11 @@ def create_pipeline() -> Pipeline:
                 describe_provenance,
                 inputs={
                     "pool_catalogue": "pool_catalogue",
+                    "leakage": "leakage",
+                    "splits": "splits",
                     "phantom_root": "phantom_root",
                     "raw_root": "raw_root",
+                    "pool": "params:pool",
                     "reporting": "params:reporting",
                 },
                 outputs="provenance",

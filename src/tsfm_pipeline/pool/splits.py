@@ -1,0 +1,141 @@
+"""Which cases train and which validate: k folds per dataset, persons kept together across all."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from tsfm_pipeline.pool.leakage import leaking_cases, patient_groups
+from tsfm_pipeline.pool.version import pool_version
+from tsfm_pipeline.preparation.pool import OK
+from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.sources import PoolSettings
+
+SPLITS_SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("case", pa.string(), nullable=False),
+        pa.field("patient", pa.string(), nullable=False),
+        pa.field("pool", pa.bool_(), nullable=False),
+        pa.field("fold", pa.int64(), nullable=False),
+        pa.field("role", pa.string(), nullable=False),
+        pa.field("pool_version", pa.string(), nullable=False),
+    ]
+)
+
+
+class SplitSettings(Settings):
+    """Cross-validation folds.
+
+    Attributes:
+        folds: number of folds (nnU-Net: 5).
+        fold: the fold that validates; the others train.
+        seed: of the shuffle (nnU-Net: 12345).
+    """
+
+    folds: int = Field(default=5, ge=2)
+    fold: int = Field(default=0, ge=0)
+    seed: int = 12345
+
+    def model_post_init(self, context: object) -> None:
+        """Refuse a validation fold that does not exist."""
+        if self.fold >= self.folds:
+            raise ValueError(f"splits.fold is {self.fold}, but there are folds 0..{self.folds - 1}")
+
+
+def assign_folds(
+    patients: Sequence[str], settings: SplitSettings, filled: NDArray[np.int64] | None = None
+) -> dict[str, int]:
+    """Return the fold of each distinct patient.
+
+    With one case per patient this is nnU-Net's split (`nnUNetTrainerV2.do_split`): sorted names,
+    shuffled by RandomState(seed), cut into consecutive folds of which the first ones are larger
+    by one where the number does not divide.
+
+    Args:
+        patients: their names.
+        settings: folds and seed.
+        filled: patients that each fold has already; the emptiest folds become larger by one.
+    """
+    names = sorted(set(patients))
+    order = np.arange(len(names))
+    # The legacy generator is what nnU-Net's (scikit-learn's) shuffle uses.
+    np.random.RandomState(settings.seed).shuffle(order)
+    sizes = np.full(settings.folds, len(names) // settings.folds)
+    emptiest = np.argsort(np.zeros(settings.folds) if filled is None else filled, kind="stable")
+    sizes[emptiest[: len(names) % settings.folds]] += 1
+    fold_of_position = np.repeat(np.arange(settings.folds), sizes)
+    return {names[index]: int(fold) for index, fold in zip(order, fold_of_position, strict=True)}
+
+
+def split_cases(
+    catalogue: pd.DataFrame, leakage: pd.DataFrame, pool: PoolSettings, settings: SplitSettings
+) -> pd.DataFrame:
+    """Split the usable cases of a pool catalogue.
+
+    A person has one fold, whatever datasets have scans of that person: who is held out downstream
+    never trains in the pool. Persons are split per set of datasets that have them, so each of
+    these datasets is split evenly, and one that shares nobody is split as nnU-Net would.
+
+    Args:
+        catalogue: rows of the pool catalogue; those whose `verdict` is not `ok` are left out.
+        leakage: rows of `find_leakage`; it tells persons with several names.
+        pool: which datasets make the pool; the others are downstream. With `exclude_downstream`,
+            pool cases of downstream persons are left out.
+        settings: folds, validating fold and seed.
+
+    Returns:
+        One row per case in use: key, dataset, case, patient, pool (or downstream), fold, role
+        (training or validation) and the version of the pool.
+
+    Raises:
+        ValueError: a dataset has fewer patients than two, so nothing could be held out.
+    """
+    usable = catalogue[catalogue["verdict"] == OK]
+    if pool.exclude_downstream:
+        usable = usable[~leaking_cases(usable, leakage, pool)]
+    _refuse_too_few(catalogue, usable)
+    splits = usable[["key", "dataset", "case", "patient"]].reset_index(drop=True)
+    splits["pool"] = splits["dataset"].isin(pool.datasets)
+    persons = patient_groups(splits, leakage)
+    folds = _fold_of_each(persons, splits["dataset"], settings)
+    splits["fold"] = [folds[person] for person in persons]
+    splits["role"] = np.where(splits["fold"] == settings.fold, "validation", "training")
+    splits["pool_version"] = pool_version(usable[usable["dataset"].isin(pool.datasets)])
+    return splits
+
+
+def _fold_of_each(
+    persons: pd.Series, datasets: pd.Series, settings: SplitSettings
+) -> dict[str, int]:
+    """Split the persons of each set of datasets, the most shared first."""
+    having: dict[str, set[str]] = {}
+    for person, dataset in zip(persons, datasets, strict=True):
+        having.setdefault(person, set()).add(dataset)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for person, names in having.items():
+        groups.setdefault(tuple(sorted(names)), []).append(person)
+    filled = {dataset: np.zeros(settings.folds, np.int64) for dataset in datasets}
+    folds: dict[str, int] = {}
+    for shared in sorted(groups, key=len, reverse=True):
+        so_far = np.sum([filled[dataset] for dataset in shared], axis=0)
+        part = assign_folds(groups[shared], settings, so_far)
+        for dataset in shared:
+            filled[dataset] += np.bincount(list(part.values()), minlength=settings.folds)
+        folds |= part
+    return folds
+
+
+def _refuse_too_few(catalogue: pd.DataFrame, usable: pd.DataFrame) -> None:
+    for dataset in dict.fromkeys(catalogue["dataset"]):
+        patients = usable.loc[usable["dataset"] == dataset, "patient"].nunique()
+        if patients < 2:
+            raise ValueError(
+                f"dataset {dataset!r} has {patients} usable patient(s); at least 2 are needed to"
+                " hold one out. Add cases, take the dataset out of `pool`, or set"
+                " `pool.exclude_downstream` to false if that left them out."
+            )

@@ -1,0 +1,165 @@
+"""What a pool holds, as tables for people: datasets, targets, and who annotates what."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.pool.leakage import leaking_cases
+from tsfm_pipeline.preparation.pool import OK
+from tsfm_pipeline.preparation.screening import REPAIRED
+from tsfm_pipeline.sources import PoolSettings, Source
+
+_MEASURES = ("spacing_z", "spacing_y", "spacing_x", "size_z", "size_y", "size_x")
+_STATISTICS = ("min", "median", "max")
+
+POOL_DATASETS_SCHEMA = pa.schema(
+    [
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("part", pa.string(), nullable=False),
+        pa.field("modalities", pa.string(), nullable=False),
+        *(
+            pa.field(name, pa.int64(), nullable=False)
+            for name in ("found", "ok", "repaired", "quarantined", "leaking", "left_out")
+        ),
+        *(pa.field(name, pa.int64(), nullable=False) for name in ("training", "validation")),
+        *(pa.field(name, pa.int64()) for name in ("release", "paper")),
+        *(
+            pa.field(f"{measure}_{statistic}", pa.float64(), nullable=False)
+            for measure in _MEASURES
+            for statistic in _STATISTICS
+        ),
+        pa.field("licence", pa.string(), nullable=False),
+        pa.field("url", pa.string(), nullable=False),
+    ]
+)
+"""Spacing in mm and size in voxels of the raw images in canonical orientation."""
+
+POOL_TARGETS_SCHEMA = pa.schema(
+    [
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("target", pa.string(), nullable=False),
+        pa.field("cases", pa.int64(), nullable=False),
+        pa.field("voxels", pa.int64(), nullable=False),
+        pa.field("median_ml", pa.float64(), nullable=False),
+    ]
+)
+
+SUPERVISION_SCHEMA = pa.schema(
+    [
+        pa.field("region", pa.string(), nullable=False),
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("modality", pa.string(), nullable=False),
+        pa.field("cases", pa.int64(), nullable=False),
+    ]
+)
+
+
+def dataset_table(
+    catalogue: pd.DataFrame,
+    leakage: pd.DataFrame,
+    splits: pd.DataFrame,
+    sources: Mapping[str, Source],
+    pool: PoolSettings,
+    integrity: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return a row per dataset, those of the pool first, in the order of the settings.
+
+    Args:
+        catalogue: the pool catalogue.
+        leakage: rows of `find_leakage`.
+        splits: cases in use.
+        sources: all configured datasets.
+        pool: which of them are the pool.
+        integrity: the integrity table, whose verdicts tell repaired cases from sound ones.
+
+    Returns:
+        Columns of POOL_DATASETS_SCHEMA. `found` = `ok` + `repaired` + `quarantined`; `leaking`
+        cases are downstream too, and `left_out` of training and validation when the pool is to
+        be leakage-free. `release` is the size of the public release, `paper` our reading of the
+        paper's count.
+    """
+    repaired_keys = set(integrity.loc[integrity["verdict"] == REPAIRED, "key"])
+    usable = catalogue[catalogue["verdict"] == OK]
+    leaking_keys = set(usable.loc[leaking_cases(usable, leakage, pool), "key"])
+    rows = []
+    for dataset in [*pool.datasets, *pool.downstream]:
+        found = catalogue[catalogue["dataset"] == dataset]
+        sound = usable[usable["dataset"] == dataset]
+        used = splits[splits["dataset"] == dataset]
+        repaired = int(sound["key"].isin(repaired_keys).sum())
+        source = sources[dataset]
+        rows.append(
+            {
+                "dataset": dataset,
+                "part": "pool" if dataset in pool.datasets else "downstream",
+                "modalities": ", ".join(sorted(set(found["modality"]))),
+                "found": len(found),
+                "ok": len(sound) - repaired,
+                "repaired": repaired,
+                "quarantined": len(found) - len(sound),
+                "leaking": int(sound["key"].isin(leaking_keys).sum()),
+                "left_out": len(sound) - len(used),
+                "training": int((used["role"] == "training").sum()),
+                "validation": int((used["role"] == "validation").sum()),
+                "release": source.expected_cases,
+                "paper": pool.paper_cases.get(dataset),
+                **_distributions(sound),
+                "licence": source.licence,
+                "url": source.url,
+            }
+        )
+    table = pd.DataFrame(rows, columns=POOL_DATASETS_SCHEMA.names)
+    return table.astype({"release": "Int64", "paper": "Int64"})
+
+
+def target_table(catalogue: pd.DataFrame) -> pd.DataFrame:
+    """Return, per dataset and target: cases that show it, voxels in the pool, median volume."""
+    usable = catalogue[catalogue["verdict"] == OK]
+    long = usable[["dataset", "target_names", "target_voxels", "voxel_volume"]].explode(
+        ["target_names", "target_voxels"]
+    )
+    long = long.dropna(subset="target_names").rename(columns={"target_names": "target"})
+    long["target_voxels"] = long["target_voxels"].astype("int64")
+    long["ml"] = long["target_voxels"] * long["voxel_volume"] / 1000
+    groups = long.groupby(["dataset", "target"], sort=False)
+    table = groups.agg(
+        cases=("target_voxels", "size"), voxels=("target_voxels", "sum"), median_ml=("ml", "median")
+    )
+    return table.reset_index().round({"median_ml": 3})
+
+
+def supervision_table(
+    catalogue: pd.DataFrame,
+    splits: pd.DataFrame,
+    sources: Mapping[str, Source],
+    table: LabelTable,
+) -> pd.DataFrame:
+    """Return which dataset annotates which region (network channel), in how many cases in use.
+
+    A region is annotated by all cases of a dataset's modality or by none; a case that does not
+    show it counts, because its background is a statement, too.
+    """
+    used = catalogue[catalogue["key"].isin(splits["key"])]
+    cases = used.groupby(["dataset", "modality"], sort=False).size().reset_index(name="cases")
+    rows = [
+        (region, dataset, modality, count)
+        for dataset, modality, count in cases.itertuples(index=False)
+        for region in table.regions_annotated_by(
+            sources[dataset].annotated_targets(dataset, modality, table)
+        )
+    ]
+    return pd.DataFrame(rows, columns=SUPERVISION_SCHEMA.names)
+
+
+def _distributions(cases: pd.DataFrame) -> dict[str, float]:
+    spacing = np.array(list(cases["canonical_spacing"]), float)
+    size = np.array(list(cases["canonical_shape"]), float)
+    columns = dict(zip(_MEASURES, np.hstack([spacing, size]).T, strict=True))
+    return {
+        f"{name}_{statistic}": round(float(getattr(np, statistic)(values)), 4)
+        for name, values in columns.items()
+        for statistic in _STATISTICS
+    }
