@@ -1,8 +1,10 @@
 """Kedro's project settings: hooks and how configuration is merged."""
 
 import os
+import warnings
 
 from kedro.config import OmegaConfigLoader
+from kedro.utils import KedroExperimentalWarning
 
 from tsfm_pipeline.hooks import CheckParametersHook, TrackRunHook
 
@@ -10,6 +12,9 @@ from tsfm_pipeline.hooks import CheckParametersHook, TrackRunHook
 # slow a training step on the CPU (benchmarks/thread_waiting.py). On a machine of your own
 # OMP_WAIT_POLICY=ACTIVE may be a little faster.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# The drawing beside a training in Kedro-Viz is made by a feature that Kedro calls experimental.
+warnings.filterwarnings("ignore", "The 'preview_fn' feature", KedroExperimentalWarning)
 
 HOOKS = (CheckParametersHook(), TrackRunHook())
 

@@ -7,8 +7,9 @@ import pytest
 from omegaconf import OmegaConf
 from pydantic import BaseModel, Field, ValidationError
 
+from tests.sources.supervision import supervision
 from tsfm_pipeline.imaging.labels import LabelError, LabelTable
-from tsfm_pipeline.sources import Datasets, PoolSettings, Source, check_labels, supervision
+from tsfm_pipeline.sources import Datasets, PoolSettings, Source, check_labels
 
 CONF = Path(__file__).parents[2] / "conf"
 

@@ -3,7 +3,6 @@
 from tsfm_pipeline.sources.datasets import AnySource, Datasets
 from tsfm_pipeline.sources.settings import PoolSettings, check_labels
 from tsfm_pipeline.sources.source import LabelFile, Modality, Source, SourceCase, SourceError
-from tsfm_pipeline.sources.supervision import supervision
 
 __all__ = [
     "AnySource",
@@ -15,5 +14,4 @@ __all__ = [
     "SourceCase",
     "SourceError",
     "check_labels",
-    "supervision",
 ]
