@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 from scipy.linalg import polar
 
-from tsfm_pipeline.imaging.file_volume import VolumeError
+from tsfm_pipeline.imaging.file_volume import VolumeError, volume_files
 from tsfm_pipeline.imaging.nifti import decode_nifti, nifti_geometry
 from tsfm_pipeline.imaging.volume import read_image, read_label_volume
 
@@ -227,8 +227,9 @@ def test_a_flipped_bit_fails_the_checksum(tmp_path, position):
         read_image([path])
 
 
-def test_a_checksum_that_lies_alone_is_found(tmp_path):
-    path = big(tmp_path)
+@pytest.mark.parametrize("slices", [7, 2000])  # less and more than is unpacked at once
+def test_a_checksum_that_lies_alone_is_found(tmp_path, slices):
+    path = save(tmp_path / "a.nii.gz", np.ones((20, 30, slices), np.int16), tilted())
     content = bytearray(path.read_bytes())
     content[-6] ^= 0x01
     path.write_bytes(content)
@@ -318,7 +319,22 @@ def test_a_truncated_file_of_another_format_is_refused(tmp_path, suffix, compres
         read_image([path])
 
 
-@pytest.mark.parametrize("suffix", [".img", ".vtk", ".tif", ".png", ".mhd"])
+def test_a_header_beside_its_voxels(tmp_path):
+    noise = np.random.default_rng(0).integers(-1000, 1000, (20, 30, 40)).astype(np.int16)
+    path = tmp_path / "a.mhd"
+    sitk.WriteImage(sitk.GetImageFromArray(noise), str(path), useCompression=True)
+    np.testing.assert_array_equal(read_image([path]).array[0], noise)
+    assert volume_files(path) == [path, tmp_path / "a.zraw"]
+    voxels = (tmp_path / "a.zraw").read_bytes()
+    (tmp_path / "a.zraw").write_bytes(voxels[:-500])
+    with pytest.raises(VolumeError, match=r"a\.mhd: unreadable, truncated"):
+        read_image([path])
+    (tmp_path / "a.zraw").rename(tmp_path / "b.zraw")
+    with pytest.raises(VolumeError, match=r"not in a\.raw or a\.zraw beside it"):
+        read_image([path])
+
+
+@pytest.mark.parametrize("suffix", [".img", ".vtk", ".tif", ".png", ".nhdr"])
 def test_formats_that_hide_truncation_are_not_taken(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     path.touch()

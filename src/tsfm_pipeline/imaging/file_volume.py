@@ -40,6 +40,16 @@ class FileVolume:
     repairs: tuple[str, ...]
 
 
+def volume_files(path: Path) -> list[Path]:
+    """Return the files of a volume: of a MetaImage header (.mhd), that with its voxels, too.
+
+    No file is opened: the voxels lie beside the header, as .raw or .zraw of the same name.
+    """
+    if path.suffix.lower() != ".mhd":
+        return [path]
+    return [path, *filter(Path.is_file, map(path.with_suffix, (".raw", ".zraw")))]
+
+
 def read_bytes(path: Path) -> bytes:
     """Read a whole file; raise VolumeError, caused by an OSError, where that can't be done."""
     try:

@@ -1,9 +1,10 @@
-"""NRRD and MetaImage files of one piece, through SimpleITK.
+"""NRRD and MetaImage files, through SimpleITK.
 
-Its other formats are not taken: SimpleITK fills truncated Analyze, GIPL and VTK files with zeros,
-shortens truncated TIFF files, and a header with its voxels in a second file has no one digest.
+Its other formats are not taken: SimpleITK fills truncated Analyze, GIPL and VTK files with zeros
+and shortens truncated TIFF files.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ from tsfm_pipeline.imaging.file_volume import (
     check_shape,
     grid_of,
     unreachable,
+    volume_files,
 )
 from tsfm_pipeline.imaging.geometry import Geometry
 
-SUFFIXES = (".nrrd", ".mha")
+SUFFIXES = (".nrrd", ".mha", ".mhd")
 
 
 def read_itk(path: Path) -> FileVolume:
@@ -45,13 +47,15 @@ def itk_geometry(path: Path) -> Geometry:
 def _open(path: Path) -> sitk.ImageFileReader:
     if not path.name.lower().endswith(SUFFIXES):
         raise VolumeError(
-            f"{path}: not a format that is read; convert it to NIfTI (.nii.gz; .nii, .nrrd and"
-            " .mha are read, too)"
+            f"{path}: not a format that is read; convert it to NIfTI (.nii.gz; .nii, .nrrd, .mha"
+            " and .mhd are read, too)"
         )
     try:
+        content = path.read_bytes() if path.suffix.lower() == ".mhd" else b""
         path.open("rb").close()  # SimpleITK's own message hides the reason
     except OSError as error:
         raise unreachable(path, error) from error
+    _check_voxel_file(path, content)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -59,6 +63,17 @@ def _open(path: Path) -> sitk.ImageFileReader:
     except RuntimeError as error:
         raise _unreadable(path, error) from error
     return reader
+
+
+def _check_voxel_file(path: Path, header: bytes) -> None:
+    """Refuse a header whose voxels lie where `volume_files` does not look for changes."""
+    named = re.search(rb"^ElementDataFile\s*=\s*(.+?)\s*$", header, re.MULTILINE)
+    names = [file.name for file in volume_files(path)[1:]]
+    if header and (named is None or named[1].decode(errors="replace") not in names):
+        raise VolumeError(
+            f"{path}: its voxels are not in {path.stem}.raw or {path.stem}.zraw beside it; download"
+            " both files, or convert it to .mha"
+        )
 
 
 def _grid(path: Path, reader: sitk.ImageFileReader) -> tuple[Geometry, tuple[str, ...]]:

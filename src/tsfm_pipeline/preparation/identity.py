@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tsfm_pipeline.imaging.file_volume import unreachable
+from tsfm_pipeline.imaging.file_volume import unreachable, volume_files
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.sources.source import Source, SourceCase
@@ -37,13 +37,15 @@ def label_digest(case: SourceCase, of_file: FileDigest | None = None) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Digest the bytes of a file; raise VolumeError where it can't be read."""
+    """Digest the bytes of a volume's file or files; raise VolumeError where one can't be read."""
+    digest = hashlib.blake2b(digest_size=16)
     try:
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+        for part in volume_files(path):
+            with part.open("rb") as file:
+                hashlib.file_digest(file, lambda: digest)
     except OSError as error:
         raise unreachable(path, error) from error
-    return content.hexdigest()
+    return digest.hexdigest()
 
 
 def bytes_digest(content: bytes) -> str:

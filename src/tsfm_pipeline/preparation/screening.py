@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from tsfm_pipeline.imaging.file_volume import read_bytes
+from tsfm_pipeline.imaging.file_volume import read_bytes, volume_files
 from tsfm_pipeline.imaging.intensity import bounding_box
 from tsfm_pipeline.imaging.labels import LabelError, LabelTable, present_values
 from tsfm_pipeline.imaging.volume import (
@@ -239,7 +239,8 @@ def _present_labels(
 
 def _state(case: SourceCase, source: Source, table: LabelTable) -> str | None:
     """Digest all that decides what screening finds of a case, reading none of its files."""
-    files = state_of([*case.images, *(label.path for label in case.labels)])
+    volumes = (*case.images, *(label.path for label in case.labels))
+    files = state_of([file for volume in volumes for file in volume_files(volume)])
     if files is None:
         return None
     try:

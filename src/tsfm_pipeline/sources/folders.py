@@ -46,7 +46,7 @@ class FoldersSource(Source):
         return value
 
     @property
-    def class_files(self) -> bool:
+    def class_files(self) -> bool:  # type: ignore[override]  # its settings decide, not its class
         """Whether `label` has one file per class."""
         return CLASS in self.label
 

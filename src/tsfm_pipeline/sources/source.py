@@ -74,9 +74,11 @@ class Source(Settings):
         url: where to download it.
         licence: licence or terms of the data.
         expects: the files that this layout looks for, for error messages.
+        class_files: whether labels lie in one file per class, so that keys of `labels` are names.
     """
 
     expects: ClassVar[str]
+    class_files: ClassVar[bool] = False
 
     folder: str
     labels: dict[int | str, str | None]
@@ -106,11 +108,6 @@ class Source(Settings):
         A case that lacks a file is yielded with its `problem`. Hidden files (AppleDouble twins)
         are passed over.
         """
-
-    @property
-    def class_files(self) -> bool:
-        """Whether labels lie in one file per class, so that keys of `labels` are class names."""
-        return False
 
     def published_labels(self, dataset: str, root: Path) -> Mapping[int, str]:
         """Return label value -> name as the download itself lists them; empty where it doesn't."""

@@ -26,14 +26,10 @@ class TotalSegmentatorSource(Source):
     """
 
     expects: ClassVar[str] = "s0000/ct.nii.gz and s0000/segmentations/*.nii.gz"
+    class_files: ClassVar[bool] = True
 
     layout: Literal["totalsegmentator"] = "totalsegmentator"
     splits: tuple[Literal["train", "val", "test"], ...] = ()
-
-    @property
-    def class_files(self) -> bool:
-        """Labels lie in one file per class."""
-        return True
 
     def list_cases(self, dataset: str, root: Path) -> Iterator[SourceCase]:
         """Yield the cases, their label files in the order of `labels`."""
