@@ -40,7 +40,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CaseStore]:
     """The same phantoms prepared in both readings."""
     folder = tmp_path_factory.mktemp("readings")
     root = folder / "phantom"
-    generate_phantoms(PhantomSettings(cases=CASES, spacing_scale=2.0, jobs=1), root)
+    generate_phantoms(PhantomSettings(cases=CASES, spacing_scale=2.0), root)
     index = build_case_index(SOURCES, list(CASES), root)
     stores = {name: CaseStore(folder / name) for name in ("merged", "per_dataset")}
     for _, row in index.iterrows():
