@@ -1,8 +1,10 @@
 """Every layout as a hand-made directory tree; listing reads names, so the files hold no volume."""
 
+import errno
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -424,6 +426,53 @@ def test_unknown_keys_layouts_and_label_keys_are_refused() -> None:
         source("totalsegmentator", labels={1: "liver"})
     with pytest.raises(ValidationError, match=r"unannotated\.MR: 'bladder'"):
         source("amos22", unannotated={"MR": ["bladder"]})
+
+
+@pytest.fixture
+def close(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Take a folder's permissions away, as seen by everybody but root, who runs many tests."""
+
+    def take_away(folder: Path) -> None:
+        for name, shut in (("scandir", {folder}), ("stat", set())):
+            true = getattr(os, name)
+
+            def refuse(path: str, *args, true=true, shut=shut, **kwargs):
+                if isinstance(path, str | os.PathLike):
+                    if Path(path) in shut or folder in Path(path).parents:
+                        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+                return true(path, *args, **kwargs)
+
+            monkeypatch.setattr(os, name, refuse)
+
+    return take_away
+
+
+@pytest.mark.parametrize("folder", ["s0001", "s0001/segmentations"])
+@pytest.mark.parametrize("layout", ["totalsegmentator", "folders"])
+def test_a_closed_folder_is_the_problem_of_its_case_alone(
+    root: Path, close, folder: str, layout: str
+) -> None:
+    for number in range(3):
+        plant(root, f"s000{number}/ct.nii.gz", f"s000{number}/segmentations/liver.nii.gz")
+    settings: dict = {"labels": {"liver": "liver"}}
+    if layout == "folders":
+        pattern = {"images": ["{case}/ct.nii.gz"], "label": "{case}/segmentations/{class}.nii.gz"}
+        settings |= {"modality": "CT"} | pattern
+    close(root / folder)
+    cases = listing(root, layout=layout, **settings)
+    assert list(cases) == ["s0000", "s0001", "s0002"]
+    assert not cases["s0000"].problem and not cases["s0002"].problem
+    if layout == "totalsegmentator":
+        assert f"{folder}: Permission denied; check" in cases["s0001"].problem
+    else:  # listed as if its files were there: the reader tells that they can't be opened
+        assert cases["s0001"].labels[0].path == root / "s0001/segmentations/liver.nii.gz"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_closed_dataset_folder_says_so(root: Path, close, layout: str) -> None:
+    close(root)
+    with pytest.raises(SourceError, match=r"datasets\.mine: .*data: Permission denied\. Check"):
+        listing(root, layout=layout, **LAYOUTS[layout])
 
 
 def test_listing_opens_dataset_json_alone_and_only_for_reading(root: Path) -> None:

@@ -1,6 +1,7 @@
 """The one interface of all raw datasets: a source lists cases and opens nothing for writing."""
 
 import logging
+import os
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -117,11 +118,18 @@ class Source(Settings):
         """List the labelled cases below `raw_root / folder`, sorted by case identifier.
 
         Raises:
-            SourceError: the folder is missing or holds no case, or its labels are not those that
-                `labels` maps.
+            SourceError: the folder is missing, closed or holds no case, or its labels are not
+                those that `labels` maps.
         """
-        root = self.root(dataset, raw_root)
-        cases = sorted(self.list_cases(dataset, root), key=lambda case: case.case)
+        try:
+            root = self.root(dataset, raw_root)
+            os.scandir(root).close()  # else a closed folder would pass for an empty one
+            cases = sorted(self.list_cases(dataset, root), key=lambda case: case.case)
+        except PermissionError as error:
+            raise SourceError(
+                f"datasets.{dataset}: {error.filename}: {error.strerror}. Check the folder's"
+                f" permissions, or take {dataset!r} out of `pool`."
+            ) from error
         if not cases:
             raise SourceError(
                 f"datasets.{dataset}: no case in {root}, which should hold {self.expects}."
