@@ -98,6 +98,12 @@ def test_a_dying_worker_takes_nobody_along_and_is_tried_again(settings, tmp_path
     assert attempts == 2
 
 
+def test_a_crash_of_another_kind_is_not_put_down_to_memory() -> None:
+    found = dict(run_cases(signal.raise_signal, {"crash": (signal.SIGSEGV,)}, TWO, "Crash"))
+    assert found["crash"].cause.startswith("killed its worker (SIGSEGV(-11)), twice")
+    assert "more memory" not in found["crash"].cause
+
+
 def test_a_task_without_memory_is_tried_again_alone(tmp_path) -> None:
     tasks = {"greedy": (2**50,), "modest": (8,)}
     found = dict(run_cases(np.zeros, tasks, TWO, "Memory"))

@@ -176,10 +176,12 @@ class _Schedule:
     def _explained(self, key: str, died: str) -> str:
         needed = self._memory.get(key)
         estimate = f"estimated {needed / GIB:.1f} GiB, " if needed else ""
+        remedy = "leave the case out"
+        if "memory" in died:
+            remedy = f"use a machine with more memory, or {remedy}"
         return (
             f"{died}, twice, the second time with nothing running beside it; {estimate}"
-            f"{self._pool.memory() / GIB:.1f} GiB available; use a machine with more memory, or"
-            " leave the case out"
+            f"{self._pool.memory() / GIB:.1f} GiB available; {remedy}"
         )
 
 
