@@ -77,6 +77,23 @@ def test_msd_takes_the_training_list_and_names_what_is_missing(root: Path) -> No
     assert "labelsTr" in cases["liver_4"].problem
 
 
+def test_msd_files_beside_the_training_list_are_told(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a_0", "a_1", "a_2", "._a_0"):
+        plant(root, f"imagesTr/{name}.nii.gz", f"labelsTr/{name}.nii.gz")
+    pairs = [
+        {"image": f"./imagesTr/{n}.nii.gz", "label": f"./labelsTr/{n}.nii.gz"} for n in ("a_0",)
+    ]
+    header(root, training=pairs)
+    assert list(listing(root, layout="msd")) == ["a_0"]
+    assert "2 volumes of" in caplog.text and "a_1 first" in caplog.text
+    caplog.clear()
+    header(root)
+    assert list(listing(root, layout="msd")) == ["a_0", "a_1", "a_2"]
+    assert not caplog.text
+
+
 def test_msd_without_training_list_reads_the_folders(root: Path) -> None:
     plant(root, "imagesTr/a.nii.gz", "labelsTr/a.nii.gz", "imagesTr/._a.nii.gz", "imagesTr/b.nii")
     plant(root, "labelsTr/c.nii.gz", "imagesTr/notes.txt")
@@ -250,6 +267,24 @@ def test_totalsegmentator_takes_mapped_classes_by_name(root: Path) -> None:
     assert not cases["s0000"].problem  # kidney_left is absent from the scan
     assert str(root / "s0001/segmentations") in cases["s0001"].problem
     assert "ct.nii.gz" in cases["s0002"].problem
+
+
+def test_cases_that_lack_the_file_of_a_class_are_told(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number, masks in enumerate((["liver", "spleen"], ["spleen"], ["liver", "spleen"])):
+        names = [f"s000{number}/segmentations/{name}.nii.gz" for name in masks]
+        plant(root, f"s000{number}/ct.nii.gz", *names)
+    labels = {"liver": "liver", "spleen": "spleen", "aorta": None}
+    assert not any(
+        case.problem for case in listing(root, layout="totalsegmentator", labels=labels).values()
+    )
+    assert "1 of 3 cases lack the file of some class" in caplog.text
+    assert "s0001 lacks liver" in caplog.text
+    caplog.clear()
+    plant(root, "s0001/segmentations/liver.nii.gz")
+    listing(root, layout="totalsegmentator", labels=labels)
+    assert not caplog.text
 
 
 def test_totalsegmentator_class_of_another_release_is_refused(root: Path) -> None:

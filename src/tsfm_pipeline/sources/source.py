@@ -163,7 +163,10 @@ class Source(Settings):
             )
 
     def _require_classes(self, dataset: str, cases: Sequence[SourceCase]) -> None:
-        """Refuse a class without any file: it would be learnt as absent from every case."""
+        """Refuse a class without any file, which would be learnt as absent from every case.
+
+        Where single cases lack one, it is taken as absent, and the user is told.
+        """
         found = {label.class_name for case in cases for label in case.labels}
         wanted = {name for name, target in self.labels.items() if target is not None}
         lost = sorted(str(name) for name in wanted - found)
@@ -172,6 +175,23 @@ class Source(Settings):
                 f"datasets.{dataset}: no case has a file of the class(es) {', '.join(lost)}. Is"
                 f" this another release? Correct `datasets.{dataset}.labels`, or map what the"
                 " release lacks to null."
+            )
+        lacking = {
+            case.case: sorted(map(str, wanted - {label.class_name for label in case.labels}))
+            for case in cases
+            if not case.problem
+        }
+        lacking = {case: names for case, names in lacking.items() if names}
+        if lacking:
+            first = next(iter(lacking))
+            logger.warning(
+                "datasets.%s: %d of %d cases lack the file of some class, which counts as absent"
+                " from them; %s lacks %s",
+                dataset,
+                len(lacking),
+                len(cases),
+                first,
+                ", ".join(lacking[first]),
             )
 
     def _without_left_out(self, dataset: str, cases: list[SourceCase]) -> list[SourceCase]:
