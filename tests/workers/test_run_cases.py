@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from tsfm_pipeline.workers import WorkerFailure, WorkerSettings, run_cases
+from tsfm_pipeline.workers.run import WorkersError
 
 TWO = WorkerSettings(jobs=2, memory_gb=1.0)
 
@@ -187,6 +188,20 @@ def test_a_running_cluster_is_used_and_left_running() -> None:
         assert found == {"small": 4, "larger than a worker": 9}
         with distributed.Client(cluster) as client:
             assert len(client.nthreads()) == 1
+
+
+def test_a_scheduler_that_does_not_answer_is_told() -> None:
+    pytest.importorskip("distributed", reason="the dask extra is not installed")
+    import dask
+
+    settings = WorkerSettings(backend="dask", scheduler="tcp://127.0.0.1:1")
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(
+            WorkersError, match=r"workers\.scheduler: tcp://127\.0\.0\.1:1 does not answer"
+        ),
+    ):
+        list(run_cases(square, {"two": (2,)}, settings, "Nobody"))
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:
