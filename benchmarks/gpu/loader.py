@@ -74,6 +74,7 @@ def _write(store: CaseStore, number: int, shape: Triple) -> CaseRecord:
         annotated=("liver",),
         raw_digest=str(number),
         preparation_digest="none",
+        image_identity="none",
     )
     foreground = {5: np.argwhere(labels == 5)[::50].astype(np.int32)}
     store.write(record, image, labels, foreground, image[:, labels == 5].T[::100])
