@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from tests.prediction.conftest import body, write_model, write_series
+from tests.prediction.conftest import body, write_model, write_rule, write_series
 from tsfm_pipeline.inference.model import ModelError, SegmentationModel
 from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.prediction import run
@@ -169,6 +170,11 @@ def test_finished_scans_are_kept_until_something_changes(tmp_path, model, monkey
     assert len(predict_folder(source, output, model, QUICK, batch).kept) == 2
     some = QUICK.model_copy(update={"targets": ("liver",)})
     assert len(predict_folder(source, output, model, some, batch).segmented) == 2
+    ruled = tmp_path / "ruled"
+    shutil.copytree(model, ruled)
+    write_rule(ruled, ("liver",))
+    assert len(predict_folder(source, output, ruled, some, batch).segmented) == 2
+    assert len(predict_folder(source, output, ruled, some, batch).kept) == 2
 
 
 def test_an_interruption_keeps_what_is_finished(tmp_path, model, monkeypatch):
