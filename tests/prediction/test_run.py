@@ -11,9 +11,10 @@ import SimpleITK as sitk
 import torch
 
 from tests.prediction.conftest import body, write_model, write_rule, write_series
+from tsfm_pipeline.imaging import volume
 from tsfm_pipeline.inference.model import ModelError, SegmentationModel
 from tsfm_pipeline.inference.settings import PredictionSettings
-from tsfm_pipeline.prediction import run
+from tsfm_pipeline.prediction import claims, run
 from tsfm_pipeline.prediction.__main__ import main
 from tsfm_pipeline.prediction.problem import ScanError
 from tsfm_pipeline.prediction.run import predict_folder
@@ -225,6 +226,20 @@ def test_what_cannot_start_says_so(tmp_path, model, capsys):
     assert "it knows liver, liver_tumor, spleen" in capsys.readouterr().err
     assert main(["-i", str(tmp_path / "no"), "-o", str(tmp_path / "o"), "-m", str(model)]) == 2
     assert "no such file or folder" in capsys.readouterr().err
+
+
+def test_what_free_memory_cannot_hold_is_refused_before_it_is_read(tmp_path, model, monkeypatch):
+    sitk.WriteImage(body(), str(tmp_path / "one.nii.gz"))
+    write_series(tmp_path / "ct")
+    monkeypatch.setattr(claims, "available_memory", lambda: 40_000)
+    for read in ("decode_nifti", "read_itk"):
+        monkeypatch.setattr(volume, read, lambda *_: pytest.fail("read"))
+    with pytest.raises(
+        ScanError, match=r"one\.nii\.gz: 14 x 18 x 20 voxels .* take about 0\.0 GiB"
+    ):
+        segment(tmp_path / "one.nii.gz", model)
+    with pytest.raises(ScanError, match="ct: 6 files of 2400 voxels"):
+        segment(tmp_path / "ct", model)
 
 
 def test_two_channels_are_one_scan(tmp_path):

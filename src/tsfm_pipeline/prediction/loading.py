@@ -14,7 +14,7 @@ from tsfm_pipeline.imaging.geometry import Geometry, canonical_reorientation
 from tsfm_pipeline.imaging.resampling import resampled_shape
 from tsfm_pipeline.imaging.volume import ImageVolume, read_image
 from tsfm_pipeline.inference.export import OriginalGrid
-from tsfm_pipeline.prediction.claims import check_claims, check_memory
+from tsfm_pipeline.prediction.claims import check_files, check_memory, check_series
 from tsfm_pipeline.prediction.dicom import read_series
 from tsfm_pipeline.prediction.problem import ScanError, about
 from tsfm_pipeline.prediction.scans import Scan
@@ -74,13 +74,11 @@ def load_scan(scan: Scan, card: ModelCard, asked: Modality | None) -> LoadedScan
     with collected_warnings() as warnings:
         if scan.series:
             with about(scan.path):
-                for path in scan.files:
-                    check_claims(path)
+                check_series(scan.files)
                 volume = volume_of([read_series(scan.files)])
         else:
-            for path in scan.files:
-                with about(path):
-                    check_claims(path)
+            with about(scan.path):
+                check_files(scan.files)
             volume = read_image(scan.files)
         with about(scan.path):
             loaded = prepare_volume(volume, card, scan.modality, asked)
