@@ -1,11 +1,9 @@
 """Segment all scans below a folder, whatever happens to some of them."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -131,10 +129,10 @@ def predict_folder(
                 try:
                     if isinstance(loaded, Exception):
                         raise loaded
-                    with _tiles_shown(opened, bar, name):
-                        record = _write_scan(
-                            scan, loaded, opened, regions, names, output, made_by, settings, window
-                        )
+                    bar.set_postfix_str(name)  # its tiles have a bar of their own below
+                    record = _write_scan(
+                        scan, loaded, opened, regions, names, output, made_by, settings, window
+                    )
                 except Exception as error:
                     logger.debug("%s failed", name, exc_info=True)
                     problems.append(problem_of(error, name, scan.path))
@@ -220,22 +218,3 @@ def _write_scan(
     )
     write_text(paths["record"], record.model_dump_json(indent=1) + "\n")
     return record
-
-
-@contextmanager
-def _tiles_shown(model: SegmentationModel, bar: Any, name: str) -> Iterator[None]:
-    """Count the tiles of the current scan in the bar: on a CPU one scan takes minutes."""
-    tiles = 0
-
-    def count(_: object, inputs: Any, __: object) -> None:
-        nonlocal tiles
-        tiles += len(inputs[0])
-        bar.set_postfix_str(f"{name}: {tiles} tiles", refresh=False)
-        bar.update(0)
-
-    bar.set_postfix_str(name)
-    hook = model.network.register_forward_hook(count)
-    try:
-        yield
-    finally:
-        hook.remove()
