@@ -37,6 +37,7 @@ def test_a_release_predicts_what_the_trained_folder_did(tmp_path, model):
         "| msd_liver | 2 | CC BY-SA 4.0 | http://medicaldecathlon.com |",
         "| btcv | 1 | terms of the Synapse account | https://www.synapse.org |",
         "| btcv | liver | 2 | 0.6000 |",
+        "chosen on these cases",
         "| 5 | liver | liver, liver_tumor |",
         "Not a medical device",
     ):

@@ -235,5 +235,10 @@ def _dice_lines(card: ModelCard, weights: str, scores: pd.DataFrame | None) -> l
             f"| {row.dataset} | {row.target} | {row.cases} | {row.dice:.4f} |"
             for row in means.itertuples()
         ]
-        return ["| dataset | target | cases | mean Dice |", "|---|---|---|---|", *rows]
+        note = "The best weights were chosen on these cases, so the figures are optimistic."
+        return [
+            *([note, ""] if weights == "best" else []),
+            *("| dataset | target | cases | mean Dice |", "|---|---|---|---|"),
+            *rows,
+        ]
     return ["No score table was given at release."]
