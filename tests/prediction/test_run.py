@@ -229,6 +229,19 @@ def test_what_cannot_start_says_so(tmp_path, model, capsys):
     assert "no such file or folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("given", ["", "a.nii.gz", "../in"])
+def test_scans_are_never_replaced_by_their_segmentations(given, tmp_path, model, capsys):
+    source = tmp_path / "in"
+    source.mkdir()
+    sitk.WriteImage(body(), str(source / "a.nii.gz"))
+    content = (source / "a.nii.gz").read_bytes()
+    arguments = ["-i", str(source / given), "-o", str(source), "-m", str(model)]
+    assert main(arguments) == 2
+    assert "give an output folder of its own" in capsys.readouterr().err
+    assert [path.name for path in source.iterdir()] == ["a.nii.gz"]
+    assert (source / "a.nii.gz").read_bytes() == content
+
+
 def test_what_free_memory_cannot_hold_is_refused_before_it_is_read(tmp_path, model, monkeypatch):
     sitk.WriteImage(body(), str(tmp_path / "one.nii.gz"))
     write_series(tmp_path / "ct")

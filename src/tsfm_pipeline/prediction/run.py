@@ -89,7 +89,8 @@ def predict_folder(
         window: of the sliding window.
 
     Raises:
-        ScanError: the input does not exist or holds nothing to segment; highdicom is missing.
+        ScanError: the input does not exist or holds nothing to segment; the output would lie among
+            the scans; highdicom is missing.
         ModelError: no usable model, or an unknown target.
     """
     settings, window = settings or PredictSettings(), window or PredictionSettings()
@@ -100,12 +101,13 @@ def predict_folder(
         raise ScanError(f"{source}: no such file or folder; correct the input path")
     if settings.dicom_seg:
         require_highdicom()
-    output.mkdir(parents=True, exist_ok=True)
     made_by = making_digest(folder, regions, settings, window)
     names = label_names(card.table, card.regions)
-    write_label_files(output, names)
     with ReaderProcess() as reader:
         scans, problems = _found(reader, source, card.in_channels, output)
+        _keep_inputs(source, output, scans)
+        output.mkdir(parents=True, exist_ok=True)
+        write_label_files(output, names)
         records = read_records(output)
         todo = [
             scan
@@ -171,6 +173,17 @@ def _found(
     if isinstance(found, Exception):
         raise found
     return found
+
+
+def _keep_inputs(source: Path, output: Path, scans: Sequence[Scan]) -> None:
+    """Refuse an output folder in which a segmentation would replace a scan, or be taken for one."""
+    inputs = {file.resolve() for scan in scans for file in scan.files}
+    made = (path for scan in scans for path in outputs_of(output, scan.name).values())
+    if output.resolve() == source.resolve() or any(path.resolve() in inputs for path in made):
+        raise ScanError(
+            f"{output}: segmentations would lie among the scans, and could replace them; give an"
+            " output folder of its own"
+        )
 
 
 def _remove_outputs(output: Path, name: str) -> None:
