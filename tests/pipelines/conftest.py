@@ -16,8 +16,8 @@ def phantom_project(make_project) -> Path:
     return project
 
 
-def kedro(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a kedro command in a project; fail with its output."""
+def kedro(project: Path, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run a kedro command in a project; fail with its output at another exit status."""
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     done = subprocess.run(
         [sys.executable, "-m", "kedro", *arguments],
@@ -27,5 +27,5 @@ def kedro(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+    assert done.returncode == status, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
     return done

@@ -145,7 +145,9 @@ def screened(make_project) -> tuple[Path, str]:
         file = project / "conf" / "bad" / name
         file.parent.mkdir(exist_ok=True)
         file.write_text(text.format(raw_root=raw))
-    done = kedro(project, "run", "--env", "bad", "--pipelines", "data_pool", "--tags", "screen")
+    done = kedro(
+        project, "run", "--env", "bad", "--pipelines", "data_pool", "--tags", "screen", status=1
+    )
     return project, done.stdout + done.stderr
 
 
@@ -153,12 +155,14 @@ def table(project: Path, layer: str, name: str) -> pd.DataFrame:
     return pd.read_parquet(project / "data" / layer / "bad" / f"{name}.parquet").set_index("case")
 
 
-def test_screening_alone_says_what_is_wrong_and_leaves_status_0(screened) -> None:
+def test_screening_alone_says_what_is_wrong_and_ends_with_status_1(screened) -> None:
     project, said = screened
     assert not (project / "data" / "03_primary").exists()
     assert "msd_liver: 2 ok, 3 repaired, 19 quarantined (1 with no labelled voxel)" in said
     assert "brats2020: 2 ok, 0 repaired, 1 quarantined" in said
     assert "Screened 27 cases: 20 quarantined" in said
+    assert "20 of 27 cases are quarantined: exit status 1" in said
+    assert "Traceback" not in said
     for case in QUARANTINED:
         assert f"/{case}: " in said
 

@@ -42,6 +42,13 @@ def test_a_leakage_free_pool_is_another_version_that_says_what_it_lacks(prepared
     }
 
 
+def test_a_quarantined_case_is_not_left_out_for_leakage(prepared) -> None:
+    catalogue = prepared[0].copy()
+    catalogue.loc[catalogue["key"] == "kits21/case_00000", "verdict"] = "truncated"
+    row, _ = version_of((catalogue, prepared[1]))
+    assert list(row[["cases", "leaking", "left_out"]]) == [8, 4, 0]
+
+
 def test_a_training_on_the_whole_pool_has_a_digest_that_starts_with_the_version(
     prepared, tmp_path
 ) -> None:

@@ -199,7 +199,7 @@ def test_verify_finds_a_byte_that_changed_unseen(raw, monkeypatch, caplog) -> No
     os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
     with caplog.at_level(logging.WARNING):
         assert read_again(raw, monkeypatch)[0] == []
-        assert not caplog.records
+        assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
         looked_into, table = read_again(raw, monkeypatch, verify=True)
     assert len(looked_into) == 3
     (record,) = [record for record in caplog.records if "changed" in record.message]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 from tests.sources.supervision import supervision
 from tsfm_pipeline.imaging.labels import LabelError, LabelTable
 from tsfm_pipeline.sources import Datasets, PoolSettings, Source, check_labels
+from tsfm_pipeline.sources.msd import MsdSource
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -238,6 +239,13 @@ def test_per_dataset_reading_of_a_dataset_without_integers_names_a_free_one(base
     assert "datasets.mine.labels.1: unknown target 'mine/lung_tumor'" in str(caught.value)
     assert "`labels.per_dataset` (the first free integer is 104)" in str(caught.value)
     check_labels({"mine": base.datasets["msd_lung"]}, base.labels)
+
+
+def test_a_full_table_has_no_free_integer() -> None:
+    table = LabelTable(targets={f"target_{number}": number for number in range(1, 255)})
+    source = MsdSource(folder="x", labels={1: "new"})
+    with pytest.raises(LabelError, match=r"the first free integer is none"):
+        check_labels({"mine": source}, table)
 
 
 def test_hippocampus_environment_adds_its_dataset() -> None:

@@ -1,8 +1,10 @@
 """Every layout as a hand-made directory tree; listing reads names, so the files hold no volume."""
 
+import errno
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,23 @@ def test_msd_takes_the_training_list_and_names_what_is_missing(root: Path) -> No
     assert cases["liver_3"].images == (root / "imagesTr/liver_3.nii",)  # listed as .nii.gz
     assert not cases["liver_3"].problem
     assert "labelsTr" in cases["liver_4"].problem
+
+
+def test_msd_files_beside_the_training_list_are_told(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a_0", "a_1", "a_2", "._a_0"):
+        plant(root, f"imagesTr/{name}.nii.gz", f"labelsTr/{name}.nii.gz")
+    pairs = [
+        {"image": f"./imagesTr/{n}.nii.gz", "label": f"./labelsTr/{n}.nii.gz"} for n in ("a_0",)
+    ]
+    header(root, training=pairs)
+    assert list(listing(root, layout="msd")) == ["a_0"]
+    assert "2 volumes of" in caplog.text and "a_1 first" in caplog.text
+    caplog.clear()
+    header(root)
+    assert list(listing(root, layout="msd")) == ["a_0", "a_1", "a_2"]
+    assert not caplog.text
 
 
 def test_msd_without_training_list_reads_the_folders(root: Path) -> None:
@@ -250,6 +269,24 @@ def test_totalsegmentator_takes_mapped_classes_by_name(root: Path) -> None:
     assert "ct.nii.gz" in cases["s0002"].problem
 
 
+def test_cases_that_lack_the_file_of_a_class_are_told(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number, masks in enumerate((["liver", "spleen"], ["spleen"], ["liver", "spleen"])):
+        names = [f"s000{number}/segmentations/{name}.nii.gz" for name in masks]
+        plant(root, f"s000{number}/ct.nii.gz", *names)
+    labels = {"liver": "liver", "spleen": "spleen", "aorta": None}
+    assert not any(
+        case.problem for case in listing(root, layout="totalsegmentator", labels=labels).values()
+    )
+    assert "1 of 3 cases lack the file of some class" in caplog.text
+    assert "s0001 lacks liver" in caplog.text
+    caplog.clear()
+    plant(root, "s0001/segmentations/liver.nii.gz")
+    listing(root, layout="totalsegmentator", labels=labels)
+    assert not caplog.text
+
+
 def test_totalsegmentator_class_of_another_release_is_refused(root: Path) -> None:
     plant(root, "s0000/ct.nii.gz", "s0000/segmentations/liver.nii.gz")
     labels = {"liver": "liver", "prostate": "prostate", "trachea": None}
@@ -424,6 +461,53 @@ def test_unknown_keys_layouts_and_label_keys_are_refused() -> None:
         source("totalsegmentator", labels={1: "liver"})
     with pytest.raises(ValidationError, match=r"unannotated\.MR: 'bladder'"):
         source("amos22", unannotated={"MR": ["bladder"]})
+
+
+@pytest.fixture
+def close(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Take a folder's permissions away, as seen by everybody but root, who runs many tests."""
+
+    def take_away(folder: Path) -> None:
+        for name, shut in (("scandir", {folder}), ("stat", set())):
+            true = getattr(os, name)
+
+            def refuse(path: str, *args, true=true, shut=shut, **kwargs):
+                if isinstance(path, str | os.PathLike):
+                    if Path(path) in shut or folder in Path(path).parents:
+                        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+                return true(path, *args, **kwargs)
+
+            monkeypatch.setattr(os, name, refuse)
+
+    return take_away
+
+
+@pytest.mark.parametrize("folder", ["s0001", "s0001/segmentations"])
+@pytest.mark.parametrize("layout", ["totalsegmentator", "folders"])
+def test_a_closed_folder_is_the_problem_of_its_case_alone(
+    root: Path, close, folder: str, layout: str
+) -> None:
+    for number in range(3):
+        plant(root, f"s000{number}/ct.nii.gz", f"s000{number}/segmentations/liver.nii.gz")
+    settings: dict = {"labels": {"liver": "liver"}}
+    if layout == "folders":
+        pattern = {"images": ["{case}/ct.nii.gz"], "label": "{case}/segmentations/{class}.nii.gz"}
+        settings |= {"modality": "CT"} | pattern
+    close(root / folder)
+    cases = listing(root, layout=layout, **settings)
+    assert list(cases) == ["s0000", "s0001", "s0002"]
+    assert not cases["s0000"].problem and not cases["s0002"].problem
+    if layout == "totalsegmentator":
+        assert f"{folder}: Permission denied; check" in cases["s0001"].problem
+    else:  # listed as if its files were there: the reader tells that they can't be opened
+        assert cases["s0001"].labels[0].path == root / "s0001/segmentations/liver.nii.gz"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_closed_dataset_folder_says_so(root: Path, close, layout: str) -> None:
+    close(root)
+    with pytest.raises(SourceError, match=r"datasets\.mine: .*data: Permission denied\. Check"):
+        listing(root, layout=layout, **LAYOUTS[layout])
 
 
 def test_listing_opens_dataset_json_alone_and_only_for_reading(root: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from tsfm_pipeline.workers import WorkerFailure, WorkerSettings, run_cases
+from tsfm_pipeline.workers.run import WorkersError
 
 TWO = WorkerSettings(jobs=2, memory_gb=1.0)
 
@@ -98,6 +99,12 @@ def test_a_dying_worker_takes_nobody_along_and_is_tried_again(settings, tmp_path
     assert attempts == 2
 
 
+def test_a_crash_of_another_kind_is_not_put_down_to_memory() -> None:
+    found = dict(run_cases(signal.raise_signal, {"crash": (signal.SIGSEGV,)}, TWO, "Crash"))
+    assert found["crash"].cause.startswith("killed its worker (SIGSEGV(-11)), twice")
+    assert "more memory" not in found["crash"].cause
+
+
 def test_a_task_without_memory_is_tried_again_alone(tmp_path) -> None:
     tasks = {"greedy": (2**50,), "modest": (8,)}
     found = dict(run_cases(np.zeros, tasks, TWO, "Memory"))
@@ -181,6 +188,20 @@ def test_a_running_cluster_is_used_and_left_running() -> None:
         assert found == {"small": 4, "larger than a worker": 9}
         with distributed.Client(cluster) as client:
             assert len(client.nthreads()) == 1
+
+
+def test_a_scheduler_that_does_not_answer_is_told() -> None:
+    pytest.importorskip("distributed", reason="the dask extra is not installed")
+    import dask
+
+    settings = WorkerSettings(backend="dask", scheduler="tcp://127.0.0.1:1")
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(
+            WorkersError, match=r"workers\.scheduler: tcp://127\.0\.0\.1:1 does not answer"
+        ),
+    ):
+        list(run_cases(square, {"two": (2,)}, settings, "Nobody"))
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:

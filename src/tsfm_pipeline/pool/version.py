@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from tsfm_pipeline.pool.leakage import leaking_cases
 from tsfm_pipeline.preparation.identity import PREPARATION_VERSION
+from tsfm_pipeline.preparation.pool import OK
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.sources import PoolSettings
 from tsfm_pipeline.store.record import cases_digest
@@ -52,9 +53,10 @@ def describe_version(
     `leaking` counts its cases whose patient is downstream too; `kind` is `leakage-free` when
     there are none. `left_out` counts those that `exclude_downstream` took away.
     """
-    usable = catalogue[catalogue["key"].isin(splits["key"])]
-    leaking = int(leaking_cases(usable, leakage, pool).sum())
-    left_out = int(leaking_cases(catalogue, leakage, pool).sum()) - leaking
+    usable = catalogue[catalogue["verdict"] == OK]
+    used = usable[usable["key"].isin(splits["key"])]
+    leaking = int(leaking_cases(used, leakage, pool).sum())
+    left_out = int(leaking_cases(usable, leakage, pool).sum()) - leaking
     ours = splits[splits["pool"]]
     counts = ours["dataset"].value_counts().reindex(pool.datasets, fill_value=0)
     made = preparation.model_dump(mode="json")

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -110,10 +111,20 @@ def _matches(folder: Path, parts: list[str], case: str = "") -> Iterator[tuple[s
     part, *rest = parts
     for name, found in _entries(folder, part, case):
         path = folder / name
-        if rest and path.is_dir():
+        if rest and _is(stat.S_ISDIR, path):
             yield from _matches(path, rest, found)
-        elif not rest and path.is_file():
+        elif not rest and _is(stat.S_ISREG, path):
             yield found, path
+
+
+def _is(kind: Callable[[int], bool], path: Path) -> bool:
+    """Tell whether a path is of a kind; one in a closed folder passes, as reading it tells why."""
+    try:
+        return kind(path.stat().st_mode)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
 
 
 def _entries(folder: Path, part: str, case: str) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -23,7 +24,7 @@ def volume_name(file_name: str, suffixes: tuple[str, ...] = SUFFIXES) -> str | N
 
 
 class VolumeFolder:
-    """The volumes of one folder by name without suffix; a missing folder holds none.
+    """The volumes of one folder by name without suffix; a missing or closed folder holds none.
 
     One scan per folder instead of a look-up per file: on network storage the difference is
     minutes for TotalSegmentator's 100,000 files. Where `x.nii` and `x.nii.gz` both lie, the
@@ -33,13 +34,12 @@ class VolumeFolder:
     def __init__(self, folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
         self.folder = folder
         self._files: dict[str, Path] = {}
-        if not folder.is_dir():
-            return
-        with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                name = volume_name(entry.name, suffixes)
-                if name is not None and entry.is_file():
-                    self._files[name] = folder / entry.name  # .nii sorts before .nii.gz
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            with os.scandir(folder) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    name = volume_name(entry.name, suffixes)
+                    if name is not None and entry.is_file():
+                        self._files[name] = folder / entry.name  # .nii sorts before .nii.gz
 
     def __contains__(self, name: str) -> bool:
         return name in self._files
@@ -64,8 +64,22 @@ def subfolders(folder: Path, pattern: str) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
+def closed(folder: Path) -> str:
+    """Return the `problem` text for a folder that may not be listed; empty for any other."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        try:
+            os.scandir(folder).close()
+        except PermissionError as error:
+            return f"{folder}: {error.strerror}; check the folder's permissions"
+    return ""
+
+
 def not_found(paths: Iterable[Path], remedy: str = "") -> str:
     """Return the `problem` text for missing files (.nii counts as .nii.gz); empty when none."""
-    names = ", ".join(str(path) for path in paths)
+    missing = list(paths)
+    for folder in dict.fromkeys(path.parent for path in missing):
+        if problem := closed(folder):
+            return problem
+    names = ", ".join(str(path) for path in missing)
     remedy = remedy or "Download the case again; the others are used without it."
     return f"not found: {names}. {remedy}" if names else ""

@@ -1,5 +1,6 @@
 """Any folder in the Medical Segmentation Decathlon's format (medicaldecathlon.com)."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,8 @@ from pydantic import BaseModel
 from tsfm_pipeline.sources.dataset_json import NAME, climbing, listed, numbered_labels, read_header
 from tsfm_pipeline.sources.listing import VolumeFolder, not_found, volume_name
 from tsfm_pipeline.sources.source import LabelFile, Modality, Source, SourceCase, SourceError
+
+logger = logging.getLogger(__name__)
 
 
 class _Pair(BaseModel):
@@ -57,6 +60,7 @@ class MsdSource(Source):
         header = read_header(dataset, root, _Header)
         modality = self.modality or _modality(dataset, root / NAME, header)
         folder = cache(VolumeFolder)
+        used: set[Path] = set()
         for pair in header.training or _pairs(root):
             image, label = listed(root, pair.image), listed(root, pair.label_or_default)
             case, label_name = (volume_name(path.name) or path.name for path in (image, label))
@@ -67,6 +71,7 @@ class MsdSource(Source):
                 image_folder, label_folder = folder(image.parent), folder(label.parent)
                 images, labels = image_folder.path(case), label_folder.path(label_name)
                 problem = not_found(image_folder.missing(case) + label_folder.missing(label_name))
+            used.add(images)
             yield SourceCase(
                 dataset=dataset,
                 case=case,
@@ -76,6 +81,7 @@ class MsdSource(Source):
                 labels=(LabelFile(labels),),
                 problem=problem,
             )
+        _warn_of_unlisted(dataset, folder(root / "imagesTr"), used)
 
 
 def _modality(dataset: str, path: Path, header: _Header) -> Modality:
@@ -89,6 +95,20 @@ def _modality(dataset: str, path: Path, header: _Header) -> Modality:
         f"datasets.{dataset}: {path} names the modality {header.modality}, neither CT nor MR."
         f" Say which it is with `datasets.{dataset}.modality`."
     )
+
+
+def _warn_of_unlisted(dataset: str, images: VolumeFolder, used: set[Path]) -> None:
+    unlisted = [name for name in images.names() if images.path(name) not in used]
+    if unlisted:
+        logger.warning(
+            "datasets.%s: %d volumes of %s are not in the training list of %s and are not used,"
+            " %s first; add them to the list, or remove the list to use all",
+            dataset,
+            len(unlisted),
+            images.folder,
+            NAME,
+            unlisted[0],
+        )
 
 
 def _several_volumes(header: _Header) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import Field, model_validator
 
-from tsfm_pipeline.imaging.labels import LabelError, LabelTable
+from tsfm_pipeline.imaging.labels import OUTSIDE, LabelError, LabelTable
 from tsfm_pipeline.schema import Settings
 from tsfm_pipeline.sources.source import Source
 
@@ -50,7 +50,7 @@ def check_labels(datasets: Mapping[str, Source], table: LabelTable) -> None:
     ]
     if unknown:
         where = "targets" if table.reading == "merged" else "per_dataset"
-        free = next(i for i in range(1, 256) if i not in table.targets.values())
+        free = next((i for i in range(1, OUTSIDE) if i not in table.targets.values()), "none")
         raise LabelError(
             "; ".join(unknown) + f". Correct the name, add it to `labels.{where}` (the first free"
             f" integer is {free}), or map the value to null to drop it."

@@ -1,6 +1,7 @@
 """The one interface of all raw datasets: a source lists cases and opens nothing for writing."""
 
 import logging
+import os
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -117,11 +118,18 @@ class Source(Settings):
         """List the labelled cases below `raw_root / folder`, sorted by case identifier.
 
         Raises:
-            SourceError: the folder is missing or holds no case, or its labels are not those that
-                `labels` maps.
+            SourceError: the folder is missing, closed or holds no case, or its labels are not
+                those that `labels` maps.
         """
-        root = self.root(dataset, raw_root)
-        cases = sorted(self.list_cases(dataset, root), key=lambda case: case.case)
+        try:
+            root = self.root(dataset, raw_root)
+            os.scandir(root).close()  # else a closed folder would pass for an empty one
+            cases = sorted(self.list_cases(dataset, root), key=lambda case: case.case)
+        except PermissionError as error:
+            raise SourceError(
+                f"datasets.{dataset}: {error.filename}: {error.strerror}. Check the folder's"
+                f" permissions, or take {dataset!r} out of `pool`."
+            ) from error
         if not cases:
             raise SourceError(
                 f"datasets.{dataset}: no case in {root}, which should hold {self.expects}."
@@ -155,7 +163,10 @@ class Source(Settings):
             )
 
     def _require_classes(self, dataset: str, cases: Sequence[SourceCase]) -> None:
-        """Refuse a class without any file: it would be learnt as absent from every case."""
+        """Refuse a class without any file, which would be learnt as absent from every case.
+
+        Where single cases lack one, it is taken as absent, and the user is told.
+        """
         found = {label.class_name for case in cases for label in case.labels}
         wanted = {name for name, target in self.labels.items() if target is not None}
         lost = sorted(str(name) for name in wanted - found)
@@ -164,6 +175,23 @@ class Source(Settings):
                 f"datasets.{dataset}: no case has a file of the class(es) {', '.join(lost)}. Is"
                 f" this another release? Correct `datasets.{dataset}.labels`, or map what the"
                 " release lacks to null."
+            )
+        lacking = {
+            case.case: sorted(map(str, wanted - {label.class_name for label in case.labels}))
+            for case in cases
+            if not case.problem
+        }
+        lacking = {case: names for case, names in lacking.items() if names}
+        if lacking:
+            first = next(iter(lacking))
+            logger.warning(
+                "datasets.%s: %d of %d cases lack the file of some class, which counts as absent"
+                " from them; %s lacks %s",
+                dataset,
+                len(lacking),
+                len(cases),
+                first,
+                ", ".join(lacking[first]),
             )
 
     def _without_left_out(self, dataset: str, cases: list[SourceCase]) -> list[SourceCase]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from tsfm_pipeline.sources.listing import VolumeFolder, not_found, subfolders
+from tsfm_pipeline.sources.listing import VolumeFolder, closed, not_found, subfolders
 from tsfm_pipeline.sources.source import LabelFile, Source, SourceCase, SourceError
 
 META = "meta.csv"
@@ -40,10 +40,10 @@ class TotalSegmentatorSource(Source):
                 continue
             files, masks = VolumeFolder(folder), VolumeFolder(folder / "segmentations")
             labels = [LabelFile(masks.path(name), name) for name in wanted if name in masks]
-            problem = not_found(files.missing("ct"))
-            if not labels:
-                problem += (
-                    f" {masks.folder} holds none of the classes in `datasets.{dataset}.labels`."
+            problem = not_found(files.missing("ct")) or closed(masks.folder)
+            if not labels and not problem:
+                problem = (
+                    f"{masks.folder} holds none of the classes in `datasets.{dataset}.labels`."
                 )
             yield SourceCase(
                 dataset=dataset,
@@ -52,7 +52,7 @@ class TotalSegmentatorSource(Source):
                 modality="CT",
                 images=(files.path("ct"),),
                 labels=tuple(labels),
-                problem=problem.strip(),
+                problem=problem,
             )
 
     def _chosen(self, dataset: str, root: Path) -> set[str]:

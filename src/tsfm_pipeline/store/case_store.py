@@ -21,7 +21,13 @@ from tsfm_pipeline.imaging.geometry import Triple
 from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.imaging.labels import OUTSIDE
 from tsfm_pipeline.store.atomic_folder import LOCK, atomic_folder, remove_abandoned
-from tsfm_pipeline.store.encoding import decode_image, encode_array, encode_image, open_array
+from tsfm_pipeline.store.encoding import (
+    CHUNK,
+    decode_image,
+    encode_array,
+    encode_image,
+    open_array,
+)
 from tsfm_pipeline.store.record import CaseRecord, Sidecar, StoredFile
 
 _IMAGE, _LABELS, _SAMPLES, _RECORD = "image.b2nd", "labels.b2nd", "samples.npz", "case.json"
@@ -245,7 +251,7 @@ class CaseStore:
         if all(part.stop > part.start for part in source):
             labels = self._open(key, _LABELS)
             found_CZYX, found_ZYX = image_CZYX[(slice(None), *inside)], labels_ZYX[inside]
-            for rows, slab in _slabs(source[0], stored.blocks[-3]):
+            for rows, slab in _slabs(source[0]):
                 box = (slab, *source[1:])
                 decode_image(stored[(slice(None), *box)], found_CZYX[:, rows], ct_statistics)
                 found_ZYX[rows] = labels[box]
@@ -282,15 +288,15 @@ def _overlap(shape: Triple, lower: Triple, size: Triple) -> tuple[Inside, Inside
     return (source[0], source[1], source[2]), (inside[0], inside[1], inside[2])
 
 
-def _slabs(span: slice, block: int) -> Iterator[tuple[slice, slice]]:
-    """Cut a span of voxels where blocks begin; yield each part from the span's start and as is.
+def _slabs(span: slice) -> Iterator[tuple[slice, slice]]:
+    """Cut a span of voxels where chunks begin; yield each part from the span's start and as is.
 
     Decoded part by part, a patch takes little memory besides its own. The allocator hands larger
-    amounts back to the system at every read, and getting them again costs as much as decoding.
+    amounts back to the system at every read, and getting them again takes milliseconds.
     """
     start = span.start
     while start < span.stop:
-        stop = min(span.stop, (start // block + 1) * block)
+        stop = min(span.stop, (start // CHUNK + 1) * CHUNK)
         yield slice(start - span.start, stop - span.start), slice(start, stop)
         start = stop
 

@@ -70,7 +70,8 @@ def run_cases(
         memory: key -> estimated bytes of the task; a key left out is taken to need none.
 
     Raises:
-        WorkersError: `backend: dask` without the `dask` extra installed.
+        WorkersError: `backend: dask` without the `dask` extra installed, or a scheduler that does
+            not answer.
     """
     if not tasks:
         return
@@ -94,7 +95,13 @@ def _open_pool(settings: WorkerSettings) -> Pool:
         raise WorkersError(
             "workers.backend: dask needs Dask; pip install 'tsfm-pipeline[dask]', or set it to loky"
         ) from error
-    return DaskPool(settings.scheduler, settings.jobs)
+    try:
+        return DaskPool(settings.scheduler, settings.jobs)
+    except OSError as error:
+        raise WorkersError(
+            f"workers.scheduler: {settings.scheduler} does not answer ({error}); start the cluster"
+            " and give its address, or set it to null for a cluster on this machine"
+        ) from error
 
 
 class _Schedule:
@@ -176,10 +183,12 @@ class _Schedule:
     def _explained(self, key: str, died: str) -> str:
         needed = self._memory.get(key)
         estimate = f"estimated {needed / GIB:.1f} GiB, " if needed else ""
+        remedy = "leave the case out"
+        if "memory" in died:
+            remedy = f"use a machine with more memory, or {remedy}"
         return (
             f"{died}, twice, the second time with nothing running beside it; {estimate}"
-            f"{self._pool.memory() / GIB:.1f} GiB available; use a machine with more memory, or"
-            " leave the case out"
+            f"{self._pool.memory() / GIB:.1f} GiB available; {remedy}"
         )
 
 
