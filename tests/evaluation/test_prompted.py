@@ -162,3 +162,16 @@ def test_every_row_says_that_it_was_prompted(settings):
     assert tumour["reference_lesions"] == tumour["detected_lesions"] == 1
     assert liver["reference_outside_crop"] == 0
     assert spleen["both_empty"]
+    apart = LabelTable(
+        reading="per_dataset", targets={"liver": 5}, per_dataset={"msd_liver": {"liver": 105}}
+    )
+    (row,) = score_prompted(
+        image_of(labels > 0),
+        np.where(labels > 0, 105, 0).astype(np.uint8),
+        ["msd_liver/liver"],
+        apart,
+        SPACING,
+        BallAroundClicks(),
+        settings,
+    )
+    assert row["target"] == "liver"  # as in the rows of `score_case`

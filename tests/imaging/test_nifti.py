@@ -315,7 +315,7 @@ def test_a_truncated_file_of_another_format_is_refused(tmp_path, suffix, compres
     np.testing.assert_array_equal(read_image([path]).array[0], noise)
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(VolumeError, match=r"unreadable, truncated.*again"):
+    with pytest.raises(VolumeError, match=r"truncated.*again"):
         read_image([path])
 
 
@@ -327,7 +327,7 @@ def test_a_header_beside_its_voxels(tmp_path):
     assert volume_files(path) == [path, tmp_path / "a.zraw"]
     voxels = (tmp_path / "a.zraw").read_bytes()
     (tmp_path / "a.zraw").write_bytes(voxels[:-500])
-    with pytest.raises(VolumeError, match=r"a\.mhd: unreadable, truncated"):
+    with pytest.raises(VolumeError, match=r"a\.mhd: .*truncated"):
         read_image([path])
     (tmp_path / "a.zraw").rename(tmp_path / "b.zraw")
     with pytest.raises(VolumeError, match=r"not in a\.raw or a\.zraw beside it"):

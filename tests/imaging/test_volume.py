@@ -148,6 +148,46 @@ def test_a_truncated_file_is_refused(tmp_path, array_xyz, suffix, kept):
         read_image([path])
 
 
+@pytest.mark.parametrize("suffix", [".mha", ".mhd", ".nrrd"])
+@pytest.mark.parametrize("edit", ["flip", "cut", "too few"])
+def test_damaged_voxels_are_not_handed_out_by_itk(tmp_path, suffix, edit):
+    """ITK reads a MetaImage of damaged voxels without a word, and ignores NRRD's checksum."""
+    path = tmp_path / f"a{suffix}"
+    noise = np.random.default_rng(0).integers(-1000, 1000, (20, 30, 40)).astype(np.int16)
+    sitk.WriteImage(sitk.GetImageFromArray(noise), str(path), useCompression=True)
+    np.testing.assert_array_equal(read_image([path]).array[0], noise)
+    voxels = path.with_suffix(".zraw") if suffix == ".mhd" else path
+    content = bytearray(voxels.read_bytes())
+    if edit == "flip":
+        content[-2000] ^= 8
+    voxels.write_bytes(content[:-9] if edit == "cut" else content)
+    if edit == "too few":
+        path.write_bytes(path.read_bytes().replace(b"40 30 20", b"40 30 90"))
+    with pytest.raises(VolumeError, match=rf"a\{suffix}: .*(damaged|unreadable).*export it again"):
+        read_image([path])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "old", "new", "said"),
+    [
+        (".mha", b"NDims = 3", b"NDims = 99", "NDims 99 and DimSize 5 4 3"),
+        (".mha", b"DimSize = 5 4 3", b"DimSize = 5 4", "NDims 3 and DimSize 5 4"),
+        (".mha", b"DimSize = 5 4 3", b"DimSize = 5000 4 3", "claims 5000 4 3 voxels"),
+        (".mha", b"= LOCAL", b"= /dev/zero", "not in a.raw"),
+        (".mha", b"ElementDataFile", b"NoData", "no ElementDataFile"),
+        (".nrrd", b"encoding: raw", b"encoding: raw\ndata file: b.raw", "in another file"),
+    ],
+)
+def test_headers_that_itk_must_not_see_are_refused(tmp_path, suffix, old, new, said):
+    path = tmp_path / f"a{suffix}"
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones((3, 4, 5), np.int16)), str(path))
+    assert old in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(old, new))
+    for read in (read_geometry, lambda file: read_image([file])):
+        with pytest.raises(VolumeError, match=rf"a\{suffix}: .*{said}"):
+            read(path)
+
+
 def test_a_gzip_file_of_several_members_is_not_taken_for_truncated(tmp_path, array_xyz):
     plain = save(tmp_path / "a.nii", array_xyz, LPS).read_bytes()
     path = tmp_path / "a.nii.gz"

@@ -91,6 +91,9 @@ def test_a_postprocessing_rule_goes_with_the_weights_it_was_decided_for(folder, 
     assert not caplog.records
     assert load_model(folder, "final", "cpu").postprocessing is None
     assert "of other weights" in caplog.text
+    PostprocessingRule.path(folder, "best").write_text("{")
+    with pytest.raises(ModelError, match=r"postprocessing_best\.json is no postprocessing rule"):
+        load_model(folder, "best", "cpu")
 
 
 def test_ct_is_normalised_with_the_cards_statistics_and_mr_is_not(oracle, card):

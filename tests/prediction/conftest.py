@@ -9,9 +9,11 @@ import torch
 
 from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.inference.postprocessing import PostprocessingRule
+from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.network.tsfm import TSFM
-from tsfm_pipeline.training.checkpoint import BEST, save_weights, write_text
+from tsfm_pipeline.training.checkpoint import BEST, file_digest, save_weights, write_text
 from tsfm_pipeline.training.model_card import CARD, ModelCard
 from tsfm_pipeline.training.settings import TrainingSettings
 
@@ -47,6 +49,19 @@ def write_model(folder: Path, **changes) -> ModelCard:
     save_weights(folder / BEST, network.state_dict())
     write_text(folder / CARD, card.model_dump_json())
     return card
+
+
+def write_rule(folder: Path, regions: tuple[str, ...], weights: str = "best") -> None:
+    """Record for a model folder's weights that some regions are reduced to their largest part."""
+    rule = PostprocessingRule(
+        all_foreground=False,
+        regions=regions,
+        evidence=(),
+        cases=("msd_liver/one", "btcv/one"),
+        prediction=PredictionSettings(),
+        weights_digest=file_digest(folder / f"{weights}.safetensors"),
+    )
+    write_text(PostprocessingRule.path(folder, weights), rule.model_dump_json())
 
 
 @pytest.fixture(scope="session")

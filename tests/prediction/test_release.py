@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
-from tests.prediction.conftest import body, write_model
+from tests.prediction.conftest import body, write_model, write_rule
+from tsfm_pipeline.inference.postprocessing import keep_largest
 from tsfm_pipeline.prediction.release import Origin, ReleaseError, release_model
 from tsfm_pipeline.prediction.run import predict_folder
 from tsfm_pipeline.prediction.segment import segment
@@ -36,6 +37,7 @@ def test_a_release_predicts_what_the_trained_folder_did(tmp_path, model):
         "| msd_liver | 2 | CC BY-SA 4.0 | http://medicaldecathlon.com |",
         "| btcv | 1 | terms of the Synapse account | https://www.synapse.org |",
         "| btcv | liver | 2 | 0.6000 |",
+        "chosen on these cases",
         "| 5 | liver | liver, liver_tumor |",
         "Not a medical device",
     ):
@@ -52,6 +54,22 @@ def test_a_release_predicts_what_the_trained_folder_did(tmp_path, model):
     settings = PredictSettings(fast=True, preview=False)
     summary = predict_folder(tmp_path / "one.nii.gz", tmp_path / "out", moved, settings)
     assert summary.segmented == ("one",)
+
+
+def test_a_postprocessing_rule_travels_with_the_weights_and_is_applied(tmp_path, model):
+    trained, output = tmp_path / "trained", tmp_path / "weights"
+    shutil.copytree(model, trained)
+    before = sitk.GetArrayFromImage(segment(body(), trained).labels)
+    largest = before.copy()
+    keep_largest(largest, (5, 25))
+    assert (largest != before).any()
+    write_rule(trained, ("liver",))
+    release_model(trained, output, ORIGINS, fast=model)
+    after = sitk.GetArrayFromImage(segment(body(), output).labels)
+    assert after.tolist() == largest.tolist()
+    text = (output / "README.md").read_text()
+    assert "largest component only of liver, decided on 2 training cases" in text
+    assert not list((output / "fast").glob("postprocessing*"))
 
 
 def test_what_cannot_be_released_is_refused(tmp_path, model):

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -8,11 +9,13 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 import torch
+from nibabel import Nifti1Image, save
 
-from tests.prediction.conftest import body, write_model, write_series
+from tests.prediction.conftest import body, write_model, write_rule, write_series
+from tsfm_pipeline.imaging import volume
 from tsfm_pipeline.inference.model import ModelError, SegmentationModel
 from tsfm_pipeline.inference.settings import PredictionSettings
-from tsfm_pipeline.prediction import run
+from tsfm_pipeline.prediction import claims, run
 from tsfm_pipeline.prediction.__main__ import main
 from tsfm_pipeline.prediction.problem import ScanError
 from tsfm_pipeline.prediction.run import predict_folder
@@ -169,6 +172,11 @@ def test_finished_scans_are_kept_until_something_changes(tmp_path, model, monkey
     assert len(predict_folder(source, output, model, QUICK, batch).kept) == 2
     some = QUICK.model_copy(update={"targets": ("liver",)})
     assert len(predict_folder(source, output, model, some, batch).segmented) == 2
+    ruled = tmp_path / "ruled"
+    shutil.copytree(model, ruled)
+    write_rule(ruled, ("liver",))
+    assert len(predict_folder(source, output, ruled, some, batch).segmented) == 2
+    assert len(predict_folder(source, output, ruled, some, batch).kept) == 2
 
 
 def test_an_interruption_keeps_what_is_finished(tmp_path, model, monkeypatch):
@@ -221,6 +229,31 @@ def test_what_cannot_start_says_so(tmp_path, model, capsys):
     assert "no such file or folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("given", ["", "a.nii.gz", "../in"])
+def test_scans_are_never_replaced_by_their_segmentations(given, tmp_path, model, capsys):
+    source = tmp_path / "in"
+    source.mkdir()
+    sitk.WriteImage(body(), str(source / "a.nii.gz"))
+    content = (source / "a.nii.gz").read_bytes()
+    arguments = ["-i", str(source / given), "-o", str(source), "-m", str(model)]
+    assert main(arguments) == 2
+    assert "give an output folder of its own" in capsys.readouterr().err
+    assert [path.name for path in source.iterdir()] == ["a.nii.gz"]
+    assert (source / "a.nii.gz").read_bytes() == content
+
+
+def test_what_free_memory_cannot_hold_is_refused_before_it_is_read(tmp_path, model, monkeypatch):
+    sitk.WriteImage(body(), str(tmp_path / "one.nii.gz"))
+    write_series(tmp_path / "ct")
+    monkeypatch.setattr(claims, "available_memory", lambda: 40_000)
+    for read in ("decode_nifti", "read_itk"):
+        monkeypatch.setattr(volume, read, lambda *_: pytest.fail("read"))
+    with pytest.raises(ScanError, match=r"one\.nii\.gz: 14 x 18 x 20 voxels .* take about"):
+        segment(tmp_path / "one.nii.gz", model)
+    with pytest.raises(ScanError, match="ct: 6 files of 2400 voxels"):
+        segment(tmp_path / "ct", model)
+
+
 def test_two_channels_are_one_scan(tmp_path):
     write_model(tmp_path / "m", in_channels=2)
     source = tmp_path / "in"
@@ -246,6 +279,19 @@ def test_a_record_tells_how_a_scan_was_segmented(tmp_path, model):
     record = json.loads((tmp_path / "out" / "one.json").read_text())
     assert record["modality"] == "CT"
     assert record["files"] == [str(tmp_path / "one.nii")]
+
+
+def test_repairs_are_told_and_kept(tmp_path, model, capsys):
+    values = sitk.GetArrayFromImage(body()).astype(np.float32)
+    values[5, 5, 5:8] = np.nan
+    image = sitk.GetImageFromArray(values)
+    assert segment(image, model).notes == ("3 NaN or infinite voxels set to 0",)
+    save(Nifti1Image(values, np.diag([2.0, 2.5, 3.0, 1.0])), tmp_path / "one.nii.gz")
+    given = ["-i", str(tmp_path / "one.nii.gz"), "-o", str(tmp_path / "out"), "-m", str(model)]
+    assert main([*given, "--no-preview"]) == 0
+    said = f"{tmp_path / 'one.nii.gz'}: 3 NaN or infinite voxels set to 0"
+    assert capsys.readouterr().err.count(f"note: one: {said}") == 1
+    assert said in json.loads((tmp_path / "out" / "one.json").read_text())["notes"]
 
 
 def test_real_scans(realdata, tmp_path):

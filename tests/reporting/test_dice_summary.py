@@ -1,7 +1,9 @@
 import math
 
+import pandas as pd
 import pytest
 
+from tsfm_pipeline.evaluation.metrics import PROMPTED
 from tsfm_pipeline.reporting.dice_summary import DICE_COLUMNS, dice_summary
 
 
@@ -55,6 +57,25 @@ def test_best_final_and_baseline_side_by_side_with_means(evaluation, summary_of)
     assert foreground["final"] == 0.7
     # nnU-Net's foreground mean has no figure where a target has none.
     assert math.isnan(rows.loc[("pretrain.tsfm", "b", "foreground mean"), "best"])
+
+
+def test_a_method_without_checkpoints_is_no_baseline(evaluation, summary_of):
+    prompted = [("sam", "only", "a", "liver", 0.9), ("sam", "only", "a", "spleen", 0.7)]
+    summary = pd.concat(
+        [
+            summary_of(*prompted, protocol=PROMPTED),
+            summary_of(
+                ("pretrain.threshold", "only", "a", "liver", 0.1),
+                ("pretrain.tsfm", "best", "a", "liver", 0.8),
+            ),
+        ]
+    )
+    rows = dice_summary(summary, evaluation).set_index(["experiment", "target"])
+    assert set(rows.loc["sam", "protocol"]) == {PROMPTED}
+    assert rows.loc[("sam", "liver"), ["final", "threshold", "n"]].tolist() == [0.9, 0.1, 4]
+    assert rows.loc["sam", "best"].isna().all()
+    assert rows.loc[("sam", "foreground mean"), "final"] == pytest.approx(0.8)
+    assert rows.loc[("pretrain.tsfm", "liver"), "threshold"] == 0.1
 
 
 def test_nothing_scored_gives_no_rows(evaluation, summary_of):

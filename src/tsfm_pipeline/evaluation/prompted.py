@@ -152,11 +152,12 @@ def score_prompted(
     for region in regions:
         reference = np.isin(reference_ZYX, table.region_ids(region))
         prediction = predict_prompted(image_ZYX, reference, spacing, segmenter, clicks)
+        name = table.plain_name(region)
         rows.append(
             {
-                "target": region,
+                "target": name,
                 "protocol": PROMPTED,
-                **score_masks(reference, prediction.mask, spacing, settings, region),
+                **score_masks(reference, prediction.mask, spacing, settings, name),
                 "reference_outside_crop": prediction.outside_crop,
             }
         )

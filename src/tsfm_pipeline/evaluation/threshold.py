@@ -22,6 +22,9 @@ from tsfm_pipeline.store.case_store import CaseStore
 Image = NDArray[np.float32]
 Labels = NDArray[np.uint8]
 
+BASELINE = "pretrain.threshold"
+"""The experiment under which the pool's scores of this method stand."""
+
 GRID = 101
 """Candidate bounds per region: quantiles of its own voxels, minimum and maximum included."""
 

@@ -4,7 +4,6 @@ Its other formats are not taken: SimpleITK fills truncated Analyze, GIPL and VTK
 and shortens truncated TIFF files.
 """
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,9 @@ from tsfm_pipeline.imaging.file_volume import (
     VolumeError,
     check_shape,
     grid_of,
-    unreachable,
-    volume_files,
 )
 from tsfm_pipeline.imaging.geometry import Geometry
+from tsfm_pipeline.imaging.itk_header import PackedVoxels, check_header, check_packed
 
 SUFFIXES = (".nrrd", ".mha", ".mhd")
 
@@ -30,8 +28,10 @@ def read_itk(path: Path) -> FileVolume:
         VolumeError: of another format, damaged, truncated, no scalar 3-D image, or with a grid
             that can't be used.
     """
-    reader = _open(path)
+    reader, packed = _open(path)
     geometry, repairs = _grid(path, reader)
+    if packed is not None:
+        check_packed(path, packed)
     try:
         image = reader.Execute()
     except RuntimeError as error:
@@ -41,39 +41,23 @@ def read_itk(path: Path) -> FileVolume:
 
 def itk_geometry(path: Path) -> Geometry:
     """Read a file's grid from its header; raise VolumeError as `read_itk` does."""
-    return _grid(path, _open(path))[0]
+    return _grid(path, _open(path)[0])[0]
 
 
-def _open(path: Path) -> sitk.ImageFileReader:
+def _open(path: Path) -> tuple[sitk.ImageFileReader, PackedVoxels | None]:
     if not path.name.lower().endswith(SUFFIXES):
         raise VolumeError(
             f"{path}: not a format that is read; convert it to NIfTI (.nii.gz; .nii, .nrrd, .mha"
             " and .mhd are read, too)"
         )
-    try:
-        content = path.read_bytes() if path.suffix.lower() == ".mhd" else b""
-        path.open("rb").close()  # SimpleITK's own message hides the reason
-    except OSError as error:
-        raise unreachable(path, error) from error
-    _check_voxel_file(path, content)
+    packed = check_header(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise _unreadable(path, error) from error
-    return reader
-
-
-def _check_voxel_file(path: Path, header: bytes) -> None:
-    """Refuse a header whose voxels lie where `volume_files` does not look for changes."""
-    named = re.search(rb"^ElementDataFile\s*=\s*(.+?)\s*$", header, re.MULTILINE)
-    names = [file.name for file in volume_files(path)[1:]]
-    if header and (named is None or named[1].decode(errors="replace") not in names):
-        raise VolumeError(
-            f"{path}: its voxels are not in {path.stem}.raw or {path.stem}.zraw beside it; download"
-            " both files, or convert it to .mha"
-        )
+    return reader, packed
 
 
 def _grid(path: Path, reader: sitk.ImageFileReader) -> tuple[Geometry, tuple[str, ...]]:

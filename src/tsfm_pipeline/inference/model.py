@@ -107,6 +107,7 @@ def load_model(
 
     Raises:
         ModelError: a file is missing, can't be read, or does not fit the other; no such device.
+            A rule of other weights is left out with a warning.
     """
     path = folder / f"{weights}.safetensors"
     try:
@@ -128,7 +129,13 @@ def load_model(
     if device == "cuda" and not available:
         raise ModelError("device is cuda, but torch sees no GPU; set it to auto or cpu")
     chosen = torch.device("cuda" if available and device != "cpu" else "cpu")
-    rule = PostprocessingRule.read(folder, weights)
+    try:
+        rule = PostprocessingRule.read(folder, weights)
+    except ValidationError as error:
+        raise ModelError(
+            f"{PostprocessingRule.path(folder, weights)} is no postprocessing rule"
+            f" ({' '.join(str(error).split())[:200]}); remove it to predict without one"
+        ) from error
     if rule is not None and rule.weights_digest != file_digest(path):
         logger.warning("%s: the postprocessing rule is of other weights; left out", path)
         rule = None

@@ -1,9 +1,7 @@
 """One scan from its files to what the network takes; every claim of a header is checked first."""
 
-import logging
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +12,7 @@ from tsfm_pipeline.imaging.geometry import Geometry, canonical_reorientation
 from tsfm_pipeline.imaging.resampling import resampled_shape
 from tsfm_pipeline.imaging.volume import ImageVolume, read_image
 from tsfm_pipeline.inference.export import OriginalGrid
-from tsfm_pipeline.prediction.claims import check_claims, check_memory
+from tsfm_pipeline.prediction.claims import check_files, check_memory, check_series
 from tsfm_pipeline.prediction.dicom import read_series
 from tsfm_pipeline.prediction.problem import ScanError, about
 from tsfm_pipeline.prediction.scans import Scan
@@ -71,21 +69,14 @@ def load_scan(scan: Scan, card: ModelCard, asked: Modality | None) -> LoadedScan
     Raises:
         ScanError, VolumeError, IntensityError: the scan can't be segmented as it is.
     """
-    with collected_warnings() as warnings:
+    with about(scan.path):
         if scan.series:
-            with about(scan.path):
-                for path in scan.files:
-                    check_claims(path)
-                volume = volume_of([read_series(scan.files)])
+            check_series(scan.files)
+            volume = volume_of([read_series(scan.files)])
         else:
-            for path in scan.files:
-                with about(path):
-                    check_claims(path)
+            check_files(scan.files)
             volume = read_image(scan.files)
-        with about(scan.path):
-            loaded = prepare_volume(volume, card, scan.modality, asked)
-    notes = tuple(dict.fromkeys((*warnings, *loaded.notes)))
-    return LoadedScan(volume, loaded.prepared_CZYX, loaded.grid, loaded.modality, notes)
+        return prepare_volume(volume, card, scan.modality, asked)
 
 
 def prepare_volume(
@@ -121,7 +112,7 @@ def prepare_volume(
         uncropped_shape=volume.geometry.shape,
         uncropped_spacing=volume.geometry.spacing,
     )
-    return LoadedScan(volume, prepared.image_CZYX, grid, modality, notes)
+    return LoadedScan(volume, prepared.image_CZYX, grid, modality, (*volume.repairs, *notes))
 
 
 def decide_modality(
@@ -199,8 +190,10 @@ def volume_of(channels: Sequence[sitk.Image]) -> ImageVolume:
         )
     turn = canonical_reorientation(grids[0])
     stacked = np.stack([turn.apply(array).astype(np.float32) for array in arrays])
-    stacked[~np.isfinite(stacked)] = 0.0
-    return ImageVolume(stacked, turn.apply_to_geometry(grids[0]), grids[0], turn)
+    broken = ~np.isfinite(stacked)
+    stacked[broken] = 0.0
+    repairs = (f"{int(broken.sum())} NaN or infinite voxels set to 0",) if broken.any() else ()
+    return ImageVolume(stacked, turn.apply_to_geometry(grids[0]), grids[0], turn, repairs)
 
 
 def _three_axes(image: sitk.Image) -> sitk.Image:
@@ -249,17 +242,3 @@ def check_grid(geometry: Geometry, card: ModelCard) -> None:
     if card.target_spacing is not None:
         new = resampled_shape(shape, spacing, card.target_spacing)
         check_memory(math.prod(new), f"{new} voxels at the model's {card.target_spacing} mm")
-
-
-@contextmanager
-def collected_warnings() -> Iterator[list[str]]:
-    """Collect the package's log warnings: they belong to the scan, not to the screen alone."""
-    messages: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("tsfm_pipeline")
-    logger.addHandler(handler)
-    try:
-        yield messages
-    finally:
-        logger.removeHandler(handler)

@@ -4,6 +4,7 @@ Image libraries written in C may crash or be killed over a damaged file. Then th
 problem, and the other scans go on in a fresh process.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,11 @@ def _executor() -> ProcessPoolExecutor:
 
 
 def _silence_libraries() -> None:
-    """Keep what C libraries print about damaged files off the screen; Python still writes there."""
+    """Keep what C libraries print about damaged files off the screen; Python still writes there.
+
+    Not the repairs that the package logs: they come back with the scan.
+    """
+    logging.getLogger("tsfm_pipeline").addHandler(logging.NullHandler())
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 

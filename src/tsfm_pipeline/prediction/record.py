@@ -9,6 +9,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from tsfm_pipeline import __version__
+from tsfm_pipeline.inference.postprocessing import PostprocessingRule
 from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.prediction.scans import Scan
 from tsfm_pipeline.prediction.segment import VOLUME_COLUMNS, weights_of
@@ -53,15 +54,17 @@ def making_digest(
     model: Path, regions: Sequence[str], settings: PredictSettings, window: PredictionSettings
 ) -> str:
     """Digest of the model's files and of every setting that decides the labels."""
+    weights = weights_of(model)
+    rule = PostprocessingRule.path(model, weights)
     return _digest(
         [
             __version__,
             file_digest(model / CARD),
-            file_digest(model / f"{weights_of(model)}.safetensors"),
+            file_digest(model / f"{weights}.safetensors"),
+            file_digest(rule) if rule.exists() else None,
             list(regions),
             settings.modality,
-            # the batch of tiles does not change the labels
-            window.model_dump(mode="json", exclude={"tile_batch"}),
+            window.deciding(),
         ]
     )
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from tsfm_pipeline import __version__
 from tsfm_pipeline.inference.model import ModelError, load_model
+from tsfm_pipeline.inference.postprocessing import PostprocessingRule
 from tsfm_pipeline.prediction.label_files import JSON, label_names, labels_json
 from tsfm_pipeline.prediction.loading import known_modalities
 from tsfm_pipeline.prediction.segment import FAST
@@ -92,11 +93,11 @@ def release_model(
     if fast is not None and set(read_card(fast).regions) != set(card.regions):
         raise ReleaseError(f"{fast} does not predict the regions of {model}; name another model")
     with atomic_folder(output) as folder:
-        digest = _copy_model(model, folder, weights)
+        digest, rule = _copy_model(model, folder, weights)
         if fast is not None:
             (folder / FAST).mkdir()
             _copy_model(fast, folder / FAST, weights)
-        text = model_card_text(card, origins, weights, digest, fast is not None, scores)
+        text = model_card_text(card, origins, weights, digest, rule, fast is not None, scores)
         write_text(folder / README, text)
 
 
@@ -105,15 +106,22 @@ def training_cases(card: ModelCard) -> dict[str, int]:
     return dict(sorted(Counter(key.split("/", 1)[0] for key in card.training).items()))
 
 
-def _copy_model(model: Path, folder: Path, weights: Literal["best", "final"]) -> str:
-    """Copy what prediction needs, check that it loads, and return the weights' SHA-256."""
-    card = load_model(model, weights, "cpu").card
+def _copy_model(
+    model: Path, folder: Path, weights: Literal["best", "final"]
+) -> tuple[str, PostprocessingRule | None]:
+    """Copy what prediction needs and check that it loads; return the weights' SHA-256 and rule."""
+    loaded = load_model(model, weights, "cpu")
+    card, rule = loaded.card, loaded.postprocessing
     name = f"{weights}.safetensors"
     shutil.copyfile(model / name, folder / name)
     shutil.copyfile(model / CARD, folder / CARD)
+    if rule is not None:
+        shutil.copyfile(
+            PostprocessingRule.path(model, weights), PostprocessingRule.path(folder, weights)
+        )
     write_text(folder / JSON, labels_json(card.table, card.regions))
     with (folder / name).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest(), rule
 
 
 def model_card_text(
@@ -121,6 +129,7 @@ def model_card_text(
     origins: Mapping[str, Origin],
     weights: str,
     digest: str,
+    rule: PostprocessingRule | None,
     fast: bool,
     scores: pd.DataFrame | None,
 ) -> str:
@@ -189,6 +198,7 @@ def model_card_text(
         else "- MR: z-scored per scan",
         f"- trained for {card.settings.epochs} epochs with patches in batches of"
         f" {card.settings.batch_size}, seed {card.settings.seed}",
+        f"- postprocessing: {_rule_text(rule)}",
         f"- coarser model for `--fast`: {'yes, in fast/' if fast else 'none'}",
         "",
         "## Digests",
@@ -198,6 +208,17 @@ def model_card_text(
         f"- initial weights: `{card.initial_weights or 'none, trained from scratch'}`",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _rule_text(rule: PostprocessingRule | None) -> str:
+    if rule is None:
+        return "none"
+    reduced = ["all foreground together"] if rule.all_foreground else []
+    reduced += rule.regions
+    return (
+        f"largest component only of {', '.join(reduced) or 'nothing'}, decided on"
+        f" {len(rule.cases)} training cases"
+    )
 
 
 def _dice_lines(card: ModelCard, weights: str, scores: pd.DataFrame | None) -> list[str]:
@@ -214,5 +235,10 @@ def _dice_lines(card: ModelCard, weights: str, scores: pd.DataFrame | None) -> l
             f"| {row.dataset} | {row.target} | {row.cases} | {row.dice:.4f} |"
             for row in means.itertuples()
         ]
-        return ["| dataset | target | cases | mean Dice |", "|---|---|---|---|", *rows]
+        note = "The best weights were chosen on these cases, so the figures are optimistic."
+        return [
+            *([note, ""] if weights == "best" else []),
+            *("| dataset | target | cases | mean Dice |", "|---|---|---|---|"),
+            *rows,
+        ]
     return ["No score table was given at release."]

@@ -1,11 +1,9 @@
 """Segment all scans below a folder, whatever happens to some of them."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -91,7 +89,8 @@ def predict_folder(
         window: of the sliding window.
 
     Raises:
-        ScanError: the input does not exist or holds nothing to segment; highdicom is missing.
+        ScanError: the input does not exist or holds nothing to segment; the output would lie among
+            the scans; highdicom is missing.
         ModelError: no usable model, or an unknown target.
     """
     settings, window = settings or PredictSettings(), window or PredictionSettings()
@@ -102,12 +101,13 @@ def predict_folder(
         raise ScanError(f"{source}: no such file or folder; correct the input path")
     if settings.dicom_seg:
         require_highdicom()
-    output.mkdir(parents=True, exist_ok=True)
     made_by = making_digest(folder, regions, settings, window)
     names = label_names(card.table, card.regions)
-    write_label_files(output, names)
     with ReaderProcess() as reader:
         scans, problems = _found(reader, source, card.in_channels, output)
+        _keep_inputs(source, output, scans)
+        output.mkdir(parents=True, exist_ok=True)
+        write_label_files(output, names)
         records = read_records(output)
         todo = [
             scan
@@ -131,10 +131,10 @@ def predict_folder(
                 try:
                     if isinstance(loaded, Exception):
                         raise loaded
-                    with _tiles_shown(opened, bar, name):
-                        record = _write_scan(
-                            scan, loaded, opened, regions, names, output, made_by, settings, window
-                        )
+                    bar.set_postfix_str(name)  # its tiles have a bar of their own below
+                    record = _write_scan(
+                        scan, loaded, opened, regions, names, output, made_by, settings, window
+                    )
                 except Exception as error:
                     logger.debug("%s failed", name, exc_info=True)
                     problems.append(problem_of(error, name, scan.path))
@@ -173,6 +173,17 @@ def _found(
     if isinstance(found, Exception):
         raise found
     return found
+
+
+def _keep_inputs(source: Path, output: Path, scans: Sequence[Scan]) -> None:
+    """Refuse an output folder in which a segmentation would replace a scan, or be taken for one."""
+    inputs = {file.resolve() for scan in scans for file in scan.files}
+    made = (path for scan in scans for path in outputs_of(output, scan.name).values())
+    if output.resolve() == source.resolve() or any(path.resolve() in inputs for path in made):
+        raise ScanError(
+            f"{output}: segmentations would lie among the scans, and could replace them; give an"
+            " output folder of its own"
+        )
 
 
 def _remove_outputs(output: Path, name: str) -> None:
@@ -220,22 +231,3 @@ def _write_scan(
     )
     write_text(paths["record"], record.model_dump_json(indent=1) + "\n")
     return record
-
-
-@contextmanager
-def _tiles_shown(model: SegmentationModel, bar: Any, name: str) -> Iterator[None]:
-    """Count the tiles of the current scan in the bar: on a CPU one scan takes minutes."""
-    tiles = 0
-
-    def count(_: object, inputs: Any, __: object) -> None:
-        nonlocal tiles
-        tiles += len(inputs[0])
-        bar.set_postfix_str(f"{name}: {tiles} tiles", refresh=False)
-        bar.update(0)
-
-    bar.set_postfix_str(name)
-    hook = model.network.register_forward_hook(count)
-    try:
-        yield
-    finally:
-        hook.remove()

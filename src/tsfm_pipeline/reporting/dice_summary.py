@@ -6,6 +6,7 @@ import pandas as pd
 from tsfm_pipeline.evaluation.metrics import AUTOMATIC, ONLY
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.evaluation.summary import foreground_mean
+from tsfm_pipeline.evaluation.threshold import BASELINE
 
 OF_BEST = (
     "nsd",
@@ -34,7 +35,8 @@ DICE_COLUMNS = (
     *OF_BEST,
 )
 """`kind` is organ, tumour or mean; `best_low` and `best_high` are the confidence interval of
-`best`, and the columns OF_BEST are those of the best weights (`evaluation.summary.summarise`)."""
+`best`, and the columns OF_BEST are those of the best weights (`evaluation.summary.summarise`). A
+method without checkpoints has its figure in `final`, and the columns OF_BEST are its own."""
 
 MEANS = ("best", "final", "threshold", "nsd", "hd95")
 COUNTS = ("n", "n_both_empty", "n_false_positive_on_empty", "n_missed")
@@ -44,8 +46,8 @@ def dice_summary(summary: pd.DataFrame, settings: EvaluationSettings) -> pd.Data
     """Lay best, final and the threshold baseline side by side, and average organs and tumours.
 
     Args:
-        summary: mean scores with the columns of `evaluation.summary.summarise`; rows whose
-            `weights` is 'only' are the baseline, which is matched by dataset and target.
+        summary: mean scores with the columns of `evaluation.summary.summarise`; the baseline's
+            are matched by dataset and target.
         settings: which targets are tumours.
 
     Returns:
@@ -53,7 +55,7 @@ def dice_summary(summary: pd.DataFrame, settings: EvaluationSettings) -> pd.Data
         tumour', means over the (dataset, target) rows above that have a figure, and for a dataset
         of several targets nnU-Net v2's 'foreground mean'; counts are summed.
     """
-    is_baseline = summary["weights"] == ONLY
+    is_baseline = summary["experiment"] == BASELINE
     baseline = summary[is_baseline].set_index(["dataset", "target"])["dice"]
     parts = [
         _experiment(rows, baseline, settings)
@@ -72,16 +74,17 @@ def _experiment(
 ) -> pd.DataFrame:
     keys = ["dataset", "target"]
     best = rows[rows["weights"] == "best"].set_index(keys)
-    final = rows[rows["weights"] == "final"].set_index(keys)
-    table = best[["experiment", "protocol", *OF_BEST]].assign(
-        best=best["dice"],
-        best_low=best["dice_low"],
-        best_high=best["dice_high"],
-        final=final["dice"].reindex(best.index),
-        threshold=baseline.reindex(best.index),
+    final = rows[rows["weights"].isin(("final", ONLY))].set_index(keys)
+    shown = final if best.empty else best
+    table = shown[["experiment", "protocol", *OF_BEST]].assign(
+        best=best["dice"].reindex(shown.index),
+        best_low=best["dice_low"].reindex(shown.index),
+        best_high=best["dice_high"].reindex(shown.index),
+        final=final["dice"].reindex(shown.index),
+        threshold=baseline.reindex(shown.index),
         kind=[
             "tumour" if settings.is_tumor(str(target)) else "organ"
-            for target in best.index.get_level_values("target")
+            for target in shown.index.get_level_values("target")
         ],
     )
     table = table.reset_index()
@@ -96,15 +99,15 @@ def _experiment(
         }
         for kind, chosen in table.groupby("kind", sort=True)
     ]
-    foreground = foreground_mean(rows).set_index(["weights", "dataset"])["dice"]
+    means_of = foreground_mean(rows.replace({"weights": {ONLY: "final"}}))
+    foreground = means_of.set_index(["weights", "dataset"])["dice"]
     means += [
         {
             **table.loc[0, ["experiment", "protocol"]],
             "dataset": dataset,
             "target": "foreground mean",
             "kind": "mean",
-            "best": foreground["best"].get(dataset),
-            "final": foreground["final"].get(dataset) if "final" in foreground else np.nan,
+            **{name: foreground.get((name, dataset), np.nan) for name in ("best", "final")},
             **chosen[[*COUNTS]].sum(),
         }
         for dataset, chosen in table.groupby("dataset", sort=False)

@@ -1,11 +1,14 @@
 """Node of the predict pipeline."""
 
+import logging
 from pathlib import Path
 
 import pandas as pd
 
 from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.prediction.settings import PredictRun, PredictSettings
+
+logger = logging.getLogger(__name__)
 
 
 def segment_scans(
@@ -30,4 +33,9 @@ def segment_scans(
     summary = predict_folder(
         Path(predict.input), Path(predict.output), Path(predict.model), settings, prediction
     )
+    for scan, notes in summary.notes.items():
+        for note in notes:
+            logger.warning("%s: %s", scan, note)
+    for row in summary.problems.itertuples():
+        logger.warning("%s: %s: %s; %s", row.verdict, row.file, row.reason, row.remedy)
     return summary.volumes, summary.problems

@@ -10,9 +10,9 @@ def score_threshold_baseline(
     pool_store: CaseStore, splits: pd.DataFrame, labels: LabelTable
 ) -> pd.DataFrame:
     """Score the best intensity interval per target on the held-out cases of the pool."""
-    from tsfm_pipeline.evaluation.threshold import threshold_baseline
+    from tsfm_pipeline.evaluation.threshold import BASELINE, threshold_baseline
 
     pool = splits[splits["pool"]]
     training = list(pool.loc[pool["role"] == "training", "key"])
     held_out = list(pool.loc[pool["role"] == "validation", "key"])
-    return threshold_baseline(pool_store, training, held_out, labels, "pretrain.threshold")
+    return threshold_baseline(pool_store, training, held_out, labels, BASELINE)
