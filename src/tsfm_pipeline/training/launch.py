@@ -89,7 +89,7 @@ def train(
     if parallel.processes * parallel.machines == 1:
         return loop.train(task, settings, folder, report)
     finished = TrainingSummary.read(folder)
-    if finished is not None and loop.is_finished(finished, settings):
+    if finished is not None and finished.is_end_of(settings):
         logger.info("%s: already trained for %d epochs", task.name, finished.epochs)
         return finished
     choose_device(settings)  # a missing GPU is better told before processes start

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from tsfm_pipeline.store.record import CaseRecord
 from tsfm_pipeline.training import checkpoint
+from tsfm_pipeline.training.checks import check_task
 from tsfm_pipeline.training.device import autocast_type, choose_device
 from tsfm_pipeline.training.device_augmentation import DeviceAugmentation
 from tsfm_pipeline.training.group import ALONE, Group, local_rank
@@ -25,7 +26,6 @@ from tsfm_pipeline.training.interruption import signals_noted
 from tsfm_pipeline.training.losses import (
     Terms,
     combine,
-    exclusive_targets,
     hard_counts,
     make_loss,
     region_ids,
@@ -92,7 +92,7 @@ def train(
     check_task(task, settings, records)
     card = describe(task, settings, records, folder, resumed=checkpoint.has_state(folder))
     finished = TrainingSummary.read(folder)
-    if finished is not None and is_finished(finished, settings):
+    if finished is not None and finished.is_end_of(settings):
         logger.info("%s: already trained for %d epochs", task.name, finished.epochs)
         return finished
     group.wait()  # all have read the card that the first one now writes
@@ -102,40 +102,6 @@ def train(
     with signals_noted() as received:
         run.fit(report, received)
     return run.finish()
-
-
-def is_finished(summary: TrainingSummary, settings: TrainingSettings) -> bool:
-    """Tell whether a training has come to the end that the settings ask for."""
-    if summary.ended_early:
-        return settings.patience is not None and settings.epochs >= summary.epochs
-    return summary.epochs == settings.epochs
-
-
-def check_task(
-    task: TrainingTask, settings: TrainingSettings, records: Mapping[str, CaseRecord]
-) -> None:
-    """Refuse, before any work, what the settings can't do with the data.
-
-    Raises:
-        TrainingError: a softmax over cases that do not all annotate the same targets.
-    """
-    if settings.batch_size > len(task.training):
-        logger.warning(
-            "%s: a batch of %d from %d training case(s): cases repeat within a batch",
-            task.name,
-            settings.batch_size,
-            len(task.training),
-        )
-    if settings.loss != "softmax":
-        return
-    classes = exclusive_targets(task.table, task.regions)
-    for key, record in records.items():
-        missing = [name for name in classes if name not in record.annotated]
-        if missing:
-            raise TrainingError(
-                f"{task.name}: loss softmax needs cases that annotate every class, and {key} does"
-                f" not annotate {missing}; set loss to regions, or train on one dataset"
-            )
 
 
 class TrainingRun:

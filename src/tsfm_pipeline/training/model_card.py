@@ -110,6 +110,12 @@ class TrainingSummary(Settings):
     skipped_steps: int
     ended_early: bool = False
 
+    def is_end_of(self, settings: TrainingSettings) -> bool:
+        """Tell whether the training has come to the end that the settings ask for."""
+        if self.ended_early:
+            return settings.patience is not None and settings.epochs >= self.epochs
+        return self.epochs == settings.epochs
+
     @classmethod
     def read(cls, folder: Path) -> "TrainingSummary | None":
         """Read the summary of a model folder; None while nothing has finished there."""
