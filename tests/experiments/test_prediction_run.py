@@ -30,12 +30,14 @@ from tsfm_pipeline.sources.totalsegmentator import TotalSegmentatorSource
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.model_card import ModelCard
 from tsfm_pipeline.training.settings import TrainingSettings
+from tsfm_pipeline.workers import WorkerSettings
 
 TABLE = LabelTable(
     targets={"spleen": 1, "liver": 5, "aorta": 7, "liver_tumor": 25},
     regions={"liver": ("liver", "liver_tumor")},
 )
 REGIONS = ("liver", "liver_tumor", "spleen")  # the model has not learned the aorta
+ONE_WORKER = WorkerSettings(jobs=1)
 SCORING = EvaluationSettings(tumor_targets=("*_tumor",))
 SOURCES = {
     # other values than the fused table's, and two that mean the same
@@ -169,7 +171,7 @@ def test_files_hold_the_datasets_targets_in_its_values(setting) -> None:
 def test_what_is_written_is_scored_in_fused_targets_and_made_once(setting) -> None:
     run, index, folder = setting
     rows = run()
-    scores = run_scoring(rows, index, SOURCES, TABLE, SCORING, folder / "predictions", jobs=1)
+    scores = run_scoring(rows, index, SOURCES, TABLE, SCORING, folder / "predictions", ONE_WORKER)
     dice = scores[scores["weights"] == "best"].set_index(["dataset", "target"])["dice"]
     assert dice["plain", "liver_tumor"] == dice["whole", "spleen"] == 1
     assert 0.99 < dice["plain", "liver"] < 1  # the speckle
@@ -186,7 +188,7 @@ def test_what_is_written_is_scored_in_fused_targets_and_made_once(setting) -> No
 def test_a_rule_is_decided_on_training_cases_recorded_and_applied(setting) -> None:
     run, index, folder = setting
     rows = run(postprocessing_cases=2)
-    scores = run_scoring(rows, index, SOURCES, TABLE, SCORING, folder / "predictions", jobs=1)
+    scores = run_scoring(rows, index, SOURCES, TABLE, SCORING, folder / "predictions", ONE_WORKER)
     assert (scores["dice"] == 1).all()
     path = PostprocessingRule.path(folder / "models" / "m", "best")
     rule = PostprocessingRule.model_validate_json(path.read_bytes())
