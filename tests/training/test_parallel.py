@@ -58,13 +58,14 @@ def test_two_processes_agree_with_one_and_their_state_goes_on_in_one(
     loop.train(make_task(), make_settings(**CHANGES, epochs=3), alone, _ignore)
 
     reported: list[int] = []
-    two = _settings(make_settings, strategy, epochs=2)
+    two = _settings(make_settings, strategy, epochs=2, channels_last=True)
     summary = launch.train(make_task(), two, folder, lambda epoch, _: reported.append(epoch))
     assert reported == [0, 1]
     assert summary.epochs == 2
     assert _curve(folder) == pytest.approx(_curve(alone)[:2], rel=1e-4)
 
-    loop.train(make_task(), make_settings(**CHANGES, epochs=3), folder, _ignore)
+    one_more = make_settings(**CHANGES, epochs=3, channels_last=True)
+    loop.train(make_task(), one_more, folder, _ignore)
     assert _curve(folder) == pytest.approx(_curve(alone), rel=1e-3)
     one, other = load_file(alone / "final.safetensors"), load_file(folder / "final.safetensors")
     assert one.keys() == other.keys()

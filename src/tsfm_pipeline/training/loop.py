@@ -142,7 +142,10 @@ class TrainingRun:
             if group.leads:
                 checkpoint.write_text(folder / WEIGHTS_TABLE, weights_json(table))
         self.network.checkpointing = settings.activation_checkpointing
-        self.network.to(device=self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
+        # FSDP2 deals out contiguous weights only; feature maps may still have channels innermost
+        shared_out = group.size > 1 and settings.parallel.strategy == "fsdp"
+        weight_format = torch.contiguous_format if shared_out else self.memory_format
+        self.network.to(device=self.device, memory_format=weight_format)  # type: ignore[call-overload]
         self.model = parallel_model(self.network, settings, group, self.device)
         heads = [p for name, p in self.network.named_parameters() if name.startswith(HEADS)]
         body = [p for name, p in self.network.named_parameters() if not name.startswith(HEADS)]
