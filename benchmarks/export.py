@@ -12,14 +12,13 @@ Disk needed: 6 bytes per score, 2.4 GB for 30 regions and 120 slices.
 
 import argparse
 import json
-import re
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from child import peak_gb, run
 
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.imaging.resampling import resampled_shape
@@ -55,19 +54,6 @@ def export(folder: Path, original: tuple[int, int, int]) -> None:
     seconds = time.perf_counter() - start
     np.save(folder / "ours.npy", found)
     print(json.dumps({"seconds": seconds, "peak_gb": peak_gb()}))
-
-
-def peak_gb() -> float:
-    """Return this process's peak memory (ru_maxrss would count that of the one that started it)."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return int(found[1]) / 2**20
-
-
-def run(command: list[str]) -> dict[str, float]:
-    """Run one tool and return what it measured of itself."""
-    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return dict(json.loads(found.strip().splitlines()[-1]))
 
 
 def main() -> None:

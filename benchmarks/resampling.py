@@ -13,14 +13,13 @@ largest difference.
 
 import argparse
 import json
-import re
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from child import peak_gb, run
 from scipy import ndimage
 
 from tsfm_pipeline.imaging.resampling import resample_image, resample_labels, resampled_shape
@@ -64,19 +63,6 @@ def resample(folder: Path, spacing: tuple[float, float, float]) -> None:
     np.save(folder / "labels_ours.npy", new_labels)
     best = map(min, zip(*seconds, strict=True))
     print(json.dumps(dict(zip(("image", "labels"), best, strict=True)) | {"peak_gb": peak_gb()}))
-
-
-def peak_gb() -> float:
-    """Return this process's peak memory (ru_maxrss would count that of the one that started it)."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return int(found[1]) / 2**20
-
-
-def run(command: list[str]) -> dict[str, float]:
-    """Run one tool and return what it measured of itself."""
-    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return dict(json.loads(found.strip().splitlines()[-1]))
 
 
 def main() -> None:

@@ -10,8 +10,6 @@ torch. Without it only ours runs.
 
 import argparse
 import json
-import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from child import peak_gb, run
 
 from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.inference.sliding_window import predict_tiles
@@ -65,19 +64,6 @@ def predict(folder: Path, patch: int, regions: int) -> None:
     )
     seconds = time.perf_counter() - start
     print(json.dumps({"seconds": seconds, "peak_gb": peak_gb(), "tiles": calls}))
-
-
-def peak_gb() -> float:
-    """Return this process's peak memory (ru_maxrss would count that of the one that started it)."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return int(found[1]) / 2**20
-
-
-def run(command: list[str]) -> dict[str, float]:
-    """Run one tool and return what it measured of itself."""
-    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return dict(json.loads(found.strip().splitlines()[-1]))
 
 
 def main() -> None:
