@@ -261,6 +261,16 @@ def test_augmentation_on_the_device_trains(
     assert (folder / "final.safetensors").read_bytes() == (other / "final.safetensors").read_bytes()
 
 
+@pytest.mark.slow
+def test_a_compiled_network_trains_alike(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path
+) -> None:
+    task, few = make_task(), {"epochs": 1, "validation_iterations": 1}
+    plain = _losses(task, make_settings(**STEADY, **few), folder)
+    compiled = make_settings(**STEADY, **few, compile=True)
+    assert _losses(task, compiled, folder.with_name("other")) == pytest.approx(plain, rel=1e-3)
+
+
 def test_activation_checkpointing_keeps_less(make_settings: MakeSettings) -> None:
     saved = {}
     for checkpointing in (False, True):
