@@ -102,6 +102,29 @@ def test_a_process_that_dies_restarts_the_group_from_the_last_state(
     assert _curve(folder) == pytest.approx(_curve(alone), rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_a_group_that_is_asked_to_end_saves_and_the_run_ends(
+    make_task: MakeTask,
+    make_settings: MakeSettings,
+    folder: Path,
+    number: signal.Signals,
+    raised: type[BaseException],
+) -> None:
+    """Not an Exception: the experiment has not failed, and the next must not begin."""
+
+    def ask(epoch: int, metrics: Mapping[str, float]) -> None:
+        if epoch == 0:
+            os.kill(os.getpid(), number)
+
+    settings = _settings(make_settings, "ddp", epochs=200, checkpoint_minutes=1000)
+    with pytest.raises(raised):
+        launch.train(make_task(), settings, folder, ask)
+    saved = torch.load(folder / "state.pt", weights_only=True)
+    assert 0 < saved["epoch"] < 200
+
+
 def test_the_error_of_a_process_reaches_the_user(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path, store: CaseStore
 ) -> None:

@@ -5,22 +5,10 @@ import pandas as pd
 
 from tsfm_pipeline.evaluation.metrics import AUTOMATIC, ONLY
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
-from tsfm_pipeline.evaluation.summary import foreground_mean
+from tsfm_pipeline.evaluation.summary import SUMMARY_COLUMNS, foreground_mean
 from tsfm_pipeline.evaluation.threshold import BASELINE
 
-OF_BEST = (
-    "nsd",
-    "hd95",
-    "n",
-    "n_both_empty",
-    "n_false_positive_on_empty",
-    "n_missed",
-    "dice_both_empty_as_1",
-    "dice_without_empty_reference",
-    "reference_lesions",
-    "lesion_sensitivity",
-    "false_positive_lesions",
-)
+OF_BEST = SUMMARY_COLUMNS[SUMMARY_COLUMNS.index("nsd") :]
 DICE_COLUMNS = (
     "experiment",
     "protocol",

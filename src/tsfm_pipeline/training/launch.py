@@ -6,6 +6,7 @@ folder: `torchrun ... -m tsfm_pipeline.training FOLDER` joins or starts the same
 
 import json
 import logging
+import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import torch
 from torch import distributed
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, record
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -79,6 +81,7 @@ def train(
 ) -> TrainingSummary:
     """Train in this process, or in as many as the settings ask for; see `loop.train`.
 
+    On Ctrl-C or SIGTERM the processes save and end, and KeyboardInterrupt or SystemExit is raised.
     A process that dies takes the others down, and all start again from the last saved state, at
     most `parallel.restarts` times.
 
@@ -114,6 +117,10 @@ def train(
     with _followed(folder, report):
         try:
             elastic_launch(config, train_folder)(str(folder))
+        except SignalException as stopped:  # the processes have saved, and ended
+            if stopped.sigval == signal.SIGINT:
+                raise KeyboardInterrupt from None
+            raise SystemExit(128 + stopped.sigval) from None
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
             message = failure.message if isinstance(failure.message, str) else str(failure.message)

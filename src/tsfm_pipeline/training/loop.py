@@ -276,16 +276,10 @@ class TrainingRun:
 
     def _iterate(self, batch: Sample, *, train_body: bool) -> float:
         """Take one optimiser step, unless loss or gradient are not finite; return the loss."""
-        parts = [
-            part
-            for part in zip(
-                *(
-                    tensor.chunk(self.settings.micro_batches)
-                    for tensor in self._to_device(batch, self.augmentation)
-                ),
-                strict=True,
-            )
-        ]
+        tensors = self._to_device(batch, self.augmentation)
+        parts = list(
+            zip(*(tensor.chunk(self.settings.micro_batches) for tensor in tensors), strict=True)
+        )
         totals = self._counts(parts) if len(parts) > 1 else None
         entropy_L = counts_L2K = None
         self.optimizer.zero_grad()
