@@ -96,7 +96,7 @@ def test_a_process_that_dies_restarts_the_group_from_the_last_state(
             killed.append(epoch)
             os.kill(int(multiprocessing.active_children()[-1].pid or 0), signal.SIGKILL)
 
-    settings = _settings(make_settings, "ddp", epochs=6, checkpoint_minutes=0, restarts=3)
+    settings = _settings(make_settings, "ddp", epochs=6, checkpoint_minutes=0, restarts=1)
     summary = launch.train(make_task(), settings, folder, kill_one)
     assert killed and summary.epochs == 6
     assert _curve(folder) == pytest.approx(_curve(alone), rel=1e-3)

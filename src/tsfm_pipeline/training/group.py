@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,16 @@ ALONE = Group()
 
 def join_group(device: torch.device) -> Group:
     """Join the group that the launcher's environment variables describe (torch elastic's)."""
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    store, rank, size = next(rendezvous("env://"))
+    # The launcher's store outlives a restart: without a name of its own, an attempt would find the
+    # addresses of the processes before it.
+    attempt = f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    distributed.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo",
+        store=PrefixStore(attempt, store),
+        rank=rank,
+        world_size=size,
+    )
     return Group(distributed.get_rank(), distributed.get_world_size())
 
 
