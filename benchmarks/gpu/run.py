@@ -11,6 +11,7 @@ the data sheet's dense bf16 rate.
 """
 
 import argparse
+import gc
 import json
 import os
 import re
@@ -57,6 +58,10 @@ class Dossier:
     def figure(self, name: str, needs_seconds: float) -> Iterator[dict[str, Any]]:
         """Collect one figure; an error becomes the figure, and the next goes on."""
         values: dict[str, Any] = {}
+        # here, not at the end: what the last figure measured has gone out of scope only now
+        torch.compiler.reset()
+        gc.collect()
+        torch.cuda.empty_cache()
         left = self.ends - time.monotonic()
         started = time.monotonic()
         try:
@@ -72,8 +77,6 @@ class Dossier:
         RESULTS.mkdir(exist_ok=True)
         self.path.write_text(json.dumps(self.figures, indent=1) + "\n")
         print(f"{name}: {json.dumps(values)}", flush=True)
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
 
 
 def table_and_regions() -> tuple[LabelTable, tuple[str, ...]]:
@@ -276,6 +279,7 @@ def main() -> None:
     dry = arguments.dry_run
     if not dry and not torch.cuda.is_available():
         sys.exit("torch sees no GPU; --dry-run tries the script on the CPU")
+    torch.backends.cudnn.benchmark = True  # as our training loop and nnU-Net's do
     dossier = Dossier(torch.device("cpu" if dry else "cuda"), arguments.seconds, dry)
     patch = (16, 32, 32) if dry else PAPER_PATCH
     huge, base = ("tiny", "tiny") if dry else ("huge", "base")

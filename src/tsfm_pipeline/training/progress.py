@@ -1,0 +1,137 @@
+"""How far a training has come, and the state from which a later one goes on exactly."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.amp import GradScaler
+
+from tsfm_pipeline.training.group import Group
+from tsfm_pipeline.training.parallel import share_of, whole
+from tsfm_pipeline.training.task import TrainingError
+
+EMA = 0.9
+"""Weight of the past in the moving average of the pseudo-Dice (nnU-Net)."""
+
+
+@dataclass
+class Progress:
+    """How far a training has come.
+
+    Attributes:
+        epoch: epochs completed.
+        step: iterations completed of the current epoch.
+        losses: of the current epoch's steps.
+        bad_in_row: the cases of the last steps, if those were left out.
+        skipped: steps left out so far.
+        epoch_seconds: spent on the current epoch's steps.
+        seconds: spent on steps and validation so far.
+        dice: pseudo-Dice of the last epoch; None before the first, or without validation cases.
+        dice_ema: its moving average.
+        best_dice: highest moving average.
+        best_epoch: its epoch, counted from 0.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    bad_in_row: list[str] = field(default_factory=list)
+    skipped: int = 0
+    epoch_seconds: float = 0.0
+    seconds: float = 0.0
+    dice: float | None = None
+    dice_ema: float | None = None
+    best_dice: float | None = None
+    best_epoch: int | None = None
+
+    def start_epoch(self) -> None:
+        """Go on to the next epoch's first step."""
+        self.epoch += 1
+        self.step, self.losses, self.epoch_seconds = 0, [], 0.0
+
+    def count_step(self, seconds: float) -> None:
+        """Count a step, taken or left out."""
+        self.step += 1
+        self.epoch_seconds += seconds
+        self.seconds += seconds
+
+    def score(self, dice: float) -> bool:
+        """Take in an epoch's pseudo-Dice; tell whether its moving average is the best so far."""
+        previous = dice if self.dice_ema is None else self.dice_ema
+        self.dice, self.dice_ema = dice, EMA * previous + (1 - EMA) * dice
+        if self.best_dice is not None and self.dice_ema <= self.best_dice:
+            return False
+        self.best_dice, self.best_epoch = self.dice_ema, self.epoch
+        return True
+
+    def out_of_patience(self, patience: int | None) -> bool:
+        """Tell whether the moving average has not risen for so many epochs."""
+        if patience is None or self.best_epoch is None:
+            return False
+        return self.epoch - 1 - self.best_epoch >= patience
+
+
+def collect_state(
+    progress: Progress,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: GradScaler,
+    group: Group,
+) -> dict[str, Any]:
+    """Copy everything that the next step depends on: tensors on the CPU and plain values.
+
+    Every process takes part in collecting shared-out tensors; only the leading one gets them.
+    """
+    momentum = {
+        name: optimizer.state[parameter]["momentum_buffer"]
+        for name, parameter in network.named_parameters()
+        if optimizer.state[parameter].get("momentum_buffer") is not None
+    }
+    return {
+        **asdict(progress),
+        "scaler": scaler.state_dict(),
+        "network": collect_tensors(network.state_dict(), group),
+        "momentum": collect_tensors(momentum, group),
+    }
+
+
+def collect_tensors(tensors: Mapping[str, Tensor], group: Group) -> dict[str, Tensor]:
+    """Copy tensors, complete, to the leading process's main memory; the others get nothing."""
+    copies = {}
+    for name, tensor in tensors.items():
+        complete = whole(tensor.detach())
+        if group.leads:
+            copies[name] = complete.to("cpu", copy=True).contiguous()
+    return copies
+
+
+def restore_network(network: nn.Module, state: Mapping[str, Any], folder: Path) -> None:
+    """Load a state's weights.
+
+    Raises:
+        TrainingError: they are of another network.
+    """
+    try:
+        network.load_state_dict(state["network"])
+    except RuntimeError as error:
+        raise TrainingError(
+            f"the saved state in {folder} is of another network ({error}); train in another folder"
+        ) from error
+
+
+def restore_progress(
+    state: Mapping[str, Any],
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: GradScaler,
+) -> Progress:
+    """Load the rest of a state, momentum as the shares of the network's parameters."""
+    for name, parameter in network.named_parameters():
+        if name in state["momentum"]:
+            buffer = state["momentum"][name].to(parameter.device)
+            optimizer.state[parameter]["momentum_buffer"] = share_of(buffer, parameter)
+    scaler.load_state_dict(state["scaler"])
+    return Progress(**{entry.name: state[entry.name] for entry in fields(Progress)})
