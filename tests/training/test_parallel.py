@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,27 @@ def _settings(
     given = {"processes": 2, "strategy": strategy, "restarts": restarts}
     parallel = ParallelSettings.model_validate(given)
     return make_settings(parallel=parallel, **(CHANGES | changes))
+
+
+def test_the_processes_get_the_whole_task(
+    make_task: MakeTask, make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    given = replace(
+        make_task(),
+        initial_weights=tmp_path / "best.safetensors",
+        target_spacing=(1.5, 1.0, 1.0),
+        pool_version="1a2b3c4d",
+    )
+    launch.write_task(given, make_settings(), tmp_path)
+    written = launch.WrittenTask.model_validate_json((tmp_path / "task.json").read_bytes())
+    assert written.settings == make_settings()
+    read = written.task()
+    assert read.store.root == given.store.root.resolve()
+    for entry in fields(TrainingTask):
+        if entry.name not in ("store", "training", "validation", "regions"):
+            assert getattr(read, entry.name) == getattr(given, entry.name), entry.name
+    for name in ("training", "validation", "regions"):
+        assert list(getattr(read, name)) == list(getattr(given, name))
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])

@@ -47,6 +47,7 @@ class WrittenTask(Settings):
         regions: output channels.
         initial_weights: weights to start from.
         target_spacing: mm (z, y, x) of the store's cases.
+        pool_version: version of the pool that they belong to.
         settings: how to train.
         threads: CPU threads of each process; null leaves torch's choice.
     """
@@ -59,6 +60,7 @@ class WrittenTask(Settings):
     regions: tuple[str, ...]
     initial_weights: Path | None
     target_spacing: TripleFloat | None
+    pool_version: str = ""
     settings: TrainingSettings
     threads: int | None = None
 
@@ -73,6 +75,7 @@ class WrittenTask(Settings):
             regions=self.regions,
             initial_weights=self.initial_weights,
             target_spacing=self.target_spacing,
+            pool_version=self.pool_version,
         )
 
 
@@ -154,6 +157,7 @@ def write_task(task: TrainingTask, settings: TrainingSettings, folder: Path) -> 
         regions=tuple(task.regions),
         initial_weights=task.initial_weights.resolve() if task.initial_weights else None,
         target_spacing=task.target_spacing,
+        pool_version=task.pool_version,
         settings=settings,
         threads=max(torch.get_num_threads() // settings.parallel.processes, 1),
     )
