@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +131,31 @@ def test_another_training_in_the_same_folder_is_refused(
     train(make_task(), make_settings(epochs=1), folder, _ignore)
     with pytest.raises(TrainingError, match=r"learning_rate \(0.01 there, 0.5 asked for\)"):
         train(make_task(), make_settings(epochs=2, learning_rate=0.5), folder, _ignore)
-    with pytest.raises(TrainingError, match="differs in training, pool_digest"):
+    with pytest.raises(TrainingError, match="differs in training, the contents of its cases"):
         task = make_task(training=["organs/1", "tumours/0"])
         train(task, make_settings(epochs=2), folder, _ignore)
+
+
+def test_a_changed_pool_is_named_with_both_versions(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path
+) -> None:
+    train(replace(make_task(), pool_version="1a2b"), make_settings(epochs=1), folder, _ignore)
+    card = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(card | {"pool_digest": "of other images"}))
+    with pytest.raises(TrainingError, match=r"pool version 1a2b there, 3c4d now"):
+        train(replace(make_task(), pool_version="3c4d"), make_settings(epochs=2), folder, _ignore)
+
+
+@pytest.mark.parametrize("card", [None, "", "{"])
+def test_a_state_without_a_readable_card_is_refused(
+    card: str | None, make_task: MakeTask, make_settings: MakeSettings, folder: Path
+) -> None:
+    train(make_task(), make_settings(epochs=1), folder, _ignore)
+    (folder / "model.json").unlink()
+    if card is not None:
+        (folder / "model.json").write_text(card)
+    with pytest.raises(TrainingError, match=r"model\.json can't be read"):
+        train(make_task(), make_settings(epochs=2), folder, _ignore)
 
 
 def _cut(path: Path) -> None:

@@ -37,7 +37,14 @@ from tsfm_pipeline.training.model_card import (
     TrainingSummary,
     describe,
 )
-from tsfm_pipeline.training.parallel import parallel_model, share_of, synchronised, whole
+from tsfm_pipeline.training.parallel import parallel_model, synchronised, whole
+from tsfm_pipeline.training.progress import (
+    Progress,
+    collect_state,
+    collect_tensors,
+    restore_network,
+    restore_progress,
+)
 from tsfm_pipeline.training.sampling import PatchDataset, Sample, make_loader
 from tsfm_pipeline.training.schedule import learning_rates
 from tsfm_pipeline.training.settings import TrainingSettings
@@ -56,9 +63,6 @@ Report = Callable[[int, Mapping[str, float]], None]
 
 BODY = 0
 """Index of the optimiser's parameter group of everything but the heads."""
-
-EMA = 0.9
-"""Weight of the past in the moving average of the pseudo-Dice (nnU-Net)."""
 
 
 def train(
@@ -105,12 +109,7 @@ def train(
 
 
 class TrainingRun:
-    """One training: its parts, and how far it has come.
-
-    Attributes:
-        epoch: epochs completed.
-        step: iterations completed of the current epoch.
-    """
+    """One training: its parts, and how far it has come."""
 
     # ------------------------------------------------------------------ setup
 
@@ -126,6 +125,8 @@ class TrainingRun:
         self.task, self.settings, self.folder, self.group = task, settings, folder, group
         self.device = choose_device(settings, local_rank())
         self.autocast = autocast_type(settings, self.device)
+        # every patch has the same shape: looking for the quickest convolutions pays (GPU only)
+        torch.backends.cudnn.benchmark = True
         self.memory_format = (
             torch.channels_last_3d if settings.channels_last else torch.contiguous_format
         )
@@ -136,7 +137,7 @@ class TrainingRun:
             self.network = card.build_network()
         state = checkpoint.load_state(folder)
         if state is not None:
-            self._load_network(state)
+            restore_network(self.network, state, folder)
         elif task.initial_weights is not None:
             table = transfer_weights(self.network, task.initial_weights)
             if group.leads:
@@ -157,115 +158,89 @@ class TrainingRun:
             nesterov=settings.momentum > 0,
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast == torch.float16)
-        self.epoch = self.step = 0
-        self.losses: list[float] = []
-        self.bad_in_row: list[str] = []
-        self.skipped = 0
-        self.epoch_seconds = self.seconds = 0.0
-        self.dice: float | None = None
-        self.dice_ema: float | None = None
-        self.best_dice: float | None = None
-        self.best_epoch: int | None = None
+        self.progress = Progress()
         if state is not None:
-            self._load_progress(state)
+            self.progress = restore_progress(state, self.network, self.optimizer, self.scaler)
+            self._check_progress()
         self._open_loaders(records, card)
         self.states = checkpoint.StateWriter(folder)
         self.saved_at = time.monotonic()
 
-    def _load_network(self, state: dict[str, Any]) -> None:
-        try:
-            self.network.load_state_dict(state["network"])
-        except RuntimeError as error:
+    def _check_progress(self) -> None:
+        progress = self.progress
+        if progress.epoch > self.settings.epochs:
             raise TrainingError(
-                f"the saved state in {self.folder} is of another network ({error});"
-                " train in another folder"
-            ) from error
-
-    def _load_progress(self, state: dict[str, Any]) -> None:
-        for name, parameter in self.network.named_parameters():
-            if name in state["momentum"]:
-                buffer = share_of(state["momentum"][name].to(self.device), parameter)
-                self.optimizer.state[parameter]["momentum_buffer"] = buffer
-        self.scaler.load_state_dict(state["scaler"])
-        for name in _PROGRESS:
-            setattr(self, name, state[name])
-        if self.epoch > self.settings.epochs:
-            raise TrainingError(
-                f"{self.folder} is already trained for {self.epoch} epochs, more than the"
+                f"{self.folder} is already trained for {progress.epoch} epochs, more than the"
                 f" {self.settings.epochs} asked for; ask for more, or use another folder"
             )
-        logger.info("%s: resumed after epoch %d, step %d", self.task.name, self.epoch, self.step)
+        logger.info(
+            "%s: resumed after epoch %d, step %d", self.task.name, progress.epoch, progress.step
+        )
 
     def _open_loaders(self, records: Mapping[str, CaseRecord], card: ModelCard) -> None:
         """Open the streams of samples, for all epochs, at the next sample."""
         task, settings, group = self.task, self.settings, self.group
+        epoch, step = self.progress.epoch, self.progress.step
         statistics = card.ct_statistics
         self.samples = PatchDataset(task, settings, "training", records, statistics)
         self.augmentation = self.samples.device_augmentation()
-        first = self.epoch * self.samples.per_epoch + self.step * settings.batch_size
+        first = epoch * self.samples.per_epoch + step * settings.batch_size
         last = settings.epochs * self.samples.per_epoch
         self.batches = iter(make_loader(self.samples, first, last, settings, group))
         self.validation_batches: Iterator[Sample] | None = None
         if task.validation:
             samples = PatchDataset(task, settings, "validation", records, statistics)
-            first, last = (e * samples.per_epoch for e in (self.epoch, settings.epochs))
+            first, last = (e * samples.per_epoch for e in (epoch, settings.epochs))
             self.validation_batches = iter(make_loader(samples, first, last, settings, group))
 
     # -------------------------------------------------------------------- fit
 
     def fit(self, report: Report, received: list[int]) -> None:
         """Train the epochs that are left; `received` fills with signals that ask to end."""
-        settings = self.settings
-        log = checkpoint.MetricsLog(self.folder, self.epoch) if self.group.leads else None
+        settings, progress = self.settings, self.progress
+        log = checkpoint.MetricsLog(self.folder, progress.epoch) if self.group.leads else None
         total = settings.epochs * settings.iterations_per_epoch
-        done = self.epoch * settings.iterations_per_epoch + self.step
+        done = progress.epoch * settings.iterations_per_epoch + progress.step
         disable = None if self.group.leads else True
         try:
             with tqdm(total=total, initial=done, desc=self.task.name, disable=disable) as bar:
-                while self.epoch < settings.epochs and not self.out_of_patience():
+                while progress.epoch < settings.epochs and not progress.out_of_patience(
+                    settings.patience
+                ):
                     metrics = self._train_epoch(bar, received)
                     if self.validation_batches is not None:
                         metrics |= self.validate(self.validation_batches, received)
                     if log is not None:
-                        log.append(self.epoch, metrics)
-                        report(self.epoch, metrics)
+                        log.append(progress.epoch, metrics)
+                        report(progress.epoch, metrics)
                         self._log_epoch(metrics)
-                    self.epoch += 1
-                    self.step, self.losses, self.epoch_seconds = 0, [], 0.0
+                    progress.start_epoch()
                     self._save_if_due()
             self.save()
         finally:
             self.states.wait()
 
-    def out_of_patience(self) -> bool:
-        """Tell whether the moving average has not risen for too long."""
-        if self.settings.patience is None or self.best_epoch is None:
-            return False
-        return self.epoch - 1 - self.best_epoch >= self.settings.patience
-
     def _train_epoch(self, bar: "tqdm[Any]", received: list[int]) -> dict[str, float]:
         """Take the epoch's remaining steps; return its metrics."""
-        settings = self.settings
-        rates = learning_rates(settings, self.epoch)
+        settings, progress = self.settings, self.progress
+        rates = learning_rates(settings, progress.epoch)
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         self.network.train()
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        while self.step < settings.iterations_per_epoch:
+        while progress.step < settings.iterations_per_epoch:
             started = time.monotonic()
             loss = self._iterate(next(self.batches), train_body=rates.body > 0)
-            self.step += 1
-            self.epoch_seconds += time.monotonic() - started
-            self.seconds += time.monotonic() - started
-            bar.set_postfix(epoch=f"{self.epoch + 1}/{settings.epochs}", loss=f"{loss:.3f}")
+            progress.count_step(time.monotonic() - started)
+            bar.set_postfix(epoch=f"{progress.epoch + 1}/{settings.epochs}", loss=f"{loss:.3f}")
             bar.update()
             self._end_if(received)
             self._save_if_due()
-        per_iteration = self.epoch_seconds / settings.iterations_per_epoch
+        per_iteration = progress.epoch_seconds / settings.iterations_per_epoch
         metrics = {
-            "train/loss": sum(self.losses) / max(len(self.losses), 1),
-            "train/skipped_steps": float(self.skipped),
+            "train/loss": sum(progress.losses) / max(len(progress.losses), 1),
+            "train/skipped_steps": float(progress.skipped),
             "lr": rates.heads,
             "seconds_per_iteration": per_iteration,
             "samples_per_second": settings.batch_size / per_iteration,
@@ -307,8 +282,8 @@ class TrainingRun:
         if good:
             self.scaler.step(self.optimizer)
             self.scaler.update()
-            self.losses.append(value)
-            self.bad_in_row = []
+            self.progress.losses.append(value)
+            self.progress.bad_in_row = []
         else:
             self._count_bad_step(batch)
         return value
@@ -335,13 +310,14 @@ class TrainingRun:
         where = (
             f"gradients of {len(broken)} parameters, {broken[0]} first" if broken else "the loss"
         )
-        self.skipped += 1
-        self.bad_in_row.append(cases)
+        bad_in_row = self.progress.bad_in_row
+        self.progress.skipped += 1
+        bad_in_row.append(cases)
         logger.warning("Step skipped: %s not finite on %s", where, cases)
-        if len(self.bad_in_row) >= self.settings.bad_steps:
+        if len(bad_in_row) >= self.settings.bad_steps:
             raise TrainingError(
-                f"{self.task.name}: loss or gradient not finite in {len(self.bad_in_row)} steps in"
-                f" a row, on the cases {'; '.join(self.bad_in_row)} (last: {where}). Check these"
+                f"{self.task.name}: loss or gradient not finite in {len(bad_in_row)} steps in"
+                f" a row, on the cases {'; '.join(bad_in_row)} (last: {where}). Check these"
                 " cases; if they"
                 " are sound, lower learning_rate, or set amp to bf16 or off"
             )
@@ -364,7 +340,7 @@ class TrainingRun:
             counts_3K += hard_counts(logits_BKDHW, labels_BDHW, annotated_BK, self.ids_KM)
             self._end_if(received)
         counts_3K = self.group.sum(counts_3K)
-        self.seconds += time.monotonic() - started
+        self.progress.seconds += time.monotonic() - started
         dice = {
             region: 2 * hits / (2 * hits + false + missed)
             for region, (hits, false, missed) in zip(
@@ -374,49 +350,24 @@ class TrainingRun:
         }
         if not dice:
             return {}
-        self.dice = sum(dice.values()) / len(dice)
-        previous = self.dice if self.dice_ema is None else self.dice_ema
-        self.dice_ema = EMA * previous + (1 - EMA) * self.dice
-        if self.best_dice is None or self.dice_ema > self.best_dice:
-            self.best_dice, self.best_epoch = self.dice_ema, self.epoch
+        mean = sum(dice.values()) / len(dice)
+        if self.progress.score(mean):
             self._save_weights(checkpoint.BEST)
         by_region = {f"val/dice/{region}": value for region, value in dice.items()}
-        return {"val/dice": self.dice, "val/dice_ema": self.dice_ema, **by_region}
+        assert self.progress.dice_ema is not None
+        return {"val/dice": mean, "val/dice_ema": self.progress.dice_ema, **by_region}
 
     # ------------------------------------------------------------------- save
 
     def save(self) -> None:
-        """Start writing state.pt: everything that the next step depends on.
-
-        Every process takes part in collecting shared-out tensors; the leading one writes.
-        """
-        state = {name: getattr(self, name) for name in _PROGRESS}
-        state["losses"] = list(self.losses)
-        state["bad_in_row"] = list(self.bad_in_row)
-        state["scaler"] = self.scaler.state_dict()
-        state["network"] = self._collected(self.network.state_dict())
-        state["momentum"] = self._collected(
-            {
-                name: self.optimizer.state[parameter]["momentum_buffer"]
-                for name, parameter in self.network.named_parameters()
-                if self.optimizer.state[parameter].get("momentum_buffer") is not None
-            }
-        )
+        """Start writing state.pt: everything that the next step depends on."""
+        state = collect_state(self.progress, self.network, self.optimizer, self.scaler, self.group)
         if self.group.leads:
             self.states.write(state)
         self.saved_at = time.monotonic()
 
-    def _collected(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Copy tensors to the leading process's main memory; the others get nothing."""
-        copies = {}
-        for name, tensor in tensors.items():
-            complete = whole(tensor.detach())
-            if self.group.leads:
-                copies[name] = complete.to("cpu", copy=True).contiguous()
-        return copies
-
     def _save_weights(self, *names: str) -> None:
-        weights = self._collected(self.network.state_dict())
+        weights = collect_tensors(self.network.state_dict(), self.group)
         if self.group.leads:
             for name in names:
                 checkpoint.save_weights(self.folder / name, weights)
@@ -424,18 +375,19 @@ class TrainingRun:
     def finish(self) -> TrainingSummary:
         """Write the final weights and the summary."""
         # nothing validated: the last weights are all there is
-        best = [checkpoint.BEST] if self.best_dice is None else []
+        progress = self.progress
+        best = [checkpoint.BEST] if progress.best_dice is None else []
         self._save_weights(checkpoint.FINAL, *best)
         summary = TrainingSummary(
             name=self.task.name,
-            epochs=self.epoch,
+            epochs=progress.epoch,
             parameters=sum(parameter.numel() for parameter in self.network.parameters()),
-            seconds=self.seconds,
-            dice=self.dice,
-            best_dice=self.best_dice,
-            best_epoch=self.best_epoch,
-            skipped_steps=self.skipped,
-            ended_early=self.epoch < self.settings.epochs,
+            seconds=progress.seconds,
+            dice=progress.dice,
+            best_dice=progress.best_dice,
+            best_epoch=progress.best_epoch,
+            skipped_steps=progress.skipped,
+            ended_early=progress.epoch < self.settings.epochs,
         )
         if self.group.leads:
             checkpoint.write_text(self.folder / SUMMARY, summary.model_dump_json(indent=1))
@@ -457,7 +409,7 @@ class TrainingRun:
             "%s: stopped by %s in epoch %d; saved, the same command goes on",
             self.task.name,
             signal.Signals(number).name,
-            self.epoch + 1,
+            self.progress.epoch + 1,
         )
         if number == signal.SIGINT:
             raise KeyboardInterrupt
@@ -487,32 +439,16 @@ class TrainingRun:
         )
 
     def _log_epoch(self, metrics: Mapping[str, float]) -> None:
-        epochs = self.settings.epochs
-        left = (epochs - self.epoch - 1) * self.settings.iterations_per_epoch
+        epochs, epoch = self.settings.epochs, self.progress.epoch
+        left = (epochs - epoch - 1) * self.settings.iterations_per_epoch
         dice = f", Dice {metrics['val/dice']:.3f}" if "val/dice" in metrics else ""
         logger.info(
             "%s epoch %d/%d: loss %.4f%s, %.2f s per iteration, %.0f min of training left",
             self.task.name,
-            self.epoch + 1,
+            epoch + 1,
             epochs,
             metrics["train/loss"],
             dice,
             metrics["seconds_per_iteration"],
             left * metrics["seconds_per_iteration"] / 60,
         )
-
-
-_PROGRESS = (
-    "epoch",
-    "step",
-    "losses",
-    "bad_in_row",
-    "skipped",
-    "epoch_seconds",
-    "seconds",
-    "dice",
-    "dice_ema",
-    "best_dice",
-    "best_epoch",
-)
-"""What a saved state holds of a run besides network, optimiser and gradient scaler."""

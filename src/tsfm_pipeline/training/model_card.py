@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from tsfm_pipeline.imaging.geometry import Triple, TripleFloat
 from tsfm_pipeline.imaging.intensity import CtStatistics, ct_statistics
 from tsfm_pipeline.imaging.labels import LabelTable
@@ -134,7 +136,7 @@ def describe(
     """Return the card of a training, with the folder's CT statistics when it is resumed.
 
     Raises:
-        TrainingError: the folder holds the state of another training.
+        TrainingError: the folder holds the state of another training, or can't tell of which.
     """
     cases = [(key, r.raw_digest, r.preparation_digest) for key, r in records.items()]
     card = ModelCard(
@@ -156,7 +158,13 @@ def describe(
     )
     if not resumed:
         return card.model_copy(update={"ct_statistics": pool_statistics(task, records)})
-    found = ModelCard.read(folder)
+    try:
+        found = ModelCard.read(folder)
+    except (OSError, ValidationError) as error:
+        raise TrainingError(
+            f"{folder} holds a training whose {CARD} can't be read ({error}); restore the file, or"
+            " train in another folder"
+        ) from error
     changed = _differences(found, card)
     if changed:
         raise TrainingError(
@@ -192,6 +200,11 @@ def _differences(found: ModelCard, wanted: ModelCard) -> list[str]:
                 for field in TrainingSettings.model_fields
                 if field not in FREE_TO_CHANGE and getattr(old, field) != getattr(new, field)
             ]
+        elif name == "pool_digest" and old != new:
+            differ.append(
+                f"the contents of its cases (pool version {found.pool_version or 'unknown'} there,"
+                f" {wanted.pool_version or 'unknown'} now)"
+            )
         elif name not in ("ct_statistics", "modalities", "pool_version") and old != new:
             differ.append(name)
     return differ
