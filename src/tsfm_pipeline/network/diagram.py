@@ -81,4 +81,5 @@ def _blocks(stage: nn.Module) -> str:
 
 def _shape(tensor: Tensor) -> str:
     channels, *grid = tensor.shape[1:]
-    return f"{channels} channels, {' x '.join(map(str, grid))}"
+    unit = "channel" if channels == 1 else "channels"
+    return f"{channels} {unit}, {' x '.join(map(str, grid))}"
