@@ -82,6 +82,12 @@ def test_an_experiment_is_tracked_with_its_curve_and_scores(phantom_project: Pat
     assert "train/loss" in run.data.metrics
     assert any(name.startswith("dice_best/kits21/") for name in run.data.metrics)
 
+    transferred = next(
+        run for run in runs if str(run.info.run_name).startswith("transfer.tsfm.pretrained")
+    )
+    files = mlflow.MlflowClient().list_artifacts(transferred.info.run_id)
+    assert {file.path for file in files} == {"model.json", "weights.json"}
+
 
 @pytest.mark.parametrize("pipeline", ["data_pool", "pretrain", "transfer", "ablation", "reporting"])
 def test_a_named_pipeline_includes_what_it_needs(pipeline: str) -> None:

@@ -79,12 +79,26 @@ def test_scores_join_the_run_of_their_training(project) -> None:
     parent = start(project)
     train("d1", range(1))
     scores = {f"dice_best/{i}": i / 2000 for i in range(1500)}
-    runs.log_experiment_scores("pretrain.tsfm", "d1", scores)
+    means = {"dice_best": 0.5, "dice_final": 0.4}
+    runs.log_experiment_scores("pretrain.tsfm", "d1", scores, means)
     runs.end_run()
     (run,) = nested(parent)
     assert run.data.metrics["dice_best/1499"] == 1499 / 2000
-    mean = MlflowClient().get_run(parent).data.metrics["dice/pretrain.tsfm"]
-    assert mean == pytest.approx(sum(scores.values()) / 1500)
+    assert MlflowClient().get_run(parent).data.metrics == {
+        "dice_best/pretrain.tsfm": 0.5,
+        "dice_final/pretrain.tsfm": 0.4,
+    }
+
+
+def test_files_join_the_run_of_their_training(project) -> None:
+    parent = start(project)
+    train("d1", range(1))
+    (project / "model.json").write_text("{}")
+    runs.log_experiment_files("d1", [project / "model.json", project / "absent.json"])
+    runs.end_run()
+    (run,) = nested(parent)
+    files = MlflowClient().list_artifacts(run.info.run_id)
+    assert [file.path for file in files] == ["model.json"]
 
 
 def test_flatten() -> None:

@@ -83,6 +83,18 @@ def test_network_of_another_size_is_refused(source: tuple[TSFM, Path]) -> None:
         transfer_weights(_network(size="small"), source[1])
 
 
+def test_the_log_names_what_was_not_copied_and_not_used(
+    source: tuple[TSFM, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    more = source[0].state_dict() | {"decoder.9.weight": torch.zeros(1)}
+    save_weights(tmp_path / "more.safetensors", more)
+    with caplog.at_level("INFO"):
+        transfer_weights(_network(patch=(48, 32, 32)), tmp_path / "more.safetensors")
+    assert "1 adapted (bottleneck.position)" in caplog.text
+    assert "6 initialised (heads.0.weight, heads.0.bias," in caplog.text
+    assert "1 unused (decoder.9.weight)" in caplog.text
+
+
 def test_unreadable_weights_are_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"no weights")

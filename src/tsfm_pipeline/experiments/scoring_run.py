@@ -8,7 +8,6 @@ import pandas as pd
 
 from tsfm_pipeline.evaluation.metrics import AUTOMATIC, SCORE_COLUMNS, score_case
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
-from tsfm_pipeline.evaluation.summary import summarise
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.imaging.volume import read_image
 from tsfm_pipeline.preparation.labels import read_prediction, read_targets
@@ -68,13 +67,27 @@ def run_scoring(
     )
 
 
-def dice_metrics(scores: pd.DataFrame) -> dict[str, float]:
-    """Return mean Dice per dataset and region, named for a tracker: dice_best/kits21/kidney."""
+TRACKED = ("dice", "nsd", "hd95", "lesion_sensitivity", "false_positive_lesions")
+"""Columns of the summary that a tracker gets."""
+
+
+def tracked_means(summary: pd.DataFrame) -> dict[str, float]:
+    """Name the figures of `evaluation.summary.summarise` for a tracker: dice_best/kits21/kidney.
+
+    Those without a figure (no case, no lesions, no HD95) are left out.
+    """
     return {
-        f"dice_{row['weights']}/{row['dataset']}/{row['target']}": float(row["dice"])
-        for row in summarise(scores).to_dict("records")
-        if row["n"]
+        f"{measure}_{row['weights']}/{row['dataset']}/{row['target']}": float(row[measure])
+        for row in summary.to_dict("records")
+        for measure in TRACKED
+        if pd.notna(row[measure])
     }
+
+
+def mean_dice(summary: pd.DataFrame) -> dict[str, float]:
+    """Return the mean over datasets and regions of their mean Dice, as dice_best and dice_final."""
+    means = summary.groupby("weights")["dice"].mean().dropna()
+    return {f"dice_{weights}": float(value) for weights, value in means.items()}
 
 
 def _score(

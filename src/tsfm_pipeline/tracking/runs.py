@@ -8,7 +8,7 @@ import atexit
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -130,18 +130,31 @@ def experiment_run(
     mlflow.end_run()
 
 
-def log_experiment_scores(name: str, digest: str, scores: Mapping[str, float]) -> None:
-    """Add scores to the run of an experiment, and their mean to the open run as `dice/<name>`."""
+def log_experiment_scores(
+    name: str, digest: str, scores: Mapping[str, float], means: Mapping[str, float]
+) -> None:
+    """Add scores to the run of an experiment, and means to the open run as `<mean>/<name>`."""
     parent = mlflow.active_run()
-    if parent is None or not scores:
+    if parent is None:
         return
-    mlflow.log_metric(f"dice/{name}", sum(scores.values()) / len(scores))
+    mlflow.log_metrics({f"{mean}/{name}": value for mean, value in means.items()})
     run_id = _earlier_run(parent.info.experiment_id, digest)
     if run_id is None:
         return
     names = list(scores)
     for start in range(0, len(names), MAX_BATCH):
         mlflow.log_metrics({key: scores[key] for key in names[start:][:MAX_BATCH]}, run_id=run_id)
+
+
+def log_experiment_files(digest: str, paths: Iterable[Path]) -> None:
+    """Attach files to the run of an experiment; those that are not there are passed over."""
+    parent = mlflow.active_run()
+    run_id = _earlier_run(parent.info.experiment_id, digest) if parent is not None else None
+    if run_id is None:
+        return
+    for path in paths:
+        if path.is_file():
+            mlflow.log_artifact(str(path), run_id=run_id)
 
 
 def _earlier_run(experiment_id: str, digest: str) -> str | None:

@@ -6,7 +6,7 @@ Paper section 2.3: CNN weights are kept, the transformer is adjusted to the othe
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -72,18 +72,21 @@ def transfer_weights(network: TSFM, path: Path) -> list[LoadedWeight]:
             )
         )
     counts = Counter(weight.action for weight in table)
+    unused = sorted(weights.keys() - {weight.name for weight in table})
     if not counts["loaded"]:
         raise TrainingError(
             f"initial weights {path}: no tensor fits this network; is it of another size?"
         )
     logger.info(
-        "Weights of %s: %d loaded, %d adapted (%s), %d initialised (%s)",
+        "Weights of %s: %d loaded, %d adapted (%s), %d initialised (%s), %d unused (%s)",
         path,
         counts["loaded"],
         counts["adapted"],
-        _names(table, "adapted"),
+        _names(weight.name for weight in table if weight.action == "adapted"),
         counts["initialised"],
-        _names(table, "initialised"),
+        _names(weight.name for weight in table if weight.action == "initialised"),
+        len(unused),
+        _names(unused),
     )
     return table
 
@@ -124,5 +127,5 @@ def _action(
     return "loaded" if given.shape == fitted.shape else "adapted"
 
 
-def _names(table: Sequence[LoadedWeight], action: str) -> str:
-    return ", ".join(weight.name for weight in table if weight.action == action) or "none"
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"

@@ -35,9 +35,11 @@ def train_model(
     from tsfm_pipeline.experiments.training_run import run_training
     from tsfm_pipeline.planning.dataset_plan import DatasetPlan
     from tsfm_pipeline.planning.target_spacing import PoolSpacing
-    from tsfm_pipeline.tracking.runs import POOL_TAG, experiment_run
+    from tsfm_pipeline.tracking.runs import POOL_TAG, experiment_run, log_experiment_files
+    from tsfm_pipeline.training.model_card import CARD
+    from tsfm_pipeline.training.transfer import WEIGHTS_TABLE
 
-    return run_training(
+    model = run_training(
         experiment=experiment,
         settings=experiments,
         table=labels,
@@ -49,6 +51,10 @@ def train_model(
         initial=initial_model,
         track=partial(experiment_run, tags={POOL_TAG: str(splits["pool_version"].iat[0])}),
     )
+    if model.status == "finished":
+        folder = model.path(models_root)
+        log_experiment_files(model.digest, [folder / CARD, folder / WEIGHTS_TABLE])
+    return model
 
 
 def draw_network() -> MermaidPreview:
@@ -86,13 +92,18 @@ def score_predictions(
     predictions_root: Path,
 ) -> pd.DataFrame:
     """Score the predicted files against the raw label files."""
-    from tsfm_pipeline.experiments.scoring_run import dice_metrics, run_scoring
+    from tsfm_pipeline.evaluation.summary import summarise
+    from tsfm_pipeline.experiments.scoring_run import mean_dice, run_scoring, tracked_means
     from tsfm_pipeline.tracking.runs import log_experiment_scores
 
     scores = run_scoring(
         predictions, case_index, datasets.root, labels, evaluation, predictions_root, workers
     )
-    log_experiment_scores(model.experiment, model.digest, dice_metrics(scores))
+    if not scores.empty:
+        summary = summarise(scores)
+        log_experiment_scores(
+            model.experiment, model.digest, tracked_means(summary), mean_dice(summary)
+        )
     return scores
 
 
