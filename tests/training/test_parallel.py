@@ -106,6 +106,24 @@ def test_a_state_of_one_process_goes_on_in_two(
     assert _curve(folder) == pytest.approx(_curve(alone), rel=1e-3)
 
 
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_state_saved_after_validation_has_all_momentum(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path, strategy: str
+) -> None:
+    # ends after a validation that was not the best one: saving its weights would hide the fault
+    settings = _settings(
+        make_settings,
+        strategy,
+        epochs=20,
+        patience=1,
+        iterations_per_epoch=1,
+        learning_rate=1e-12,
+    )
+    assert launch.train(make_task(), settings, folder, _ignore).ended_early
+    state = torch.load(folder / "state.pt", weights_only=True)
+    assert state["momentum"].keys() == state["network"].keys()
+
+
 def test_a_process_that_dies_restarts_the_group_from_the_last_state(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path
 ) -> None:

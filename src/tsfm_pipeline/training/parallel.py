@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -25,13 +26,17 @@ def parallel_model(
     """
     model: nn.Module = network
     if group.size > 1 and settings.parallel.strategy == "fsdp":
+        mesh = init_device_mesh(device.type, (group.size,))
         for module in network.modules():
             if isinstance(module, ResidualBlock | TransformerLayer):
-                fully_shard(module)
-        fully_shard(network)
+                fully_shard(module, mesh=mesh)
+        # torch would leave the root whole after a forward pass: validation has no backward pass
+        fully_shard(network, mesh=mesh, reshard_after_forward=True)
     elif group.size > 1:
         model = DistributedDataParallel(
-            network, device_ids=[device.index] if device.type == "cuda" else None
+            network,
+            device_ids=[device.index] if device.type == "cuda" else None,
+            gradient_as_bucket_view=True,  # else every gradient is held twice
         )
     if settings.compile:
         model = torch.compile(model)  # type: ignore[assignment]

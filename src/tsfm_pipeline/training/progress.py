@@ -85,6 +85,9 @@ def collect_state(
 
     Every process takes part in collecting shared-out tensors; only the leading one gets them.
     """
+    # first: with FSDP2 it brings parameters that a validation left whole back to their shares,
+    # which the optimiser knows
+    weights = collect_tensors(network.state_dict(), group)
     momentum = {
         name: optimizer.state[parameter]["momentum_buffer"]
         for name, parameter in network.named_parameters()
@@ -93,7 +96,7 @@ def collect_state(
     return {
         **asdict(progress),
         "scaler": scaler.state_dict(),
-        "network": collect_tensors(network.state_dict(), group),
+        "network": weights,
         "momentum": collect_tensors(momentum, group),
     }
 
@@ -131,7 +134,8 @@ def restore_progress(
     """Load the rest of a state, momentum as the shares of the network's parameters."""
     for name, parameter in network.named_parameters():
         if name in state["momentum"]:
-            buffer = state["momentum"][name].to(parameter.device)
+            buffer = state["momentum"][name].to(parameter.device, copy=True)
             optimizer.state[parameter]["momentum_buffer"] = share_of(buffer, parameter)
-    scaler.load_state_dict(state["scaler"])
+    if state["scaler"]:  # empty where the state was written without fp16
+        scaler.load_state_dict(state["scaler"])
     return Progress(**{entry.name: state[entry.name] for entry in fields(Progress)})
