@@ -39,6 +39,14 @@ def _residual(x: Tensor, p: dict[str, Tensor], stride: int) -> Tensor:
     return y + x
 
 
+def test_up_sampling_keeps_the_half_precision_of_its_convolution() -> None:
+    block, x = UpSample(4), torch.randn(1, 4, 2, 3, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = block(x, (4, 6, 4))
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), block(x, (4, 6, 4)), rtol=0.02, atol=0.02)
+
+
 @pytest.mark.parametrize(
     ("block", "stride"), [(ResidualBlock(4, 4), 1), (ResidualBlock(6, 4), 1), (DownSample(4), 2)]
 )

@@ -4,6 +4,8 @@ Shape suffixes: B batch, C channels, D/H/W voxels along z, y, x, T tokens, E emb
 K output channels.
 """
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -126,7 +128,12 @@ class UpSample(nn.Module):
 
     def forward(self, x_BCDHW: Tensor, grid: Grid) -> Tensor:
         """Map (B, C, D, H, W) to (B, C/2, *grid); `grid` is twice the input's, or one less."""
-        y_BCDHW = F.interpolate(self.conv(x_BCDHW), scale_factor=2, mode="nearest")
+        x_BCDHW = self.conv(x_BCDHW)
+        # copying voxels needs no float32, which autocast would make of them and of what follows
+        device = x_BCDHW.device.type
+        half = torch.amp.is_autocast_available(device)  # not on the meta device
+        with torch.autocast(device, enabled=False) if half else nullcontext():
+            y_BCDHW = F.interpolate(x_BCDHW, scale_factor=2, mode="nearest")
         return y_BCDHW[:, :, : grid[0], : grid[1], : grid[2]]
 
 
