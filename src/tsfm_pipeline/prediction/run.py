@@ -213,7 +213,7 @@ def _write_scan(
         picture = draw_overlay(
             volume.array[0], labels_ZYX, spacing, names, loaded.modality, scan.name
         )
-        write_atomically(paths["preview"], lambda file: file.write(picture))
+        write_atomically(paths["preview"], lambda temporary: temporary.write_bytes(picture))
     if settings.dicom_seg and scan.series:
         stored_ZYX = volume.reorientation.invert(labels_ZYX)
         write_dicom_seg(paths["dicom_seg"], scan.files, stored_ZYX, names, model.card.name)

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from tsfm_pipeline.training.task import TrainingError
@@ -30,25 +30,24 @@ FINAL = "final.safetensors"
 BEST = "best.safetensors"
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, bring it to disk, and rename it."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        write(file)
-        file.flush()
+    write(temporary)
+    with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
     """Write weights as safetensors, from whatever device and memory format."""
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    write_atomically(path, lambda file: file.write(save(content)))
+    write_atomically(path, lambda temporary: save_file(content, temporary))
 
 
 class StateWriter:
@@ -76,7 +75,7 @@ class StateWriter:
 
 def _write_state(folder: Path, state: dict[str, Any]) -> None:
     new = folder / f".{STATE}.new"
-    write_atomically(new, lambda file: torch.save(state, file))
+    write_atomically(new, lambda temporary: torch.save(state, temporary))
     if (folder / STATE).exists():
         (folder / STATE).replace(folder / PREVIOUS)
     new.replace(folder / STATE)
@@ -126,7 +125,12 @@ def _read_state(path: Path) -> dict[str, Any]:
         damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"wrong checksum of {damaged}")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    state: dict[str, Any] = torch.load(
+        path,
+        map_location="cpu",
+        weights_only=True,
+        mmap=True,  # every process of a group reads it: together they hold one copy
+    )
     return state
 
 
