@@ -62,6 +62,8 @@ def join_group(device: torch.device) -> Group:
         store=PrefixStore(attempt, store),
         rank=rank,
         world_size=size,
+        # else torch guesses it from the rank for the first barrier
+        device_id=device if device.type == "cuda" else None,
     )
     return Group(distributed.get_rank(), distributed.get_world_size())
 

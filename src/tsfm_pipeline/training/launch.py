@@ -6,6 +6,7 @@ folder: `torchrun ... -m tsfm_pipeline.training FOLDER` joins or starts the same
 
 import json
 import logging
+import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,8 @@ from tsfm_pipeline.training.task import TrainingError, TrainingTask
 
 TASK = "task.json"
 FOLLOW_SECONDS = 1.0
+SHUTDOWN_SECONDS = 600
+"""Time that processes get to save before they are killed; torch's 30 s do not suffice for huge."""
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +110,8 @@ def train(
             parallel.machines - 1,
             torchrun_line(parallel, folder),
         )
+    # torch versions that do not know the variable keep to 30 seconds
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_SECONDS))
     config = LaunchConfig(
         min_nodes=parallel.machines,
         max_nodes=parallel.machines,
@@ -194,10 +199,9 @@ def train_folder(folder: str) -> None:
         )
     if not group.leads:
         logging.getLogger().setLevel(logging.WARNING)
-    try:
-        loop.train(written.task(), written.settings, Path(folder), lambda e, m: None, group)
-    finally:
-        distributed.destroy_process_group()
+    loop.train(written.task(), written.settings, Path(folder), lambda e, m: None, group)
+    # not after an error: NCCL would wait for processes that wait for this one
+    distributed.destroy_process_group()
 
 
 @contextmanager
