@@ -324,6 +324,40 @@ def test_softmax_trains_and_refuses_partial_labels(
         train(make_task(), settings, folder.with_name("other"), _ignore)
 
 
+def test_lasting_overflow_in_fp16_stops_the_training(
+    make_task: MakeTask,
+    make_settings: MakeSettings,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    build = ModelCard.build_network
+
+    def build_broken(card: ModelCard) -> TSFM:
+        network = build(card)
+        network.heads[0].weight.register_hook(lambda gradient: gradient * float("inf"))
+        return network
+
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    monkeypatch.setattr(ModelCard, "build_network", build_broken)
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda device, enabled: scaler)
+    with pytest.raises(TrainingError, match="not finite in 2 steps in a row"):
+        train(make_task(), make_settings(iterations_per_epoch=9, bad_steps=2), folder, _ignore)
+    assert scaler.get_scale() == 0.25  # halved to 4, 2 and 1 as usual, then twice more
+    assert caplog.text.count("Step skipped") == 2
+
+
+def test_too_large_for_the_gpu_names_what_helps(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forward(network: TSFM, x: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.28 GiB")
+
+    monkeypatch.setattr(TSFM, "forward", forward)
+    with pytest.raises(TrainingError, match=r"activation_checkpointing .*\(CUDA out of memory"):
+        train(make_task(), make_settings(), folder, _ignore)
+
+
 def test_patience_ends_a_training_that_does_not_improve(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path
 ) -> None:

@@ -27,7 +27,7 @@ def choose_device(settings: TrainingSettings, number: int = 0) -> torch.device:
 
 
 def autocast_type(settings: TrainingSettings, device: torch.device) -> torch.dtype | None:
-    """Return the number format of the forward pass; None is float32 throughout."""
+    """Return the number format of the forward pass; None is float32."""
     if device.type == "cpu":
         if settings.amp in {"bf16", "fp16"}:
             raise TrainingError(

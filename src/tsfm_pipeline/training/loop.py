@@ -104,8 +104,21 @@ def train(
         checkpoint.write_text(folder / CARD, card.model_dump_json(indent=1))
     run = TrainingRun(task, card, records, folder, group)
     with signals_noted() as received:
-        run.fit(report, received)
+        try:
+            run.fit(report, received)
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(_too_large(task, card.settings, error)) from error
     return run.finish()
+
+
+def _too_large(task: TrainingTask, settings: TrainingSettings, error: Exception) -> str:
+    where = "experiments.<role>.training"
+    return (
+        f"{task.name}: a step of size {settings.size}, patch {settings.patch}, batch_size"
+        f" {settings.batch_size} does not fit the GPU's memory; in {where}, set"
+        " activation_checkpointing to true, raise micro_batches or parallel.processes (with"
+        f" parallel.strategy fsdp to share out the weights, too), or take a smaller patch ({error})"
+    )
 
 
 class TrainingRun:
@@ -132,7 +145,7 @@ class TrainingRun:
         )
         self.ids_KM = region_ids(task.table, task.regions).to(self.device)
         self.loss = make_loss(task, settings, self.device)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.network = card.build_network()
         state = checkpoint.load_state(folder)
@@ -277,11 +290,19 @@ class TrainingRun:
                     parameter.grad = None
             self.scaler.unscale_(self.optimizer)
             norm = whole(clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip))
-            # in fp16 the scaler leaves out overflown gradients itself, and adapts its scale
             good = self.scaler.is_enabled() or math.isfinite(norm.item())
         if good:
+            before = self.scaler.get_scale()
             self.scaler.step(self.optimizer)
             self.scaler.update()
+            scale = self.scaler.get_scale()
+            # in fp16 the scaler leaves out overflown gradients itself and halves its scale; below
+            # 1 it was no overflow
+            good = scale >= min(before, 1.0)
+            if good and scale < before:
+                self.progress.skipped += 1
+                return value
+        if good:
             self.progress.losses.append(value)
             self.progress.bad_in_row = []
         else:
@@ -361,6 +382,7 @@ class TrainingRun:
 
     def save(self) -> None:
         """Start writing state.pt: everything that the next step depends on."""
+        self.states.wait()  # never two states in memory
         state = collect_state(self.progress, self.network, self.optimizer, self.scaler, self.group)
         if self.group.leads:
             self.states.write(state)
@@ -405,6 +427,7 @@ class TrainingRun:
             return
         self.save()
         self.states.wait()
+        self.group.wait()  # the launcher kills the others once one process has ended
         logger.warning(
             "%s: stopped by %s in epoch %d; saved, the same command goes on",
             self.task.name,
