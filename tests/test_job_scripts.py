@@ -5,6 +5,8 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,15 +16,15 @@ from tsfm_pipeline.experiments.grid import GRID
 STAND_INS = {
     # It `fails` before it trains, finds everything `done`, `prepares` for long, `dies` in training.
     "kedro": """
-        echo "$@" >> "$STAGE/kedro"
         trap '/bin/sleep 0.4; echo saved >> "$STAGE/saved"; exit 143' TERM
+        touch "$STAGE/kedro"
         case $PLAY in fails) exit 3 ;; done) exit 0 ;; prepares) /bin/sleep 1 ;; esac
-        echo "12:00:00 INFO    pretrain.tsfm: waiting for 1 more machine(s); run there: torchrun folder"
+        echo "12:00:00 INFO    tsfm: waiting for 1 more machine(s); run there: torchrun folder"
         touch "$STAGE/training"
         for _ in $(seq "$STEPS"); do sleep; done
         [ "$PLAY" = dies ] && exit 1
         touch "$STAGE/trained"
-        /bin/sleep 0.4
+        /bin/sleep 1
         """,
     "torchrun": """
         trap 'echo asked >> "$STAGE/torchrun"; exit 143' TERM
@@ -55,17 +57,38 @@ def stage(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(script: str, stage: Path, play: str = "", steps: int = 200) -> "subprocess.Popen[bytes]":
-    (stage / "job.sh").write_text(script)
-    slurm = {"SLURM_JOB_ID": "42", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_CPUS_PER_TASK": "8"}
-    acts = {"STAGE": str(stage), "PLAY": play, "STEPS": str(steps)}
-    path = {"PATH": f"{stage / 'bin'}:{os.environ['PATH']}"}
-    return subprocess.Popen(["bash", "job.sh"], cwd=stage, env=os.environ | slurm | acts | path)
+@pytest.fixture
+def start(stage: Path) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
+    """Start a script in a session of its own, all of which ends with the test."""
+    jobs = []
+
+    def run(script: str, play: str = "", steps: int = 200) -> "subprocess.Popen[bytes]":
+        (stage / "job.sh").write_text(script)
+        slurm = {"SLURM_JOB_ID": "42", "SLURM_JOB_NODELIST": "two", "SLURM_CPUS_PER_TASK": "8"}
+        acts = {"STAGE": str(stage), "PLAY": play, "STEPS": str(steps)}
+        path = {"PATH": f"{stage / 'bin'}:{os.environ['PATH']}"}
+        environment = os.environ | slurm | acts | path
+        job = subprocess.Popen(
+            ["bash", "job.sh"], cwd=stage, env=environment, start_new_session=True
+        )
+        jobs.append(job)
+        return job
+
+    yield run
+    for job in jobs:
+        with suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGKILL)
 
 
 def written(stage: Path, name: str) -> str:
     path = stage / name
     return path.read_text() if path.exists() else ""
+
+
+def wait_for(path: Path) -> None:
+    ends = time.monotonic() + 20
+    while not path.exists() and time.monotonic() < ends:
+        time.sleep(0.05)
 
 
 def scripts(blocks: list[str]) -> list[str]:
@@ -74,8 +97,8 @@ def scripts(blocks: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize(("play", "status"), [("", 0), ("done", 0), ("fails", 3), ("dies", 1)])
-def test_a_job_ends_as_kedro_ends(blocks, stage, number, play, status) -> None:
-    assert start(scripts(blocks)[number], stage, play, steps=8).wait(20) == status
+def test_a_job_ends_as_kedro_ends(blocks, stage, start, number, play, status) -> None:
+    assert start(scripts(blocks)[number], play, steps=20).wait(20) == status
     assert written(stage, "scontrol") == ""  # nothing is queued again
     began = play not in ("done", "fails")
     if number == 1:
@@ -86,13 +109,9 @@ def test_a_job_ends_as_kedro_ends(blocks, stage, number, play, status) -> None:
 
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("signals", [1, 2])
-def test_a_job_that_is_asked_to_end_is_queued_again(blocks, stage, number, signals) -> None:
-    job = start(scripts(blocks)[number], stage)
-    last = stage / ("training", "torchrun")[number]
-    ends = time.monotonic() + 20
-    while not last.exists() and time.monotonic() < ends:
-        time.sleep(0.05)
-    time.sleep(0.2)
+def test_a_job_that_is_asked_to_end_is_queued_again(blocks, stage, start, number, signals) -> None:
+    job = start(scripts(blocks)[number])
+    wait_for(stage / ("training", "torchrun")[number])
     for _ in range(signals):
         job.send_signal(signal.SIGTERM)
         time.sleep(0.15)
@@ -102,9 +121,9 @@ def test_a_job_that_is_asked_to_end_is_queued_again(blocks, stage, number, signa
     assert written(stage, "torchrun") == ("", "folder\nasked\n")[number]
 
 
-def test_a_signal_before_training_begins_no_launcher(blocks, stage) -> None:
-    job = start(scripts(blocks)[1], stage, "prepares")
-    time.sleep(0.4)
+def test_a_signal_before_training_begins_no_launcher(blocks, stage, start) -> None:
+    job = start(scripts(blocks)[1], "prepares")
+    wait_for(stage / "kedro")
     job.send_signal(signal.SIGTERM)
     assert job.wait(20) == 143
     assert written(stage, "srun") == ""
