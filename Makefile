@@ -21,7 +21,7 @@ install: $(STAMP)  ## make .venv and install the project with its development to
 demo: $(STAMP)  ## the whole road on synthetic data: pool, pre-training, transfer, ablation, tables
 	$(BIN)/kedro run
 	@echo
-	@echo "Tables:   data/08_reporting/phantom/ (report.md and CSV files; printed above)"
+	@echo "Tables:   data/08_reporting/phantom/: report.md/TIME/report.md (printed above), scores.csv/TIME/scores.csv, ..."
 	@echo "Lineage:  make viz      then open http://127.0.0.1:4141"
 	@echo "Runs:     make mlflow   then open http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&compareRunsMode=CHART"
 	@echo "          (+ beside a run unfolds its experiments: their curves and Dice per target)"

@@ -49,3 +49,26 @@ def test_scratch_means_no_initial_weights(entry) -> None:
     assert (entry.initial is None) == (
         ".scratch." in entry.name or entry.role in ("pretrain", "ablation")
     )
+
+
+def test_each_transfer_runs_by_itself_from_what_is_stored(repository) -> None:
+    """As docs/training.md's job array runs them: `kedro run --namespaces NAME`."""
+    from kedro.config import OmegaConfigLoader
+
+    from tsfm_pipeline.pipeline_registry import register_pipelines
+    from tsfm_pipeline.settings import CONFIG_LOADER_ARGS
+
+    loader = OmegaConfigLoader(str(repository / "conf"), env="paper", **CONFIG_LOADER_ARGS)
+    types = {name: entry["type"] for name, entry in loader["catalog"].items()}
+    transfer = register_pipelines()["transfer"]
+    for entry in GRID:
+        if entry.pipeline != "transfer":
+            continue
+        alone = transfer.filter(node_namespaces=[entry.name])
+        assert {node.name for node in alone.nodes} == {
+            f"{entry.name}.{step}" for step in ("train", "predict", "score")
+        }
+        read = {name for name in alone.inputs() if not name.startswith("params:")}
+        assert read <= set(types)
+        assert not [name for name in read if types[name] == "MemoryDataset"]
+        assert ("pretrain_tsfm_model" in read) == (entry.initial is not None)

@@ -1,8 +1,28 @@
+from pathlib import Path
+from typing import Any
+
 import click
 import pytest
 import yaml
+from kedro.config import OmegaConfigLoader
 
+from tsfm_pipeline.evaluation.settings import EvaluationSettings
+from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.parameters import Parameters
+from tsfm_pipeline.planning.memory import tsfm_activation_gib
+from tsfm_pipeline.planning.settings import PlanningSettings
+from tsfm_pipeline.pool.splits import SplitSettings
+from tsfm_pipeline.preparation.settings import ScreeningSettings
+from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.settings import CONFIG_LOADER_ARGS
+from tsfm_pipeline.training.settings import TrainingSettings
+from tsfm_pipeline.workers import WorkerSettings
+
+
+def loader_of(repository: Path, environment: str) -> OmegaConfigLoader:
+    arguments = {**CONFIG_LOADER_ARGS, "default_run_env": environment}
+    return OmegaConfigLoader(str(repository / "conf"), **arguments)
 
 
 @pytest.mark.parametrize(
@@ -33,12 +53,7 @@ def test_a_wrong_key_stops_before_any_node(make_project, run_kedro, params, mess
 
 @pytest.mark.parametrize("environment", ["base", "test", "paper", "hippocampus"])
 def test_every_environment_we_ship_is_valid(repository, environment) -> None:
-    from kedro.config import OmegaConfigLoader
-
-    from tsfm_pipeline.settings import CONFIG_LOADER_ARGS
-
-    arguments = {**CONFIG_LOADER_ARGS, "default_run_env": environment}
-    loader = OmegaConfigLoader(str(repository / "conf"), **arguments)
+    loader = loader_of(repository, environment)
     parameters = Parameters.from_mapping(loader["parameters"])
     for name in [*parameters.pool.datasets, *parameters.pool.downstream]:
         assert name in parameters.datasets.root
@@ -53,3 +68,50 @@ def test_the_papers_environment_holds_the_papers_numbers(repository) -> None:
     assert (training["batch_size"], training["iterations_per_epoch"]) == (2, 250)
     assert (training["epochs"], training["learning_rate"]) == (1000, 1e-3)
     assert training["weight_decay"] == 1e-3
+    assert training["momentum"] == 0.99  # nnU-Net's
+
+
+def leaked(found: Settings, named: dict[str, Any], default: Settings, path: str) -> list[str]:
+    """Name the values that are neither named by an environment nor the code's default."""
+    names: list[str] = []
+    for field in type(default).model_fields:
+        value, usual = getattr(found, field), getattr(default, field)
+        if isinstance(usual, Settings):
+            names += leaked(value, named.get(field, {}), usual, f"{path}.{field}")
+        elif field not in named and value != usual:
+            names.append(f"{path}.{field}: {value!r}, not {usual!r}")
+    return names
+
+
+def test_the_papers_environment_has_nothing_of_the_phantoms(repository) -> None:
+    parameters = Parameters.from_mapping(loader_of(repository, "paper")["parameters"])
+    named: dict[str, Any] = {}
+    for file in (repository / "conf/paper").glob("parameters_*.yml"):
+        named |= yaml.safe_load(file.read_text())
+    found: list[str] = []
+    for role in ("pretrain", "ablation", "transfer"):
+        training = getattr(parameters.experiments, role).training
+        own = named["experiments"][role]["training"]
+        found += leaked(training, own, TrainingSettings(), f"experiments.{role}.training")
+    tumours = parameters.evaluation.tumor_targets
+    defaults = {
+        "prediction": PredictionSettings(),
+        "planning": PlanningSettings(),
+        "splits": SplitSettings(),
+        "screening": ScreeningSettings(),
+        "workers": WorkerSettings(),
+        "evaluation": EvaluationSettings(tumor_targets=tumours),
+    }
+    for key, default in defaults.items():
+        found += leaked(getattr(parameters, key), named.get(key, {}), default, key)
+    assert found == []
+
+
+def test_the_papers_batch_needs_checkpointing(repository) -> None:
+    training = Parameters.from_mapping(
+        loader_of(repository, "paper")["parameters"]
+    ).experiments.pretrain.training
+    kept = training.batch_size * tsfm_activation_gib(SIZES[training.size], training.patch)
+    assert kept == pytest.approx(104.74, abs=0.01)  # docs/planning.md
+    assert kept * 2**30 > 80e9
+    assert training.activation_checkpointing

@@ -186,9 +186,10 @@ def _left_by(network: Network, shape: tuple[int, ...], kept: Tensor) -> int:
     try:
         _mirrored(network, torch.zeros(shape, device=kept.device), kept, axes=())
     except torch.OutOfMemoryError as error:
+        fewer = "set prediction.tile_batch to 1, or " if shape[0] > 1 else ""
         raise PlacementError(
-            f"{shape[0]} tile(s) of {shape[2:]} voxels do not fit into the GPU's memory:"
-            " set prediction.tile_batch to 1, or predict on the CPU"
+            f"{shape[0]} tile(s) of {shape[2:]} voxels do not fit into the GPU's memory: {fewer}"
+            "take a GPU with more, or the CPU (tsfm-predict --device cpu, predict.device: cpu)"
         ) from error
     return torch.cuda.mem_get_info(kept.device)[0]
 

@@ -5,6 +5,9 @@ import torch
 from tsfm_pipeline.training.settings import TrainingSettings
 from tsfm_pipeline.training.task import TrainingError
 
+_SETTINGS = "experiments.<role>.training"
+"""Where a user sets them, for messages."""
+
 
 def choose_device(settings: TrainingSettings, number: int = 0) -> torch.device:
     """Return the device asked for, with that number if it is a GPU.
@@ -14,14 +17,16 @@ def choose_device(settings: TrainingSettings, number: int = 0) -> torch.device:
     """
     available = torch.cuda.is_available()
     if settings.device == "cuda" and not available:
-        raise TrainingError("device is cuda, but torch sees no GPU; set device to auto or cpu")
+        raise TrainingError(
+            f"{_SETTINGS}.device is cuda, but torch sees no GPU; set it to auto or cpu"
+        )
     if not available or settings.device == "cpu":
         return torch.device("cpu")
     wanted, found = settings.parallel.processes, torch.cuda.device_count()
     if wanted > found:
         raise TrainingError(
-            f"parallel.processes is {wanted}, but this machine has {found} GPU(s);"
-            f" set it to {found}, or device to cpu"
+            f"{_SETTINGS}.parallel.processes is {wanted}, but this machine has {found} GPU(s);"
+            f" set it to {found}, or {_SETTINGS}.device to cpu"
         )
     return torch.device("cuda", number)
 
@@ -31,8 +36,8 @@ def autocast_type(settings: TrainingSettings, device: torch.device) -> torch.dty
     if device.type == "cpu":
         if settings.amp in {"bf16", "fp16"}:
             raise TrainingError(
-                f"amp {settings.amp} needs a GPU: on CPUs, torch's convolutions return NaN"
-                " gradients on small grids in bf16 (2.13); set it to auto or off"
+                f"{_SETTINGS}.amp {settings.amp} needs a GPU: on CPUs, torch's convolutions return"
+                " NaN gradients on small grids in bf16 (2.13); set it to auto or off"
             )
         return None
     if settings.amp == "auto":
