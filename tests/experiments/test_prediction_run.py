@@ -14,7 +14,7 @@ from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.experiments import prediction_run
 from tsfm_pipeline.experiments.postprocessing_run import sample
 from tsfm_pipeline.experiments.prediction_run import PREDICTION_COLUMNS, run_prediction
-from tsfm_pipeline.experiments.record import ModelRecord
+from tsfm_pipeline.experiments.record import ModelRecord, prediction_problem
 from tsfm_pipeline.experiments.scoring_run import run_scoring
 from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.imaging.labels import LabelTable
@@ -22,6 +22,7 @@ from tsfm_pipeline.inference.model import SegmentationModel
 from tsfm_pipeline.inference.postprocessing import PostprocessingRule
 from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.network.sizes import SIZES
+from tsfm_pipeline.pipelines.experiment.nodes import collect_statuses
 from tsfm_pipeline.preparation.prepare import prepare_case
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.sources.case_index import build_case_index, case_from_row
@@ -214,7 +215,7 @@ def test_the_sample_is_spread_over_each_dataset() -> None:
 
 
 @pytest.mark.parametrize("status", ["finished", "failed", "not run"])
-def test_no_usable_model_gives_no_rows_and_no_error(status, tmp_path: Path, caplog) -> None:
+def test_no_usable_model_gives_no_files_and_no_error(status, tmp_path: Path, caplog) -> None:
     record = ModelRecord(experiment="pretrain.tsfm", status=status, folder="absent", digest="d")
     with caplog.at_level(logging.ERROR):
         rows = run_prediction(
@@ -225,8 +226,42 @@ def test_no_usable_model_gives_no_rows_and_no_error(status, tmp_path: Path, capl
             tmp_path / "models",
             tmp_path / "predictions",
         )
-    assert rows.empty
     assert list(rows.columns) == list(PREDICTION_COLUMNS)
-    # only a model that should be there is worth an error
+    # only a model that should be there is worth an error, and a row that keeps it
+    assert len(rows) == (status == "finished")
     assert ("Prediction of pretrain.tsfm failed" in caplog.text) == (status == "finished")
+    assert ("has no usable model.json" in prediction_problem(rows)) == (status == "finished")
     assert not (tmp_path / "predictions").exists()
+
+
+def test_a_case_that_fails_leaves_nothing_to_score_and_a_failed_experiment(
+    setting, monkeypatch
+) -> None:
+    run, index, folder = setting
+    real = prediction_run.write_targets
+
+    def full_disk(path, *arguments) -> None:
+        if "whole" in path.parts:
+            raise OSError("No space left on device")
+        real(path, *arguments)
+
+    monkeypatch.setattr(prediction_run, "write_targets", full_disk)
+    rows = run()
+    assert prediction_problem(rows) == (
+        "prediction of whole/s0002 failed: OSError: No space left on device"
+    )
+    assert len(rows) == 1  # plain/c was predicted, and a mean without whole/s0002 would mislead
+    assert run_scoring(
+        rows, index, SOURCES, TABLE, SCORING, folder / "predictions", ONE_WORKER
+    ).empty
+    others = ModelRecord(experiment="b", status="not run", reason="no data")
+    statuses = collect_statuses(
+        e_model=ModelRecord(experiment="e", status="finished"),
+        e_predictions=rows,
+        b_model=others,
+        b_predictions=rows[:0],
+    ).set_index("experiment")
+    assert statuses.loc["e", "status"] == "failed"
+    assert statuses.loc["e", "reason"] == prediction_problem(rows)
+    assert tuple(statuses.loc["b"]) == ("not run", "no data")
+    monkeypatch.undo()

@@ -161,7 +161,7 @@ def test_screening_alone_says_what_is_wrong_and_ends_with_status_1(screened) -> 
     assert "msd_liver: 2 ok, 3 repaired, 19 quarantined (1 with no labelled voxel)" in said
     assert "brats2020: 2 ok, 0 repaired, 1 quarantined" in said
     assert "Screened 27 cases: 20 quarantined" in said
-    assert "20 of 27 cases are quarantined: exit status 1" in said
+    assert "Exit status 1: 20 of 27 cases are quarantined" in said
     assert "Traceback" not in said
     for case in QUARANTINED:
         assert f"/{case}: " in said

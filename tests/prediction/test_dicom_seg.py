@@ -4,7 +4,7 @@ import pytest
 from tests.prediction.conftest import write_series
 from tsfm_pipeline.prediction.dicom_seg import write_dicom_seg
 
-highdicom = pytest.importorskip("highdicom", reason="needs the extra: tsfm-pipeline[dicom]")
+highdicom = pytest.importorskip("highdicom", reason="needs the extra `dicom`")
 
 
 def test_segments_come_back_on_the_slices_they_were_made_of(tmp_path):

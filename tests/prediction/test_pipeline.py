@@ -17,6 +17,11 @@ def test_kedro_segments_scans_without_a_pool(make_project, run_kedro, model, tmp
     assert (tmp_path / "out" / "one.nii.gz").exists()
     table = pd.read_csv(project / "data/08_reporting/test/predicted_volumes.csv")
     assert set(table["scan"]) == {"one"}
+    (tmp_path / "broken.nii.gz").write_bytes(b"\x1f\x8bnothing")
+    with pytest.raises(SystemExit, match="1"):
+        run_kedro(project, "predict", {"predict": given})
+    problems = pd.read_csv(project / "data/08_reporting/test/prediction_problems.csv")
+    assert set(problems["scan"]) == {"broken"}
     with pytest.raises(ScanError, match=r"predict\.input, predict\.model not set"):
         run_kedro(project, "predict")
 

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -13,13 +14,14 @@ from nibabel import Nifti1Image, save
 
 from tests.prediction.conftest import body, write_model, write_rule, write_series
 from tsfm_pipeline.imaging import volume
+from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.inference.model import ModelError, SegmentationModel
 from tsfm_pipeline.inference.settings import PredictionSettings
 from tsfm_pipeline.prediction import claims, run
 from tsfm_pipeline.prediction.__main__ import main
 from tsfm_pipeline.prediction.problem import ScanError
 from tsfm_pipeline.prediction.run import predict_folder
-from tsfm_pipeline.prediction.segment import segment
+from tsfm_pipeline.prediction.segment import mirror_axes, segment
 from tsfm_pipeline.prediction.settings import PredictSettings
 
 QUICK = PredictSettings(preview=False)
@@ -196,7 +198,7 @@ def test_an_interruption_keeps_what_is_finished(tmp_path, model, monkeypatch):
     monkeypatch.setattr(run, "measure_targets", interrupted)
     with pytest.raises(KeyboardInterrupt):
         predict_folder(source, output, model, QUICK)
-    assert [path.stem for path in output.glob("*.json")] == ["a"]
+    assert {path.name for path in output.glob("[abc].*")} == {"a.json", "a.nii.gz"}
     assert set(pd.read_csv(output / "volumes.csv")["scan"]) == {"a"}
     assert not list(output.glob(".*"))
     monkeypatch.undo()
@@ -216,13 +218,144 @@ def test_what_fails_now_leaves_no_older_segmentation(tmp_path, model):
     assert not list(output.glob("one.*"))
 
 
+def test_a_killed_run_is_gone_on_with_and_files_of_others_are_not_replaced(
+    tmp_path, model, monkeypatch, capsys
+):
+    source, output = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    sitk.WriteImage(body(), str(source / "one.nii.gz"))
+    given = ["-i", str(source), "-o", str(output), "-m", str(model), "--no-preview"]
+    killed = (
+        "import os, sys; from tsfm_pipeline.prediction import run, __main__;"
+        "run.measure_targets = lambda *_: os._exit(9); __main__.main(sys.argv[1:])"
+    )
+    assert subprocess.run([sys.executable, "-c", killed, *given], check=False).returncode == 9
+    assert (output / "one.nii.gz").exists()
+    assert not (output / "one.json").exists()
+    assert main(given) == 0
+    assert {path.name for path in output.glob("*one*")} == {"one.nii.gz", "one.json"}
+    assert not list(output.glob(".*"))
+
+    (output / "one.json").unlink()
+    (output / "one.nii.gz").write_bytes(b"drawn by hand")
+    capsys.readouterr()
+    assert main(given) == 2
+    said = capsys.readouterr().err
+    assert f"{output / 'one.nii.gz'} is there already" in said
+    assert "--overwrite" in said
+    assert (output / "one.nii.gz").read_bytes() == b"drawn by hand"
+    assert main([*given, "--overwrite"]) == 0
+    assert (output / "one.nii.gz").read_bytes() != b"drawn by hand"
+    assert main(given) == 0
+
+
+def test_an_output_that_cannot_be_written_is_named_without_a_traceback(
+    tmp_path, model, monkeypatch, capsys
+):
+    sitk.WriteImage(body(), str(tmp_path / "one.nii.gz"))
+    given = ["-i", str(tmp_path / "one.nii.gz"), "-m", str(model), "-o"]
+    (tmp_path / "file").write_text("no folder")
+    for output in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert main([*given, str(output)]) == 2
+        said = capsys.readouterr().err
+        assert f"tsfm-predict: {output}: " in said
+        assert "the output folder writable" in said
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(run, "write_volumes", full)
+    assert main([*given, str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'out'}: No space left on device; " in said
+    assert "its disk not full" in said
+
+
+def test_parts_share_the_scans_and_a_folder(tmp_path, model, capsys):
+    source, output = folder_of_scans(tmp_path / "in"), tmp_path / "out"
+    given = ["-i", str(source), "-o", str(output), "-m", str(model), "--no-preview"]
+    # in order: broken, one, two, ct
+    assert main([*given, "--part", "2/2"]) == 0
+    assert not (output / "labels.txt").exists()  # two parts at once would write the same file
+    assert main([*given, "--part", "1/2"]) == 1
+    assert (output / "labels.txt").exists()
+    for number, scans, wrong in ((1, {"two"}, {"broken", "pet"}), (2, {"one", "ct"}, set())):
+        assert set(pd.read_csv(output / f"volumes_{number}of2.csv")["scan"]) == scans
+        assert set(pd.read_csv(output / f"problems_{number}of2.csv")["scan"]) == wrong
+    assert not (output / "volumes.csv").exists()
+    capsys.readouterr()
+    assert main(given) == 1
+    assert "0 segmented, 3 finished before, 1 failed" in capsys.readouterr().out
+    assert set(pd.read_csv(output / "volumes.csv")["scan"]) == {"one", "two", "ct"}
+
+
+@pytest.mark.parametrize("given", ["0/2", "3/2", "2", "a/b", "-1/2"])
+def test_a_part_that_is_none_is_refused(given, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["-i", "in", "-o", "out", "-m", "m", f"--part={given}"])
+    assert "the second of eight is 2/8" in capsys.readouterr().err
+
+
+SIDED = LabelTable(targets={"spleen": 1, "kidney_left": 2, "kidney_right": 3})
+
+
+@pytest.mark.parametrize(
+    ("regions", "trained", "left_right", "axes"),
+    [
+        (("spleen",), (0, 1, 2), "keep", (0, 1, 2)),
+        (("spleen",), (2,), "keep", (2,)),
+        (("spleen", "kidney_left"), (0, 1, 2), "keep", (0, 1)),
+        (("spleen", "kidney_left"), (0, 1, 2), "swap", (0, 1)),
+        (("kidney_left", "kidney_right"), (2,), "swap", "left-right alone, and kidney_left"),
+        (("spleen",), (), "keep", "mirrored scans never"),
+    ],
+)
+def test_only_axes_that_training_mirrored_and_that_keep_sides(
+    regions, trained, left_right, axes, tmp_path
+):
+    settings = {"augmentation": {"mirror_axes": trained, "left_right": left_right}}
+    card = write_model(tmp_path, table=SIDED, regions=regions, settings=settings)
+    if isinstance(axes, str):
+        with pytest.raises(ModelError, match=axes):
+            mirror_axes(card)
+        return
+    assert mirror_axes(card) == axes
+
+
+def test_mirroring_is_off_and_changes_the_labels_when_asked_for(tmp_path, model, capsys):
+    sitk.WriteImage(body(), str(tmp_path / "one.nii.gz"))
+    found = []
+    for name, option in (("plain", []), ("mirrored", ["--mirror"])):
+        output = tmp_path / name
+        given = ["-i", str(tmp_path / "one.nii.gz"), "-o", str(output), "-m", str(model)]
+        assert main([*given, "--no-preview", *option]) == 0
+        found.append(sitk.GetArrayFromImage(sitk.ReadImage(str(output / "one.nii.gz"))))
+    for labels, axes in zip(found, [(), (0, 1, 2)], strict=True):
+        settings = PredictionSettings(mirror_axes=axes)
+        expected = segment(tmp_path / "one.nii.gz", model, settings=settings).labels
+        np.testing.assert_array_equal(labels, sitk.GetArrayFromImage(expected))
+    assert (found[0] != found[1]).any()
+    # another way to make the labels, so nothing is kept
+    given = ["-i", str(tmp_path / "one.nii.gz"), "-o", str(tmp_path / "plain"), "-m", str(model)]
+    capsys.readouterr()
+    assert main([*given, "--no-preview", "--mirror"]) == 0
+    assert "1 segmented, 0 finished before" in capsys.readouterr().out
+
+
 def test_what_cannot_start_says_so(tmp_path, model, capsys):
     sitk.WriteImage(body(), str(tmp_path / "one.nii.gz"))
     given = ["-i", str(tmp_path / "one.nii.gz"), "-o", str(tmp_path / "out"), "-m"]
     assert main([*given, str(model), "--fast"]) == 2
     assert "no coarser model" in capsys.readouterr().err
     assert main([*given, str(tmp_path / "nothing")]) == 2
-    assert "no usable model.json" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no usable model.json" in said
+    assert "data/06_models/WORKSPACE/EXPERIMENT/DIGEST" in said
+    unfinished = tmp_path / "unfinished"
+    write_model(unfinished)
+    (unfinished / "best.safetensors").unlink()
+    assert main([*given, str(unfinished)]) == 2
+    assert "neither best.safetensors nor final.safetensors" in capsys.readouterr().err
     assert main([*given, str(model), "--targets", "lung"]) == 2
     assert "it knows liver, liver_tumor, spleen" in capsys.readouterr().err
     assert main(["-i", str(tmp_path / "no"), "-o", str(tmp_path / "o"), "-m", str(model)]) == 2

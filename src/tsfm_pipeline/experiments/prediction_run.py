@@ -26,8 +26,17 @@ from tsfm_pipeline.training.checkpoint import file_digest
 
 logger = logging.getLogger(__name__)
 
-PREDICTION_COLUMNS = ("experiment", "weights", "key", "dataset", "case", "regions", "file")
-
+PREDICTION_COLUMNS = (
+    "experiment",
+    "weights",
+    "key",
+    "dataset",
+    "case",
+    "regions",
+    "file",
+    "problem",
+)
+"""`problem` says why prediction failed, in the one row that is then left; else it is empty."""
 
 FORMAT = 2
 """Of the predicted files, raised by hand when it changes: 2 is the datasets' own label values."""
@@ -51,10 +60,12 @@ def run_prediction(
 
     Returns:
         Rows with PREDICTION_COLUMNS; `file` is relative to `predictions_root`, `regions` are
-        comma-separated. No rows for an experiment without a finished model; where prediction
-        fails, the error is logged and there are none either: a mean over some cases would mislead.
+        comma-separated. No rows for an experiment without a finished model. Where prediction
+        fails, the error is logged and one row names the case and the `problem`: there are no files
+        to score, because a mean over some cases would mislead.
     """
     rows: list[tuple[str, ...]] = []
+    at: tuple[str, ...] = (record.experiment, "", "", "", "")  # until a case is at hand
     if record.status == "finished":
         try:
             for weights in WEIGHTS:
@@ -62,6 +73,7 @@ def run_prediction(
                 folder = Path(record.experiment) / digest / weights
                 name = f"Predicting {record.experiment} ({weights})"
                 for key in tqdm(model.card.validation, desc=name, unit="case", disable=None):
+                    at = (record.experiment, weights, key, *key.split("/", 1))
                     case = store.record(key)
                     source = sources[case.dataset]
                     regions = model.regions_for(case.annotated)
@@ -70,11 +82,10 @@ def run_prediction(
                     if not path.exists():
                         image_CZYX = store.read_image(key)
                         _predict_into(path, image_CZYX, case, regions, model, source, settings)
-                    names = (record.experiment, weights, key, case.dataset, case.case)
-                    rows.append((*names, ",".join(regions), str(file)))
-        except Exception:  # the other experiments go on; this one shows as 'not scored'
+                    rows.append((*at, ",".join(regions), str(file), ""))
+        except Exception as error:  # the other experiments go on; the row keeps the cause
             logger.exception("Prediction of %s failed", record.experiment)
-            rows = []
+            rows = [(*at, "", "", f"{type(error).__name__}: {error}")]
     return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
 
 

@@ -1,7 +1,9 @@
-"""What is kept of one training: where its model lies, or why there is none."""
+"""What is kept of one experiment: where its model lies, or why there is none or no scores."""
 
 from pathlib import Path
 from typing import Literal
+
+import pandas as pd
 
 from tsfm_pipeline.schema import Settings
 
@@ -33,3 +35,15 @@ class ModelRecord(Settings):
     def path(self, models_root: Path) -> Path:
         """Return the model folder."""
         return models_root / self.folder
+
+
+def prediction_problem(predictions: pd.DataFrame) -> str:
+    """Return why the prediction of an experiment failed; empty where it did not.
+
+    Args:
+        predictions: rows of `prediction_run.run_prediction`.
+    """
+    for key, problem in zip(predictions["key"], predictions["problem"], strict=True):
+        if problem:
+            return f"prediction of {key or 'its cases'} failed: {problem}"
+    return ""

@@ -32,7 +32,8 @@ def run_scoring(
     """Score every predicted file.
 
     Args:
-        predictions: rows of `prediction_run.run_prediction`; none for an experiment not run.
+        predictions: rows of `prediction_run.run_prediction`; none for an experiment not run. A
+            prediction that failed has no files to score.
         case_index: where each case's raw files are.
         sources: the dataset entries.
         table: the fused label table.
@@ -47,7 +48,7 @@ def run_scoring(
     Raises:
         ScoringError: a case can't be scored; a mean over the others would mislead.
     """
-    if predictions.empty:
+    if predictions.empty or (predictions["problem"] != "").any():
         return pd.DataFrame(columns=list(SCORE_COLUMNS))
     cases = {case.key: case for case in (case_from_row(row) for _, row in case_index.iterrows())}
     grouped: dict[str, list[dict[str, object]]] = defaultdict(list)

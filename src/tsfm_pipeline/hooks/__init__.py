@@ -1,7 +1,7 @@
 """What happens around every `kedro run`: parameters checked, the run tracked, its exit status."""
 
 from tsfm_pipeline.hooks.check_parameters import CheckParametersHook
-from tsfm_pipeline.hooks.screening_status import ScreeningStatusHook
+from tsfm_pipeline.hooks.exit_status import ExitStatusHook
 from tsfm_pipeline.hooks.track_run import TrackRunHook
 
-__all__ = ["CheckParametersHook", "ScreeningStatusHook", "TrackRunHook"]
+__all__ = ["CheckParametersHook", "ExitStatusHook", "TrackRunHook"]

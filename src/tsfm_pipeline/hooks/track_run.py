@@ -4,6 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
+from kedro.pipeline import Pipeline
+
+from tsfm_pipeline.hooks.exit_status import failures
 
 LONG_SECTIONS = ("datasets", "labels", "paper_tables")
 """Parameter sections that go into the attached document only: hundreds of rows in a table."""
@@ -36,11 +39,13 @@ class TrackRunHook:
         runs.log_parameters({k: v for k, v in document.items() if k not in LONG_SECTIONS})
 
     @hook_impl
-    def after_pipeline_run(self) -> None:
-        """Close the run as finished."""
+    def after_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
+    ) -> None:
+        """Close the run as finished; as failed where its exit status is going to be 1."""
         from tsfm_pipeline.tracking import runs
 
-        runs.end_run()
+        runs.end_run("FAILED" if failures(run_params, pipeline, catalog) else "FINISHED")
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:

@@ -16,7 +16,7 @@ input:   a .nii, .nii.gz, .nrrd, .mha or .mhd file, a DICOM file or folder, or a
 output:  NAME.nii.gz (labels on the scan's own grid), NAME.png (preview), NAME.json per scan;
          volumes.csv, problems.csv, labels.txt (ITK-SNAP) and labels.ctbl (3D Slicer) for the run
 The same command goes on where it was stopped. Exit status: 0 all well, 1 some scans or files could
-not be segmented (problems.csv says why), 2 nothing could be started.
+not be segmented (problems.csv says why), 2 the run could not start or not go on.
 Not a medical device."""
 
 
@@ -32,14 +32,24 @@ def parser() -> argparse.ArgumentParser:
     add("-i", "--input", type=Path, required=True, help="file or folder of scans")
     add("-o", "--output", type=Path, required=True, help="folder of the segmentations")
     add("-m", "--model", type=Path, required=True, help="folder of a released or trained model")
-    add("--targets", default="", metavar="A,B", help="only these targets, with commas between")
+    add("--targets", default="", metavar="A,B", help="only these regions, with commas between")
     add("--modality", choices=("CT", "MR"), help="of files, where the model knows both")
     add("--fast", action="store_true", help="use the release's coarser model")
+    add("--mirror", action="store_true", help="average in mirrored scans; 2 to 8 times the time")
+    add("--part", type=part, default=(1, 1), metavar="I/N", help="only the I-th of N parts")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
-    add("--overwrite", action="store_true", help="segment finished scans again")
+    add("--overwrite", action="store_true", help="do finished scans again, replace other files")
     add("--no-preview", action="store_true", help="draw no pictures")
     add("--dicom-seg", action="store_true", help="write NAME.seg.dcm for DICOM input, too")
     return parse
+
+
+def part(text: str) -> tuple[int, int]:
+    """Read `2/8`, the second of eight parts."""
+    number, _, parts = text.partition("/")
+    if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part; the second of eight is 2/8")
+    return int(number), int(parts)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         targets=tuple(filter(None, given.targets.replace(" ", "").split(","))),
         modality=given.modality,
         fast=given.fast,
+        mirror=given.mirror,
         device=given.device,
         overwrite=given.overwrite,
         preview=not given.no_preview,
@@ -65,9 +76,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         with logging_redirect_tqdm():
-            summary = predict_folder(given.input, given.output, given.model, settings)
+            summary = predict_folder(
+                given.input, given.output, given.model, settings, part=given.part
+            )
     except ValueError as error:
         print(f"tsfm-predict: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(
+            f"tsfm-predict: {error.filename or given.output}: {error.strerror or error}; the input"
+            " and the model must be readable, the output folder writable and its disk not full."
+            " Finished scans are kept, the same command goes on",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print(

@@ -1,6 +1,6 @@
 """A DICOM segmentation object beside the DICOM series it was made of, through highdicom.
 
-An extra: `pip install tsfm-pipeline[dicom]`.
+An extra: `pip install -e '.[dicom]'` in a checkout.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,8 @@ def require_highdicom() -> None:
     """
     if find_spec("highdicom") is None:
         raise ScanError(
-            "DICOM segmentation objects need highdicom; pip install tsfm-pipeline[dicom]"
+            "DICOM segmentation objects need highdicom; pip install -e '.[dicom]' in the checkout,"
+            " or leave out --dicom-seg"
         )
 
 

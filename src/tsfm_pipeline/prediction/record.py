@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -18,8 +19,6 @@ from tsfm_pipeline.schema import Settings
 from tsfm_pipeline.sources.source import Modality
 from tsfm_pipeline.training.checkpoint import file_digest, write_text
 from tsfm_pipeline.training.model_card import CARD
-
-VOLUMES = "volumes.csv"
 
 
 class ScanRecord(Settings):
@@ -75,6 +74,47 @@ def outputs_of(folder: Path, name: str) -> dict[str, Path]:
     return {kind: folder / f"{name}{suffix}" for kind, suffix in suffixes.items()}
 
 
+@contextmanager
+def writing(folder: Path, name: str) -> Iterator[None]:
+    """Mark a scan's outputs as ours while they are written; what was not finished is removed.
+
+    The mark stays only where the process is killed. It tells the next run that the files without
+    a record are not somebody else's.
+    """
+    mark = _mark(folder, name)
+    mark.touch()
+    try:
+        yield
+    except BaseException:
+        remove_outputs(folder, name)
+        raise
+    mark.unlink()
+
+
+def remove_outputs(folder: Path, name: str) -> None:
+    """Remove a scan's outputs, the record first: without it the others count for nothing."""
+    mark = _mark(folder, name)
+    mark.touch()
+    for path in reversed(outputs_of(folder, name).values()):
+        path.unlink(missing_ok=True)
+    mark.unlink()
+
+
+def strangers(folder: Path, names: Iterable[str], records: Mapping[str, ScanRecord]) -> list[Path]:
+    """Return files that stand where outputs go and were not written by this program."""
+    return [
+        path
+        for name in names
+        if name not in records and not _mark(folder, name).exists()
+        for path in outputs_of(folder, name).values()
+        if path.exists()
+    ]
+
+
+def _mark(folder: Path, name: str) -> Path:
+    return folder / f".{name}.unfinished"
+
+
 def is_finished(
     scan: Scan, record: ScanRecord | None, folder: Path, made_by: str, settings: PredictSettings
 ) -> bool:
@@ -94,10 +134,13 @@ def is_finished(
     )
 
 
-def read_records(folder: Path) -> dict[str, ScanRecord]:
-    """Return the records of all finished scans in an output folder, by scan."""
+def read_records(folder: Path, names: Iterable[str] | None = None) -> dict[str, ScanRecord]:
+    """Return the records of finished scans in an output folder, of all or of some, by scan."""
     records = {}
-    for path in sorted(folder.glob("*.json")):
+    paths = folder.glob("*.json")
+    if names is not None:
+        paths = (path for name in names if (path := outputs_of(folder, name)["record"]).exists())
+    for path in sorted(paths):
         try:
             record = ScanRecord.model_validate_json(path.read_bytes())
         except ValidationError:
@@ -106,11 +149,11 @@ def read_records(folder: Path) -> dict[str, ScanRecord]:
     return records
 
 
-def write_volumes(folder: Path, records: dict[str, ScanRecord]) -> pd.DataFrame:
-    """Write `volumes.csv` of all finished scans at once, and return it."""
+def write_volumes(path: Path, records: dict[str, ScanRecord]) -> pd.DataFrame:
+    """Write the table of all finished scans at once, and return it."""
     rows = [{"scan": name, **row} for name in sorted(records) for row in records[name].volumes]
     table = pd.DataFrame(rows, columns=list(VOLUME_COLUMNS))
-    write_text(folder / VOLUMES, table.to_csv(index=False))
+    write_text(path, table.to_csv(index=False))
     return table
 
 

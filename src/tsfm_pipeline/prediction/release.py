@@ -52,7 +52,9 @@ def read_card(folder: Path) -> ModelCard:
     except (OSError, ValidationError) as error:
         raise ModelError(
             f"{folder} has no usable {CARD} ({' '.join(str(error).split())[:200]}); name the folder"
-            " of a trained or released model"
+            " of a released model, or one that training left:"
+            " data/06_models/WORKSPACE/EXPERIMENT/DIGEST, `folder` in data/06_models/WORKSPACE/"
+            "EXPERIMENT.json"
         ) from error
 
 

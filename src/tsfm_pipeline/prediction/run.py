@@ -24,7 +24,10 @@ from tsfm_pipeline.prediction.record import (
     making_digest,
     outputs_of,
     read_records,
+    remove_outputs,
+    strangers,
     write_volumes,
+    writing,
 )
 from tsfm_pipeline.prediction.release import read_card
 from tsfm_pipeline.prediction.scans import Scan, find_scans
@@ -32,13 +35,14 @@ from tsfm_pipeline.prediction.segment import (
     FAST,
     choose_regions,
     measure_targets,
+    mirror_axes,
     open_model,
     segment_loaded,
 )
 from tsfm_pipeline.prediction.settings import PredictSettings
 from tsfm_pipeline.training.checkpoint import write_atomically, write_text
 
-PROBLEMS = "problems.csv"
+WHOLE = (1, 1)
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +77,7 @@ def predict_folder(
     model: Path,
     settings: PredictSettings | None = None,
     window: PredictionSettings | None = None,
+    part: tuple[int, int] = WHOLE,
 ) -> RunSummary:
     """Segment a file, or all files and DICOM series below a folder.
 
@@ -87,16 +92,23 @@ def predict_folder(
         model: model folder, released or as training left it.
         settings: targets, device, what to write.
         window: of the sliding window.
+        part: (i, n) takes the i-th, counted from 1, of n parts of the input: every n-th scan. Parts
+            may run at once into one folder: `volumes_IofN.csv` and `problems_IofN.csv` are of the
+            part alone, and the first part writes the label names. A run without a part over
+            finished parts writes the tables of all.
 
     Raises:
         ScanError: the input does not exist or holds nothing to segment; the output would lie among
-            the scans; highdicom is missing.
-        ModelError: no usable model, or an unknown target.
+            the scans, or replace files that are not ours; highdicom is missing.
+        ModelError: no usable model, an unknown target, or mirroring for a model that has seen none.
+        OSError: the output folder can't be written, the input or the model can't be read.
     """
     settings, window = settings or PredictSettings(), window or PredictionSettings()
     folder = _model_folder(model, settings.fast)
     card = read_card(folder)
     regions = choose_regions(card, settings.targets)
+    if settings.mirror:
+        window = window.model_copy(update={"mirror_axes": mirror_axes(card)})
     if not source.exists():
         raise ScanError(f"{source}: no such file or folder; correct the input path")
     if settings.dicom_seg:
@@ -104,11 +116,15 @@ def predict_folder(
     made_by = making_digest(folder, regions, settings, window)
     names = label_names(card.table, card.regions)
     with ReaderProcess() as reader:
-        scans, problems = _found(reader, source, card.in_channels, output)
-        _keep_inputs(source, output, scans)
+        scans, problems = _found(reader, source, card.in_channels, output, part)
+        ours = [scan.name for scan in scans]
+        records = read_records(output, None if part == WHOLE else ours)
+        if not settings.overwrite:
+            _keep_others(strangers(output, ours, records))
         output.mkdir(parents=True, exist_ok=True)
-        write_label_files(output, names)
-        records = read_records(output)
+        volumes = _table_path(output, "volumes", part)
+        if part[0] == 1:
+            write_label_files(output, names)
         todo = [
             scan
             for scan in scans
@@ -120,8 +136,8 @@ def predict_folder(
             opened = open_model(folder, settings.device)
             for scan in todo:  # what was made of an older input must not stand beside the new
                 records.pop(scan.name, None)
-                _remove_outputs(output, scan.name)
-        write_volumes(output, records)
+                remove_outputs(output, scan.name)
+        write_volumes(volumes, records)
         tasks = {scan.name: (scan, card, settings.modality) for scan in todo}
         by_name = {scan.name: scan for scan in todo}
         loading = reader.map(load_scan, tasks)
@@ -138,18 +154,17 @@ def predict_folder(
                 except Exception as error:
                     logger.debug("%s failed", name, exc_info=True)
                     problems.append(problem_of(error, name, scan.path))
-                    _remove_outputs(output, name)
                     continue
                 records[name] = record
-                write_volumes(output, records)
+                write_volumes(volumes, records)
                 done.append(name)
     table = pd.DataFrame([vars(problem) for problem in problems], columns=list(COLUMNS))
-    write_text(output / PROBLEMS, table.to_csv(index=False))
+    write_text(_table_path(output, "problems", part), table.to_csv(index=False))
     return RunSummary(
         segmented=tuple(done),
         kept=kept,
         problems=table,
-        volumes=write_volumes(output, records),
+        volumes=write_volumes(volumes, records),
         notes={name: records[name].notes for name in (*kept, *done) if records[name].notes},
     )
 
@@ -166,13 +181,21 @@ def _model_folder(model: Path, fast: bool) -> Path:
 
 
 def _found(
-    reader: ReaderProcess, source: Path, channels: int, output: Path
+    reader: ReaderProcess, source: Path, channels: int, output: Path, part: tuple[int, int]
 ) -> tuple[list[Scan], list[Problem]]:
-    """List the scans in the reader's process: reading DICOM headers may crash, too."""
+    """List the part's scans in the reader's process: reading DICOM headers may crash, too."""
     ((_, found),) = reader.map(find_scans, {"": (source, channels, output)})
     if isinstance(found, Exception):
         raise found
-    return found
+    scans, problems = found
+    _keep_inputs(source, output, scans)  # of all parts
+    number, parts = part
+    return scans[number - 1 :: parts], problems[number - 1 :: parts]
+
+
+def _table_path(output: Path, name: str, part: tuple[int, int]) -> Path:
+    number, parts = part
+    return output / (f"{name}.csv" if part == WHOLE else f"{name}_{number}of{parts}.csv")
 
 
 def _keep_inputs(source: Path, output: Path, scans: Sequence[Scan]) -> None:
@@ -186,10 +209,14 @@ def _keep_inputs(source: Path, output: Path, scans: Sequence[Scan]) -> None:
         )
 
 
-def _remove_outputs(output: Path, name: str) -> None:
-    """Remove the outputs of a scan, the record first: without it the others count for nothing."""
-    for path in reversed(outputs_of(output, name).values()):
-        path.unlink(missing_ok=True)
+def _keep_others(files: Sequence[Path]) -> None:
+    """Refuse to replace files that another program, or a person, has put into the output folder."""
+    if files:
+        raise ScanError(
+            f"{files[0]} is there already, and no record says that tsfm-predict wrote it"
+            f" ({len(files)} such file(s)); give another output folder, or replace what is there"
+            " with --overwrite"
+        )
 
 
 def _write_scan(
@@ -207,27 +234,28 @@ def _write_scan(
     volume = loaded.volume
     labels_ZYX = segment_loaded(model, loaded, regions, window)
     paths = outputs_of(output, scan.name)
-    write_label(paths["labels"], labels_ZYX, (volume.file_geometry, volume.reorientation))
-    if settings.preview:
-        spacing = volume.geometry.spacing
-        picture = draw_overlay(
-            volume.array[0], labels_ZYX, spacing, names, loaded.modality, scan.name
+    with writing(output, scan.name):
+        write_label(paths["labels"], labels_ZYX, (volume.file_geometry, volume.reorientation))
+        if settings.preview:
+            spacing = volume.geometry.spacing
+            picture = draw_overlay(
+                volume.array[0], labels_ZYX, spacing, names, loaded.modality, scan.name
+            )
+            write_atomically(paths["preview"], lambda temporary: temporary.write_bytes(picture))
+        if settings.dicom_seg and scan.series:
+            stored_ZYX = volume.reorientation.invert(labels_ZYX)
+            write_dicom_seg(paths["dicom_seg"], scan.files, stored_ZYX, names, model.card.name)
+        rows = measure_targets(labels_ZYX, volume, regions, model.card.table)
+        record = ScanRecord.model_validate(
+            {
+                "scan": scan.name,
+                "files": tuple(map(str, scan.files)),
+                "inputs": inputs_digest(scan),
+                "made_by": made_by,
+                "modality": loaded.modality,
+                "notes": loaded.notes,
+                "volumes": rows,
+            }
         )
-        write_atomically(paths["preview"], lambda temporary: temporary.write_bytes(picture))
-    if settings.dicom_seg and scan.series:
-        stored_ZYX = volume.reorientation.invert(labels_ZYX)
-        write_dicom_seg(paths["dicom_seg"], scan.files, stored_ZYX, names, model.card.name)
-    rows = measure_targets(labels_ZYX, volume, regions, model.card.table)
-    record = ScanRecord.model_validate(
-        {
-            "scan": scan.name,
-            "files": tuple(map(str, scan.files)),
-            "inputs": inputs_digest(scan),
-            "made_by": made_by,
-            "modality": loaded.modality,
-            "notes": loaded.notes,
-            "volumes": rows,
-        }
-    )
-    write_text(paths["record"], record.model_dump_json(indent=1) + "\n")
+        write_text(paths["record"], record.model_dump_json(indent=1) + "\n")
     return record

@@ -20,7 +20,7 @@ from tsfm_pipeline.prediction.loading import LoadedScan, load_scan, prepare_volu
 from tsfm_pipeline.prediction.problem import ScanError
 from tsfm_pipeline.prediction.scans import Scan, find_scans
 from tsfm_pipeline.sources.source import Modality
-from tsfm_pipeline.training.checkpoint import BEST
+from tsfm_pipeline.training.checkpoint import BEST, FINAL
 from tsfm_pipeline.training.model_card import ModelCard
 
 FAST = "fast"
@@ -95,8 +95,16 @@ def segment(
 
 
 def weights_of(folder: Path) -> Literal["best", "final"]:
-    """Return which weights of a model folder are used: the best ones where it has them."""
-    return "best" if (folder / BEST).exists() else "final"
+    """Return which weights of a model folder are used: the best ones where it has them.
+
+    Raises:
+        ModelError: it has neither.
+    """
+    if (folder / BEST).exists():
+        return "best"
+    if (folder / FINAL).exists():
+        return "final"
+    raise ModelError(f"{folder} has neither {BEST} nor {FINAL}; let its training go on to the end")
 
 
 def open_model(folder: Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> SegmentationModel:
@@ -117,6 +125,33 @@ def choose_regions(card: ModelCard, targets: Sequence[str]) -> tuple[str, ...]:
             f" {', '.join(sorted(card.regions))}"
         )
     return tuple(name for name in card.regions if not targets or name in targets)
+
+
+def mirror_axes(card: ModelCard) -> tuple[Literal[0, 1, 2], ...]:
+    """Return the axes along which a mirrored scan may be predicted and averaged in.
+
+    Those that training mirrored; left-right only where no target of the model has a side: in the
+    mirrored scan its right kidney is a left one, however the model was trained.
+
+    Raises:
+        ModelError: there is none.
+    """
+    from tsfm_pipeline.training.augmentation import (  # noqa: PLC0415 - slow to load
+        LEFT_RIGHT,
+        side_partners,
+    )
+
+    predicted = {name for region in card.regions for name in card.table.region_targets(region)}
+    sided = predicted & side_partners(card.table).keys()
+    trained = card.settings.augmentation.mirror_axes
+    axes = tuple(axis for axis in trained if axis != LEFT_RIGHT or not sided)
+    if not axes:
+        names = ", ".join(sorted(sided))
+        why = f"left-right alone, and {names} have a side" if trained else "never"
+        raise ModelError(
+            f"the training of model {card.name} mirrored scans {why}; leave out --mirror"
+        )
+    return axes
 
 
 def segment_loaded(

@@ -13,6 +13,7 @@ class PredictSettings(Settings):
         modality: of files that do not say it themselves (all but DICOM); null lets the model and
             the intensities decide, see `loading.decide_modality`.
         fast: use the coarser model that the release keeps under `fast/`.
+        mirror: average predictions of the mirrored scan, see `segment.mirror_axes`.
         device: where the network computes; auto takes a GPU if there is one.
         overwrite: predict again what is there and up to date.
         preview: draw a picture of every segmentation.
@@ -22,6 +23,7 @@ class PredictSettings(Settings):
     targets: tuple[str, ...] = ()
     modality: Literal["CT", "MR"] | None = None
     fast: bool = False
+    mirror: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     overwrite: bool = False
     preview: bool = True

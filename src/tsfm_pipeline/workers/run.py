@@ -93,7 +93,8 @@ def _open_pool(settings: WorkerSettings) -> Pool:
         from tsfm_pipeline.workers.cluster import DaskPool  # noqa: PLC0415 (an optional extra)
     except ModuleNotFoundError as error:
         raise WorkersError(
-            "workers.backend: dask needs Dask; pip install 'tsfm-pipeline[dask]', or set it to loky"
+            "workers.backend: dask needs Dask; pip install -e '.[dask]' in the checkout, or set it"
+            " to loky"
         ) from error
     try:
         return DaskPool(settings.scheduler, settings.jobs)

@@ -10,7 +10,7 @@ from kedro.pipeline.preview_contract import MermaidPreview
 
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.experiments.grid import Experiment
-from tsfm_pipeline.experiments.record import ModelRecord
+from tsfm_pipeline.experiments.record import ModelRecord, prediction_problem
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.inference.settings import PredictionSettings
@@ -113,11 +113,19 @@ def concatenate_tables(**tables: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True) if found else next(iter(tables.values()))
 
 
-def collect_statuses(**models: ModelRecord) -> pd.DataFrame:
-    """List a pipeline's experiments with their status and, where there is no model, the reason."""
-    return pd.DataFrame(
-        [
-            {"experiment": model.experiment, "status": model.status, "reason": model.reason}
-            for model in models.values()
-        ]
-    )
+def collect_statuses(**outcomes: ModelRecord | pd.DataFrame) -> pd.DataFrame:
+    """List a pipeline's experiments with their status and, unless finished, the reason.
+
+    Args:
+        outcomes: `<experiment>_model` and `<experiment>_predictions` of each. An experiment whose
+            training is finished and whose prediction failed counts as failed.
+    """
+    rows = []
+    for name, model in outcomes.items():
+        if isinstance(model, ModelRecord):
+            predictions = outcomes[f"{name.removesuffix('_model')}_predictions"]
+            assert isinstance(predictions, pd.DataFrame)
+            problem = prediction_problem(predictions)
+            status = ("failed", problem) if problem else (model.status, model.reason)
+            rows.append((model.experiment, *status))
+    return pd.DataFrame(rows, columns=["experiment", "status", "reason"])

@@ -32,6 +32,9 @@ SHARED = (
 PARAMETERS = ("experiments", "labels", "prediction", "datasets", "evaluation", "workers")
 """Parameters that all experiments read."""
 
+KINDS = ("model", "predictions", "scores")
+"""What every experiment makes."""
+
 
 def create_grid_pipeline(pipeline: str) -> Pipeline:
     """Create the experiments of the grid that belong to one pipeline.
@@ -40,16 +43,17 @@ def create_grid_pipeline(pipeline: str) -> Pipeline:
     model that an experiment of another pipeline starts from, `<experiment>_model`.
     """
     entries = [entry for entry in GRID if entry.pipeline == pipeline]
+    inner = {kind: [_inner(entry, kind) for entry in entries] for kind in KINDS}
     collecting = [
         Node(
             collect,
-            inputs={_inner(entry, kind): _inner(entry, kind) for entry in entries},
+            inputs={name: name for name in names},
             outputs=output,
             name=f"collect_{output}",
         )
-        for collect, kind, output in (
-            (concatenate_tables, "scores", "scores"),
-            (collect_statuses, "model", "statuses"),
+        for collect, names, output in (
+            (concatenate_tables, inner["scores"], "scores"),
+            (collect_statuses, inner["model"] + inner["predictions"], "statuses"),
         )
     ]
     starts = {entry.initial for entry in GRID if entry.initial and entry.pipeline != pipeline}
@@ -88,7 +92,7 @@ def _experiment_pipeline(experiment: Experiment) -> Pipeline:
         _template(experiment),
         namespace=experiment.name.removeprefix(f"{experiment.pipeline}."),
         inputs=inputs,
-        outputs={kind: _inner(experiment, kind) for kind in ("model", "predictions", "scores")},
+        outputs={kind: _inner(experiment, kind) for kind in KINDS},
         parameters={f"params:{key}" for key in PARAMETERS},
     )
 

@@ -1,0 +1,33 @@
+"""The report as the node writes it."""
+
+import pandas as pd
+
+from tests.reporting.test_markdown import PHANTOMS
+from tsfm_pipeline.evaluation.statistics import COMPARISON_COLUMNS
+from tsfm_pipeline.pipelines.reporting.nodes import write_report
+from tsfm_pipeline.reporting.comparison import TABLE_COLUMNS
+from tsfm_pipeline.reporting.dice_summary import dice_summary
+from tsfm_pipeline.reporting.paper_tables import PaperTables
+
+
+def report(statuses, summary, evaluation) -> str:
+    return write_report(
+        comparison=pd.DataFrame(columns=list(TABLE_COLUMNS)),
+        dice=dice_summary(summary, evaluation),
+        comparison_tests=pd.DataFrame(columns=list(COMPARISON_COLUMNS)),
+        experiment_statuses=pd.DataFrame(statuses, columns=["experiment", "status", "reason"]),
+        paper_tables=PaperTables.model_validate({}),
+        evaluation=evaluation,
+        provenance=PHANTOMS,
+    )
+
+
+def test_what_failed_is_listed_with_its_reason(evaluation, summary_of) -> None:
+    summary = summary_of(("pretrain.tsfm", "best", "a", "liver", 0.8))
+    fine = ("pretrain.tsfm", "finished", "")
+    left_out = ("transfer.b", "not run", "no data")
+    problem = "prediction of a/1 failed: OSError: disk full"
+    text = report([fine, left_out, ("transfer.a", "failed", problem)], summary, evaluation)
+    _, _, failed = text.partition("## Failed experiments")
+    assert failed.strip().splitlines() == [f"- transfer.a: {problem}"]
+    assert "Failed experiments" not in report([fine, left_out], summary, evaluation)
