@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 import yaml
 
-from tsfm_pipeline.experiments.grid import BY_FLAT_NAME, EXPERIMENTS, GRID
+from tsfm_pipeline.experiments.grid import BY_FLAT_NAME, EXPERIMENTS, GRID, warn_of_untransferred
 
 
 def test_names_are_unique_also_without_dots() -> None:
@@ -25,6 +25,15 @@ def test_an_experiment_starts_from_one_that_stands_before_it() -> None:
     for entry in GRID:
         assert entry.initial is None or entry.initial in seen
         seen.add(entry.name)
+
+
+def test_a_downstream_dataset_that_nothing_transfers_to_is_told(caplog) -> None:
+    warn_of_untransferred(["kits19", "thyroid"])
+    (record,) = caplog.records
+    assert "no experiment transfers to thyroid, only to brats2020" in record.getMessage()
+    caplog.clear()
+    warn_of_untransferred(["kits19", "brats2020", "abdomenct1k"])
+    assert not caplog.records
 
 
 def test_every_experiment_of_a_table_cell_is_in_the_grid(repository) -> None:

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from tsfm_pipeline.experiments import training_run
 from tsfm_pipeline.experiments.grid import EXPERIMENTS
@@ -122,3 +123,50 @@ def test_the_digest_names_what_decides_the_weights(tmp_path, monkeypatch) -> Non
 
     assert digest() == digest(workers=9) == digest(checkpoint_minutes=1.0)
     assert len({digest(), digest(seed=1), digest(learning_rate=0.5)}) == 3
+
+
+def with_weights(path, role="pretrain") -> ExperimentSettings:
+    given = SETTINGS.model_dump(mode="json")
+    return ExperimentSettings.model_validate(
+        given | {role: given[role] | {"initial_weights": str(path)}}
+    )
+
+
+def test_the_pools_network_starts_from_given_weights_and_no_other_does(
+    tmp_path, monkeypatch
+) -> None:
+    seen = []
+
+    def broken(task, *args):
+        seen.append(task.initial_weights)
+        raise RuntimeError("only the task is wanted")
+
+    monkeypatch.setattr(training_run, "train", broken)
+    released = tmp_path / "released"
+    released.mkdir()
+    (released / "best.safetensors").write_bytes(b"one")
+    (tmp_path / "other.safetensors").write_bytes(b"two")
+    monkeypatch.chdir(tmp_path)
+    plain = run("pretrain.tsfm", tmp_path)
+    folder = run("pretrain.tsfm", tmp_path, settings=with_weights("released"))
+    file = run("pretrain.tsfm", tmp_path, settings=with_weights("other.safetensors"))
+    run("transfer.kits19.scratch.epoch10", tmp_path, settings=with_weights("released"))
+    trained = ModelRecord(experiment="pretrain.tsfm", status="finished", folder="released")
+    run("transfer.kits19.pretrained.epoch10", tmp_path, trained, with_weights("other.safetensors"))
+    best = released / "best.safetensors"
+    assert seen == [None, best, tmp_path / "other.safetensors", None, best]
+    assert len({plain.digest, folder.digest, file.digest}) == 3
+    (released / "best.safetensors").write_bytes(b"three")
+    again = run("pretrain.tsfm", tmp_path, settings=with_weights("released"))
+    assert again.digest != folder.digest  # the bytes count, not the name
+
+
+def test_weights_that_are_not_there_are_named(tmp_path) -> None:
+    for path in (tmp_path / "typo", tmp_path):  # a folder without best weights, too
+        with pytest.raises(ValidationError, match=r"pretrain\.initial_weights\n") as caught:
+            with_weights(path)
+        assert f"{path}" in str(caught.value)
+        assert "not found; name a .safetensors file or a model folder" in str(caught.value)
+    for role in ("ablation", "transfer"):
+        with pytest.raises(ValidationError, match=rf"{role}\.initial_weights"):
+            with_weights(tmp_path, role)

@@ -9,8 +9,17 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 import yaml
+from kedro.config import OmegaConfigLoader
+from pydantic import ValidationError
 
+from tsfm_pipeline.experiments.grid import EXPERIMENTS
+from tsfm_pipeline.experiments.planned import with_plan
+from tsfm_pipeline.experiments.settings import PretrainSettings
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.parameters import Parameters
+from tsfm_pipeline.planning.dataset_plan import DatasetPlan
+from tsfm_pipeline.pool.splits import SplitSettings
+from tsfm_pipeline.settings import CONFIG_LOADER_ARGS
 from tsfm_pipeline.store.case_store import CaseStore
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "own_dataset.md"
@@ -55,7 +64,7 @@ def test_the_documents_blocks_add_a_dataset(make_project, run_kedro, raw_root: P
         if first.startswith("# conf/thyroid/"):
             (project / first.removeprefix("# ")).write_text(text)
             written[Path(first).name] = yaml.safe_load(text)
-    assert len(written) == 4
+    assert len(written) == 6
 
     run_kedro(project, "data_pool", env="thyroid", params={"raw_root": str(raw_root)})
 
@@ -75,6 +84,48 @@ def test_the_documents_blocks_add_a_dataset(make_project, run_kedro, raw_root: P
     table = LabelTable.model_validate(merged)
     assert table.regions_annotated_by(record.annotated) == ("thyroid_gland", "thyroid_nodule")
     assert table.region_ids("thyroid_gland") == (32, 43)
+
+    splits = pd.read_parquet(project / "data/05_model_input/thyroid/splits.parquet")
+    assert dict(splits["role"].value_counts()) == {"training": 4, "validation": 1}
+    loader = OmegaConfigLoader(
+        str(project / "conf"), **CONFIG_LOADER_ARGS | {"default_run_env": "thyroid"}
+    )
+    experiments = Parameters.from_mapping(loader["parameters"]).experiments
+    plan = DatasetPlan.model_validate_json(
+        (project / "data/05_model_input/thyroid/plans/thyroid.json").read_text()
+    )
+    training = with_plan(
+        experiments.training_of(EXPERIMENTS["pretrain.tsfm"]),
+        experiments.pretrain.planned,
+        ["thyroid"],
+        {"thyroid": plan},
+    )
+    assert (training.patch, training.batch_size) == (plan.tsfm.patch, plan.tsfm.batch_size)
+    assert (training.size, training.epochs, training.momentum) == ("base", 1000, 0.99)
+
+
+def test_the_documents_training_inherits_nothing_from_the_phantoms(repository: Path) -> None:
+    """A value of conf/base that the document does not name would be trained with unseen."""
+    (text,) = [text for text in blocks("yaml") if text.startswith("# conf/thyroid/parameters_exp")]
+    base = yaml.safe_load((repository / "conf/base/parameters_experiments.yml").read_text())
+    ours, theirs = (
+        parameters["experiments"]["pretrain"]["training"]
+        for parameters in (yaml.safe_load(text), base)
+    )
+    assert set(theirs) <= set(ours)
+    assert set(theirs["augmentation"]) <= set(ours["augmentation"])
+
+
+def test_the_documents_weights_and_split_are_settings(tmp_path: Path) -> None:
+    (weights,) = [text for text in blocks("yaml") if "initial_weights" in text]
+    (split,) = [text for text in blocks("yaml") if "splits_final.json" in text]
+    pretrain = yaml.safe_load(weights)["experiments"]["pretrain"]
+    with pytest.raises(ValidationError, match=r"initial_weights\n.* /models/tsfm not found"):
+        PretrainSettings.model_validate(pretrain)
+    (tmp_path / "best.safetensors").touch()
+    PretrainSettings.model_validate(pretrain | {"initial_weights": tmp_path})
+    with pytest.raises(ValidationError, match=r"files\.thyroid"):
+        SplitSettings.model_validate(yaml.safe_load(split)["splits"])
 
 
 def test_the_document_overrides_the_reading_of_abdomenct1k(repository: Path) -> None:

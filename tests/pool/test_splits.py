@@ -1,9 +1,13 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from pydantic import ValidationError
 from sklearn.model_selection import KFold
 
+from tsfm_pipeline.pool.split_files import SplitError
 from tsfm_pipeline.pool.splits import SplitSettings, assign_folds, split_cases
 from tsfm_pipeline.sources import PoolSettings
 
@@ -81,3 +85,58 @@ def test_one_patient_cannot_be_split(make_catalogue) -> None:
 def test_a_fold_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"folds 0\.\.4"):
         SplitSettings(fold=5)
+
+
+def split_file(tmp_path: Path, *entries: tuple[str, str]) -> Path:
+    """Write nnU-Net's file; an entry is (train, val), a letter per case."""
+    path = tmp_path / "splits_final.json"
+    path.write_text(json.dumps([{"train": list(t), "val": list(v)} for t, v in entries]))
+    return path
+
+
+def roles(catalogue, settings, pool=None, leakage=NOBODY) -> dict[str, str]:
+    splits = split_cases(catalogue, leakage, pool or PoolSettings(datasets=("a",)), settings)
+    assert ((splits["fold"] == settings.fold) == (splits["role"] == "validation")).all()
+    return dict(zip(splits["key"], splits["role"].str[0], strict=True))
+
+
+def test_a_file_splits_its_dataset_and_folds_split_the_others(make_catalogue, tmp_path) -> None:
+    path = split_file(tmp_path, ("012", "34"), ("34", "01"))
+    catalogue = make_catalogue({"a": list("pqrst"), "b": list("uvwx")})
+    catalogue.loc[1, "verdict"] = "VolumeError: truncated"  # named, but quarantined
+    pool = PoolSettings(datasets=("a", "b"))
+    plain = roles(catalogue, SplitSettings(fold=1), pool)
+    chosen = roles(catalogue, SplitSettings(fold=1, files={"a": path}), pool)
+    of_a = {key: role for key, role in chosen.items() if key.startswith("a/")}
+    assert of_a == {"a/0": "v", "a/3": "t", "a/4": "t"}  # a/2 is in neither list
+    assert {key: role for key, role in chosen.items() if key.startswith("b/")} == {
+        key: role for key, role in plain.items() if key.startswith("b/")
+    }
+
+
+def test_a_person_of_the_file_has_that_role_in_all_datasets(make_catalogue, tmp_path) -> None:
+    path = split_file(tmp_path, ("01", "2"))
+    catalogue = make_catalogue({"a": ["p", "q", "r"], "b": ["q", "r", "p", "x", "y"]})
+    leakage = pd.DataFrame([("a/0", "b/3")], columns=NOBODY.columns)  # x is p
+    pool = PoolSettings(datasets=("a",), downstream=("b",))
+    for seed in range(5):
+        settings = SplitSettings(folds=2, seed=seed, files={"a": path})
+        given = roles(catalogue, settings, pool, leakage)
+        assert [given[f"b/{number}"] for number in range(4)] == ["t", "v", "t", "t"]
+
+
+def test_wrong_split_files_are_named(make_catalogue, tmp_path) -> None:
+    catalogue = make_catalogue({"a": ["p", "q", "p"]})
+
+    def refused(message: str, *entries: tuple[str, str], **settings) -> None:
+        path = split_file(tmp_path, *entries)
+        with pytest.raises(SplitError, match=message):
+            roles(catalogue, SplitSettings(**settings, files={"a": path}))
+
+    refused(r"splits\.files\.a: .*json names 1 case\(s\) that the dataset lacks, '7'", ("01", "7"))
+    refused("'1' in both lists of fold 0", ("01", "12"))
+    refused(r"has 1 fold\(s\), so splits\.fold can't be 1", ("0", "1"), fold=1)
+    refused(r"a/0 \(training\) and a/2 \(validation\) are of one person", ("01", "2"))
+    refused("can't be read as nnU-Net's", ("012", ""))
+    with pytest.raises(ValidationError, match=r"files\.a"):
+        SplitSettings(files={"a": tmp_path / "missing.json"})

@@ -125,6 +125,64 @@ def test_nnunet_file_ending(root: Path, ending: str) -> None:
     assert not cases["a"].problem
 
 
+@pytest.mark.parametrize(
+    ("names", "settings", "told"),
+    [
+        (["CT"], {}, ""),
+        (["CT", "CT"], {}, ""),
+        (["T1", "FLAIR"], {}, ""),
+        (["CT_venous"], {"modality": "CT"}, ""),
+        (["T1", "noNorm", "rescale_to_0_1"], {}, "noNorm, rescale_to_0_1 are z-scored"),
+        (["T1", "noNorm"], {"channels": [0]}, ""),
+        (["CT", "PET"], {"modality": "MR"}, "CT are z-scored"),
+        (["CT", "PET"], {"modality": "CT"}, "PET are clipped and scaled as CT"),
+    ],
+)
+def test_nnunet_tells_channels_normalised_otherwise(
+    root: Path, caplog, names: list, settings: dict, told: str
+) -> None:
+    header(root, channel_names=dict(enumerate(names)))
+    plant(root, "labelsTr/a.nii.gz", "labelsTr/b.nii.gz")
+    listing(root, layout="nnunet", **settings)
+    messages = [r.getMessage() for r in caplog.records if "nnU-Net would" in r.getMessage()]
+    assert len(messages) == bool(told)  # once, not per case
+    assert told in "".join(messages)
+
+
+# Patients
+
+
+def three_cases(root: Path, layout: str) -> dict[str, Any]:
+    """Two scans of P7 and one of P8 in a layout; return the layout's settings."""
+    names = ["P7_a", "P7_b", "P8_a"]
+    plant(root, *(f"labelsTr/{name}.nii.gz" for name in names))
+    channel = "_0000" if layout == "nnunet" else ""
+    plant(root, *(f"imagesTr/{name}{channel}.nii.gz" for name in names))
+    header(root, modality={"0": "CT"})
+    if layout != "folders":
+        return {"layout": layout}
+    patterns = {"images": ["imagesTr/{case}.nii.gz"], "label": "labelsTr/{case}.nii.gz"}
+    return {"layout": layout, "modality": "CT", **patterns}
+
+
+@pytest.mark.parametrize("layout", ["msd", "nnunet", "folders"])
+def test_a_case_name_tells_the_patient(root: Path, layout: str) -> None:
+    settings = three_cases(root, layout)
+
+    def patients(expression: str | None) -> list[str]:
+        return [case.patient for case in listing(root, patient=expression, **settings).values()]
+
+    assert patients(None) == ["mine/P7_a", "mine/P7_b", "mine/P8_a"]
+    assert patients(r"^(P\d+)_") == patients(r"P\d") == ["mine/P7", "mine/P7", "mine/P8"]
+    assert patients(r"^(P7)_|.+") == ["mine/P7", "mine/P7", "mine/P8_a"]
+    with pytest.raises(SourceError, match=r"mine\.patient: 'P7' finds no patient.*'P8_a'"):
+        patients("P7")
+    with pytest.raises(SourceError, match="finds no patient"):
+        patients("x*")  # matches, but nothing
+    with pytest.raises(ValidationError, match="is no regular expression"):
+        patients("(")
+
+
 # Patterns
 
 

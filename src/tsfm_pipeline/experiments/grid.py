@@ -5,8 +5,12 @@ read. Environments only set values (epochs, network size, which datasets there a
 whose data or budget an environment lacks is recorded as 'not run'.
 """
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+logger = logging.getLogger(__name__)
 
 Role = Literal["pretrain", "ablation", "transfer"]
 
@@ -87,3 +91,15 @@ EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment
 BY_FLAT_NAME: dict[str, Experiment] = {experiment.flat_name: experiment for experiment in GRID}
 PIPELINES: tuple[str, ...] = tuple(dict.fromkeys(experiment.pipeline for experiment in GRID))
 """The pipelines that own experiments."""
+
+
+def warn_of_untransferred(downstream: Sequence[str]) -> None:
+    """Name the downstream datasets that no experiment trains on."""
+    unused = [dataset for dataset in downstream if dataset not in DOWNSTREAM]
+    if unused:
+        logger.warning(
+            "pool.downstream: no experiment transfers to %s, only to %s. To fine-tune on a dataset"
+            " of your own, make it the pool and set experiments.pretrain.initial_weights",
+            ", ".join(unused),
+            ", ".join(DOWNSTREAM),
+        )

@@ -1,11 +1,13 @@
 """Values of the experiments: the part of the grid that an environment sets."""
 
+from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from tsfm_pipeline.experiments.grid import BUDGETS, Experiment, Role
 from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.training.checkpoint import BEST
 from tsfm_pipeline.training.settings import TrainingSettings
 
 Planned = Literal["patch", "batch_size"]
@@ -36,6 +38,33 @@ class RoleSettings(Settings):
         return {**given, "training": kept, **({"planned": names} if names else {})}
 
 
+class PretrainSettings(RoleSettings):
+    """How the network of the pool is trained.
+
+    Attributes:
+        initial_weights: weights that it starts from: a .safetensors file, or a model folder,
+            whose best weights are taken. A relative path starts at the working folder. Null
+            starts from scratch.
+    """
+
+    initial_weights: Path | None = None
+
+    @field_validator("initial_weights")
+    @classmethod
+    def _weights_file(cls, given: Path | None) -> Path | None:
+        # Looked for when the parameters are read: else hours of preparation come first.
+        if given is None:
+            return None
+        path = (given / BEST if given.is_dir() else given).absolute()
+        if not path.is_file():
+            raise ValueError(
+                f"{path} not found; name a .safetensors file or a model folder: that of released"
+                " weights, or data/06_models/WORKSPACE/EXPERIMENT/DIGEST of a training. null"
+                " starts from scratch"
+            )
+        return path
+
+
 class TransferSettings(RoleSettings):
     """How transfers are trained.
 
@@ -64,7 +93,7 @@ class ExperimentSettings(Settings):
         transfer: fine-tuning and training from scratch on a downstream dataset (Table 2).
     """
 
-    pretrain: RoleSettings
+    pretrain: PretrainSettings
     ablation: RoleSettings
     transfer: TransferSettings
 
@@ -84,6 +113,10 @@ class ExperimentSettings(Settings):
         if epochs is None:
             return None
         return training.with_epochs(epochs)
+
+    def initial_weights_of(self, experiment: Experiment) -> Path | None:
+        """Return the weights file that the settings let an experiment start from."""
+        return self.pretrain.initial_weights if experiment.role == "pretrain" else None
 
     def _role(self, experiment: Experiment) -> RoleSettings:
         roles: dict[Role, RoleSettings] = {

@@ -55,7 +55,8 @@ def run_training(
         target_spacing: mm (z, y, x) the pool was resampled to, kept with the model.
         plans: of every dataset, for settings that are planned.
         models_root: folder of all model folders.
-        initial: record of the experiment whose best weights it starts from; None for scratch.
+        initial: record of the experiment whose best weights it starts from; None takes the
+            weights that the settings name, if any.
         track: opens the tracking of the experiment.
 
     Returns:
@@ -82,7 +83,11 @@ def run_training(
         validation=list(chosen.loc[chosen["role"] == "validation", "key"]),
         table=table,
         regions=_annotated_regions(store, training_keys, table),
-        initial_weights=initial.path(models_root) / BEST if initial is not None else None,
+        initial_weights=(
+            initial.path(models_root) / BEST
+            if initial is not None
+            else settings.initial_weights_of(experiment)
+        ),
         target_spacing=target_spacing,
         pool_version=str(splits["pool_version"].iat[0]),
     )

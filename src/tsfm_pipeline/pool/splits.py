@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, FilePath
 
 from tsfm_pipeline.pool.leakage import leaking_cases, patient_groups
+from tsfm_pipeline.pool.split_files import role_of_each, roles_of_files
 from tsfm_pipeline.pool.version import pool_version
 from tsfm_pipeline.preparation.pool import OK
 from tsfm_pipeline.schema import Settings
@@ -35,11 +36,15 @@ class SplitSettings(Settings):
         folds: number of folds (nnU-Net: 5).
         fold: the fold that validates; the others train.
         seed: of the shuffle (nnU-Net: 12345).
+        files: dataset -> file like nnU-Net's splits_final.json, whose entry number `fold` is its
+            split; cases that this entry does not name are not used. A relative path starts at
+            the working folder.
     """
 
     folds: int = Field(default=5, ge=2)
     fold: int = Field(default=0, ge=0)
     seed: int = 12345
+    files: dict[str, FilePath] = Field(default_factory=dict)
 
     def model_post_init(self, context: object) -> None:
         """Refuse a validation fold that does not exist."""
@@ -79,7 +84,8 @@ def split_cases(
 
     A person has one fold, whatever datasets have scans of that person: who is held out downstream
     never trains in the pool. Persons are split per set of datasets that have them, so each of
-    these datasets is split evenly, and one that shares nobody is split as nnU-Net would.
+    these datasets is split evenly, and one that shares nobody is split as nnU-Net would. Persons
+    of a dataset that has a file of its own take their role from there, in all datasets.
 
     Args:
         catalogue: rows of the pool catalogue; those whose `verdict` is not `ok` are left out.
@@ -90,10 +96,12 @@ def split_cases(
 
     Returns:
         One row per case in use: key, dataset, case, patient, pool (or downstream), fold, role
-        (training or validation) and the version of the pool.
+        (training or validation) and the version of the pool. `fold` is the one in which a case
+        validates; -1 where a file says that it trains.
 
     Raises:
         ValueError: a dataset has fewer patients than two, so nothing could be held out.
+        SplitError: a file that is wrong, or has one person in both roles.
     """
     usable = catalogue[catalogue["verdict"] == OK]
     if pool.exclude_downstream:
@@ -102,7 +110,13 @@ def split_cases(
     splits = usable[["key", "dataset", "case", "patient"]].reset_index(drop=True)
     splits["pool"] = splits["dataset"].isin(pool.datasets)
     persons = patient_groups(splits, leakage)
-    folds = _fold_of_each(persons, splits["dataset"], settings)
+    roles = roles_of_files(catalogue, settings.files, settings.fold)
+    used = splits["key"].isin(roles) | ~splits["dataset"].isin(settings.files)
+    splits, persons = splits[used].reset_index(drop=True), persons[used]
+    given = role_of_each(dict(zip(splits["key"], persons, strict=True)), roles)
+    free = ~persons.isin(given).to_numpy()
+    folds = _fold_of_each(persons[free], splits.loc[free, "dataset"], settings)
+    folds |= {name: settings.fold if role == "validation" else -1 for name, role in given.items()}
     splits["fold"] = [folds[person] for person in persons]
     splits["role"] = np.where(splits["fold"] == settings.fold, "validation", "training")
     splits["pool_version"] = pool_version(usable[usable["dataset"].isin(pool.datasets)])

@@ -10,13 +10,14 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 
 from tsfm_pipeline.sources.dataset_json import climbs_out
+from tsfm_pipeline.sources.generic import GenericSource
 from tsfm_pipeline.sources.listing import not_found
-from tsfm_pipeline.sources.source import LabelFile, Modality, Source, SourceCase
+from tsfm_pipeline.sources.source import LabelFile, Modality, SourceCase
 
 CASE, CLASS = "{case}", "{class}"
 
 
-class FoldersSource(Source):
+class FoldersSource(GenericSource):
     """Files found by their names: `{case}/CT.nii.gz`, or `images/{case}.nii.gz`.
 
     `{case}` stands for the case identifier, a part of one folder or file name. With `{class}` in
@@ -71,7 +72,7 @@ class FoldersSource(Source):
             yield SourceCase(
                 dataset=dataset,
                 case=case,
-                patient=f"{dataset}/{case}",
+                patient=self.patient_of(dataset, case),
                 modality=self.modality,
                 images=tuple(_filled(root, pattern, case) for pattern in self.images),
                 labels=label_files or (LabelFile(_filled(root, self.label, case)),),

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel
 
 from tsfm_pipeline.sources.dataset_json import NAME, climbing, listed, numbered_labels, read_header
+from tsfm_pipeline.sources.generic import GenericSource
 from tsfm_pipeline.sources.listing import VolumeFolder, not_found, volume_name
-from tsfm_pipeline.sources.source import LabelFile, Modality, Source, SourceCase, SourceError
+from tsfm_pipeline.sources.source import LabelFile, Modality, SourceCase, SourceError
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class _Header(BaseModel):
     training: list[_Pair] = []
 
 
-class MsdSource(Source):
+class MsdSource(GenericSource):
     """`dataset.json`, `imagesTr/NAME.nii.gz` and `labelsTr/NAME.nii.gz`, same name for both.
 
     Cases are those of the training list in dataset.json, or, where it has none, the files of
@@ -75,7 +76,7 @@ class MsdSource(Source):
             yield SourceCase(
                 dataset=dataset,
                 case=case,
-                patient=f"{dataset}/{case}",
+                patient=self.patient_of(dataset, case),
                 modality=modality,
                 images=(images,),
                 labels=(LabelFile(labels),),

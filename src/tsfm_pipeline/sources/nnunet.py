@@ -1,5 +1,6 @@
 """Any folder in nnU-Net v2's raw format (nnUNet_raw/DatasetNNN_Name)."""
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -9,11 +10,16 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel
 
 from tsfm_pipeline.sources.dataset_json import NAME, climbing, listed, read_header
+from tsfm_pipeline.sources.generic import GenericSource
 from tsfm_pipeline.sources.listing import VolumeFolder, not_found
-from tsfm_pipeline.sources.source import LabelFile, Modality, Source, SourceCase, SourceError
+from tsfm_pipeline.sources.source import LabelFile, Modality, SourceCase, SourceError
+
+logger = logging.getLogger(__name__)
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 BACKGROUND_NAMES = {"background"}
+NOT_Z_SCORED = {"CT", "NONORM", "RESCALE_TO_0_1", "RGB_TO_0_1"}
+"""Channel names, in capitals, that nnU-Net v2 does not z-score; it does so with all others."""
 
 
 class _Files(BaseModel):
@@ -32,7 +38,7 @@ class _Header(BaseModel):
     dataset: dict[str, _Files] = {}
 
 
-class NnunetSource(Source):
+class NnunetSource(GenericSource):
     """`imagesTr/CASE_0000.nii.gz`, one file per channel, `labelsTr/CASE.nii.gz`, `dataset.json`.
 
     Where dataset.json has a `dataset` section, cases and files are those it names. Keys of
@@ -71,9 +77,9 @@ class NnunetSource(Source):
                 f" 3-D volumes are read ({', '.join(ENDINGS)}). Convert the files."
             )
         channels = self._channels(dataset, root, header)
-        modality = self.modality or _modality(
-            dataset, root, [header.channel_names[str(channel)] for channel in channels]
-        )
+        names = [header.channel_names[str(channel)] for channel in channels]
+        modality = self.modality or _modality(dataset, root, names)
+        _warn_of_normalisation(dataset, modality, names)
         folder = cache(lambda path: VolumeFolder(path, (header.file_ending,)))
         for case, files in header.dataset.items() or _files(root, header):
             problem = climbing(*files.images, files.label)
@@ -95,7 +101,7 @@ class NnunetSource(Source):
             yield SourceCase(
                 dataset=dataset,
                 case=case,
-                patient=f"{dataset}/{case}",
+                patient=self.patient_of(dataset, case),
                 modality=modality,
                 images=tuple(paths[:-1]),
                 labels=(LabelFile(paths[-1]),),
@@ -127,6 +133,24 @@ def _modality(dataset: str, root: Path, names: list[str]) -> Modality:
             f" it is with `datasets.{dataset}.modality`, or read some with `channels`."
         )
     return "CT" if found.pop() else "MR"
+
+
+def _warn_of_normalisation(dataset: str, modality: Modality, names: list[str]) -> None:
+    """Name the channels that are normalised otherwise than nnU-Net v2 would by their names."""
+    if modality == "MR":
+        how = "z-scored, each by itself"
+        others = [name for name in names if name.strip().upper() in NOT_Z_SCORED]
+    else:
+        how = "clipped and scaled as CT, with statistics pooled over all channels"
+        others = [name for name in names if name.strip().upper() != "CT"] if names[1:] else []
+    if others:
+        logger.warning(
+            "datasets.%s: the channel(s) %s are %s; nnU-Net would normalise them otherwise. If"
+            " that is wrong for them, read others with `channels` or change `modality`",
+            dataset,
+            ", ".join(others),
+            how,
+        )
 
 
 def _files(root: Path, header: _Header) -> Iterator[tuple[str, _Files]]:

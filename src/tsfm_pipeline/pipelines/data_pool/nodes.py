@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from tsfm_pipeline.experiments.grid import warn_of_untransferred
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.planning.settings import PlanningSettings
 from tsfm_pipeline.pool import leakage as leaks
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 def index_cases(raw_data: Path, datasets: Datasets, pool: PoolSettings) -> pd.DataFrame:
     """List every labelled case of the pool's and the downstream datasets."""
+    warn_of_untransferred(pool.downstream)
     return build_case_index(datasets.root, [*pool.datasets, *pool.downstream], raw_data)
 
 
