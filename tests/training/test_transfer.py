@@ -95,6 +95,25 @@ def test_the_log_names_what_was_not_copied_and_not_used(
     assert "1 unused (decoder.9.weight)" in caplog.text
 
 
+def test_a_body_that_starts_fresh_in_part_is_warned_of(
+    source: tuple[TSFM, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = source[0].state_dict()
+    first = "encoder.1.0.conv1.weight"
+    other[first] = other[first][:, :4]
+    del other["bottleneck.norm.weight"]
+    save_weights(tmp_path / "other.safetensors", other)
+    network = _network()
+    transfer_weights(network, source[1])
+    assert "start fresh" not in caplog.text
+    transfer_weights(network, tmp_path / "other.safetensors")
+    body = sum(not name.startswith("heads.") for name in other) + 1
+    assert (
+        f"2 of {body} tensors below the heads start fresh, {first} first"
+        " ((16, 4, 3, 3, 3) in the file, (16, 8, 3, 3, 3) here)"
+    ) in caplog.text
+
+
 def test_unreadable_weights_are_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"no weights")

@@ -88,6 +88,18 @@ def transfer_weights(network: TSFM, path: Path) -> list[LoadedWeight]:
         len(unused),
         _names(unused),
     )
+    fresh = [weight for weight in table if weight.action == "initialised" and not _head(weight)]
+    if fresh:
+        logger.warning(
+            "%d of %d tensors below the heads start fresh, %s first (%s in the file, %s here): if"
+            " %s is of another size, set `size` to it",
+            len(fresh),
+            sum(not _head(weight) for weight in table),
+            fresh[0].name,
+            fresh[0].from_shape or "absent",
+            fresh[0].to_shape,
+            path,
+        )
     return table
 
 
@@ -125,6 +137,10 @@ def _action(
     if given is None or fitted is None:
         return "initialised"
     return "loaded" if given.shape == fitted.shape else "adapted"
+
+
+def _head(weight: LoadedWeight) -> bool:
+    return weight.name.startswith(HEADS)
 
 
 def _names(names: Iterable[str]) -> str:
