@@ -89,7 +89,7 @@ def train(
 
     Raises:
         TrainingError: impossible settings or data, a folder of another training, files that
-            can't be read, or a loss that stays non-finite.
+            can't be read, a loss that stays non-finite, or too little GPU memory.
     """
     folder.mkdir(parents=True, exist_ok=True)
     records = task.records()
@@ -102,12 +102,12 @@ def train(
     group.wait()  # all have read the card that the first one now writes
     if group.leads:
         checkpoint.write_text(folder / CARD, card.model_dump_json(indent=1))
-    run = TrainingRun(task, card, records, folder, group)
-    with signals_noted() as received:
-        try:
+    try:
+        run = TrainingRun(task, card, records, folder, group)
+        with signals_noted() as received:
             run.fit(report, received)
-        except torch.OutOfMemoryError as error:
-            raise TrainingError(_too_large(task, card.settings, error)) from error
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(_too_large(task, card.settings, error)) from error
     return run.finish()
 
 
@@ -283,31 +283,34 @@ class TrainingRun:
             entropy_L = detached_L if entropy_L is None else entropy_L + detached_L
         assert entropy_L is not None and counts_L2K is not None
         value = combine(self.loss, self.group.sum(entropy_L), counts_L2K).item()
-        good = math.isfinite(value)
-        if good:
-            if not train_body:
-                for parameter in self.optimizer.param_groups[BODY]["params"]:
-                    parameter.grad = None
-            self.scaler.unscale_(self.optimizer)
-            norm = whole(clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip))
-            good = self.scaler.is_enabled() or math.isfinite(norm.item())
-        if good:
-            before = self.scaler.get_scale()
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-            scale = self.scaler.get_scale()
-            # in fp16 the scaler leaves out overflown gradients itself and halves its scale; below
-            # 1 it was no overflow
-            good = scale >= min(before, 1.0)
-            if good and scale < before:
-                self.progress.skipped += 1
-                return value
-        if good:
+        if math.isfinite(value) and self._apply_gradients(train_body=train_body):
             self.progress.losses.append(value)
             self.progress.bad_in_row = []
         else:
             self._count_bad_step(batch)
         return value
+
+    def _apply_gradients(self, *, train_body: bool) -> bool:
+        """Clip the gradients and take the step; tell whether they were sound.
+
+        In fp16 the scaler itself leaves out overflown gradients and halves its scale. Such a step
+        counts as skipped; below a scale of 1 it was no overflow.
+        """
+        if not train_body:
+            for parameter in self.optimizer.param_groups[BODY]["params"]:
+                parameter.grad = None
+        self.scaler.unscale_(self.optimizer)
+        norm = whole(clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip))
+        if not (self.scaler.is_enabled() or math.isfinite(norm.item())):
+            return False
+        before = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        scale = self.scaler.get_scale()
+        if scale < min(before, 1.0):
+            return False
+        self.progress.skipped += scale < before
+        return True
 
     def _terms(self, model: nn.Module, part: Sequence[Tensor]) -> Terms:
         image_BCDHW, labels_BDHW, annotated_BK = part
