@@ -96,6 +96,17 @@ def test_two_processes_agree_with_one_and_their_state_goes_on_in_one(
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_heads_first_in_two_processes_agrees_with_one(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path, strategy: str
+) -> None:
+    # gradients that are dropped in the first epoch, and wanted again in the next ones
+    alone, changes = folder.with_name("alone"), {"epochs": 3, "heads_first_epochs": 1}
+    loop.train(make_task(), make_settings(**CHANGES, **changes), alone, _ignore)
+    launch.train(make_task(), _settings(make_settings, strategy, **changes), folder, _ignore)
+    assert _curve(folder) == pytest.approx(_curve(alone), rel=1e-3)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_a_state_of_one_process_goes_on_in_two(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path, strategy: str
 ) -> None:
