@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from child import peak_gb, run
 
-from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.inference.sliding_window import predict_tiles
 from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.network.tsfm import TSFM
@@ -59,7 +59,7 @@ def predict(folder: Path, patch: int, regions: int) -> None:
         image,
         patch=(patch,) * 3,
         channels=range(regions),
-        settings=PredictionSettings(),
+        settings=InferenceSettings(),
         device=torch.device("cpu"),
     )
     seconds = time.perf_counter() - start

@@ -263,7 +263,7 @@ def measure_inference(dossier: Dossier, size: str, patch: tuple[int, int, int]) 
     with dossier.figure(f"inference, {size}", needs_seconds=40) as values:
         if "skipped" in values:
             return
-        from tsfm_pipeline.inference.settings import PredictionSettings  # noqa: PLC0415
+        from tsfm_pipeline.inference.settings import InferenceSettings  # noqa: PLC0415
         from tsfm_pipeline.inference.sliding_window import predict_tiles, steps  # noqa: PLC0415
 
         shape = (40, 48, 56) if dossier.dry else (300, 410, 410)
@@ -278,7 +278,7 @@ def measure_inference(dossier: Dossier, size: str, patch: tuple[int, int, int]) 
                 volume,
                 patch=patch,
                 channels=list(range(TARGETS)),
-                settings=PredictionSettings(tile_batch=2),
+                settings=InferenceSettings(tile_batch=2),
                 device=dossier.device,
             )
 

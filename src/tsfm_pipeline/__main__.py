@@ -25,7 +25,7 @@ def main(*args: Any, **kwargs: Any) -> Any:
 
 
 def release(arguments: Sequence[str]) -> int:
-    """Release a trained model: `prediction.release` with the project's datasets and licences."""
+    """Release a trained model: `scans.release` with the project's datasets and licences."""
     parse = argparse.ArgumentParser(
         prog="tsfm-pipeline release",
         description="Make a model folder that works without pool and project.",
@@ -45,7 +45,7 @@ def release(arguments: Sequence[str]) -> int:
 
     from tsfm_pipeline.parameters import Parameters  # noqa: PLC0415
     from tsfm_pipeline.phantom.ownership import MARKER  # noqa: PLC0415
-    from tsfm_pipeline.prediction.release import Origin, release_model  # noqa: PLC0415
+    from tsfm_pipeline.scans.release import Origin, release_model  # noqa: PLC0415
 
     try:
         scores = None

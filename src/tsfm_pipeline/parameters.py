@@ -8,17 +8,17 @@ from pydantic import ValidationError
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.experiments.planned import refuse_plans_of_many
 from tsfm_pipeline.experiments.settings import ExperimentSettings
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.labels import LabelError, LabelTable
-from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.phantom.settings import PhantomSettings
 from tsfm_pipeline.planning.fingerprint import PlanningError
 from tsfm_pipeline.planning.settings import PlanningSettings
 from tsfm_pipeline.pool.splits import SplitSettings
-from tsfm_pipeline.prediction.settings import PredictRun
 from tsfm_pipeline.preparation.settings import PreparationSettings, ScreeningSettings
 from tsfm_pipeline.reporting.paper_tables import PaperTables
 from tsfm_pipeline.reporting.settings import ReportingSettings
-from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.scans.settings import PredictRun
 from tsfm_pipeline.sources import Datasets, PoolSettings, check_labels
 from tsfm_pipeline.tracking.settings import TrackingSettings
 from tsfm_pipeline.workers import WorkerSettings
@@ -28,7 +28,7 @@ class ParametersError(ValueError):
     """Parameters that are not what the project's settings allow."""
 
 
-class Parameters(Settings):
+class Parameters(FrozenModel):
     """Every parameter of the project: one field per top-level key of `parameters*.yml`.
 
     Attributes:
@@ -43,7 +43,7 @@ class Parameters(Settings):
         planning: the memory that plans are made for.
         splits: cross-validation folds.
         experiments: values of the experiment grid.
-        prediction: sliding window and which weights are scored.
+        inference: sliding window and which weights are scored.
         predict: scans of one's own to segment.
         evaluation: how predictions are scored.
         paper_tables: the paper's printed numbers.
@@ -62,7 +62,7 @@ class Parameters(Settings):
     planning: PlanningSettings
     splits: SplitSettings
     experiments: ExperimentSettings
-    prediction: PredictionSettings
+    inference: InferenceSettings
     predict: PredictRun = PredictRun()
     evaluation: EvaluationSettings
     paper_tables: PaperTables

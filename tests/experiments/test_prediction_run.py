@@ -20,7 +20,7 @@ from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.inference.model import SegmentationModel
 from tsfm_pipeline.inference.postprocessing import PostprocessingRule
-from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.pipelines.experiment.nodes import collect_statuses
 from tsfm_pipeline.preparation.prepare import prepare_case
@@ -134,7 +134,7 @@ def setting(tmp_path, monkeypatch):
     def run(**settings) -> pd.DataFrame:
         return run_prediction(
             record,
-            PredictionSettings(**settings),
+            InferenceSettings(**settings),
             SOURCES,
             store,
             tmp_path / "models",
@@ -220,7 +220,7 @@ def test_no_usable_model_gives_no_files_and_no_error(status, tmp_path: Path, cap
     with caplog.at_level(logging.ERROR):
         rows = run_prediction(
             record,
-            PredictionSettings(),
+            InferenceSettings(),
             {},
             CaseStore(tmp_path / "store"),
             tmp_path / "models",

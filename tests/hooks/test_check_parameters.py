@@ -7,14 +7,14 @@ import yaml
 from kedro.config import OmegaConfigLoader
 
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
-from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.frozen import FrozenModel
+from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.parameters import Parameters
 from tsfm_pipeline.planning.memory import tsfm_activation_gib
 from tsfm_pipeline.planning.settings import PlanningSettings
 from tsfm_pipeline.pool.splits import SplitSettings
 from tsfm_pipeline.preparation.settings import ScreeningSettings
-from tsfm_pipeline.schema import Settings
 from tsfm_pipeline.settings import CONFIG_LOADER_ARGS
 from tsfm_pipeline.training.settings import TrainingSettings
 from tsfm_pipeline.workers import WorkerSettings
@@ -71,12 +71,12 @@ def test_the_papers_environment_holds_the_papers_numbers(repository) -> None:
     assert training["momentum"] == 0.99  # nnU-Net's
 
 
-def leaked(found: Settings, named: dict[str, Any], default: Settings, path: str) -> list[str]:
+def leaked(found: FrozenModel, named: dict[str, Any], default: FrozenModel, path: str) -> list[str]:
     """Name the values that are neither named by an environment nor the code's default."""
     names: list[str] = []
     for field in type(default).model_fields:
         value, usual = getattr(found, field), getattr(default, field)
-        if isinstance(usual, Settings):
+        if isinstance(usual, FrozenModel):
             names += leaked(value, named.get(field, {}), usual, f"{path}.{field}")
         elif field not in named and value != usual:
             names.append(f"{path}.{field}: {value!r}, not {usual!r}")
@@ -95,7 +95,7 @@ def test_the_papers_environment_has_nothing_of_the_phantoms(repository) -> None:
         found += leaked(training, own, TrainingSettings(), f"experiments.{role}.training")
     tumours = parameters.evaluation.tumor_targets
     defaults = {
-        "prediction": PredictionSettings(),
+        "inference": InferenceSettings(),
         "planning": PlanningSettings(),
         "splits": SplitSettings(),
         "screening": ScreeningSettings(),

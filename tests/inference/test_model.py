@@ -3,15 +3,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tsfm_pipeline.files import file_digest
 from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.inference.model import ModelError, load_model, predict_scores
 from tsfm_pipeline.inference.postprocessing import PostprocessingRule
-from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.network.tsfm import TSFM
-from tsfm_pipeline.training.checkpoint import file_digest
 from tsfm_pipeline.training.model_card import CARD
 
-SETTINGS = PredictionSettings()
+SETTINGS = InferenceSettings()
 
 
 @pytest.fixture

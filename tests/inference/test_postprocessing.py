@@ -12,11 +12,11 @@ from tsfm_pipeline.inference.postprocessing import (
     keep_largest,
     postprocess,
 )
-from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.inference.settings import InferenceSettings
 
 TABLE = LabelTable(targets={"organ": 1, "tumour": 2})
 NESTED = LabelTable(targets={"organ": 1, "tumour": 2}, regions={"organ": ("organ", "tumour")})
-SETTINGS = PredictionSettings(postprocessing_cases=2)
+SETTINGS = InferenceSettings(postprocessing_cases=2)
 
 
 def decided(cases, table=TABLE):

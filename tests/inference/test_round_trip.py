@@ -17,14 +17,14 @@ from tsfm_pipeline.imaging.volume import read_image, write_label
 from tsfm_pipeline.inference.case import predict_case
 from tsfm_pipeline.inference.export import OriginalGrid, export_case
 from tsfm_pipeline.inference.model import SegmentationModel
-from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.preparation.prepare import prepare_case, prepare_image
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.sources import LabelFile, SourceCase
 from tsfm_pipeline.sources.msd import MsdSource
 from tsfm_pipeline.store.case_store import CaseStore
 
-SETTINGS = PredictionSettings(tile_batch=3)
+SETTINGS = InferenceSettings(tile_batch=3)
 
 IDENTITY = np.eye(3)
 ORIENTATIONS = {

@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from tsfm_pipeline.inference import sliding_window
 from tsfm_pipeline.inference.placement import PlacementError
-from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.inference.sliding_window import gaussian, predict_tiles, shares, steps
 from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.network.tsfm import TSFM
@@ -111,7 +111,7 @@ def test_an_oracle_gives_back_its_scores_on_any_shape(shape):
         indexed(shape),
         patch=PATCH,
         channels=(2, 0),
-        settings=PredictionSettings(),
+        settings=InferenceSettings(),
         device=CPU,
     )
     assert found.dtype == np.float32
@@ -126,7 +126,7 @@ def test_tiles_are_weighted_by_the_gaussian_and_probabilities_are_averaged():
         np.zeros((1, 12, *PATCH[1:]), np.float32),
         patch=PATCH,
         channels=(0,),
-        settings=PredictionSettings(),
+        settings=InferenceSettings(),
         device=CPU,
     )
     first, second = 1 / (1 + math.exp(-2)), 1 / (1 + math.exp(1))
@@ -143,7 +143,7 @@ def test_the_batch_of_tiles_changes_the_calls_but_not_the_answer():
     image = np.random.default_rng(1).normal(size=(1, 20, 24, 20)).astype(np.float32)
     answers = []
     for size in (1, 4, 7):
-        settings = PredictionSettings(tile_batch=size)
+        settings = InferenceSettings(tile_batch=size)
         answers.append(
             predict_tiles(
                 convolution,
@@ -164,7 +164,7 @@ def test_the_batch_of_tiles_changes_the_calls_but_not_the_answer():
         indexed((20, 24, 20)),
         patch=PATCH,
         channels=(0,),
-        settings=PredictionSettings(tile_batch=7),
+        settings=InferenceSettings(tile_batch=7),
         device=CPU,
     )
     assert max(oracle.calls) == 7
@@ -188,7 +188,7 @@ def test_labels_do_not_depend_on_the_batch_of_tiles():
             image / image.std(),
             patch=(24, 32, 24),
             channels=range(6),
-            settings=PredictionSettings(tile_batch=size),
+            settings=InferenceSettings(tile_batch=size),
             device=CPU,
         )
         answers.append(scores)
@@ -215,7 +215,7 @@ def test_tiles_of_air_are_not_run_and_nothing_else_changes():
             image[None],
             patch=(16, 16, 16),
             channels=(0,),
-            settings=PredictionSettings(tile_batch=4, **settings),
+            settings=InferenceSettings(tile_batch=4, **settings),
             device=CPU,
             air=air,
         )
@@ -245,7 +245,7 @@ def test_half_precision_sums_where_memory_is_short_give_the_same_labels(monkeypa
             indexed((30, 41, 27)),
             patch=PATCH,
             channels=(0, 1),
-            settings=PredictionSettings(),
+            settings=InferenceSettings(),
             device=CPU,
         )
         answers[found.dtype] = found
@@ -261,7 +261,7 @@ def test_half_precision_sums_where_memory_is_short_give_the_same_labels(monkeypa
             indexed((30, 41, 27)),
             patch=PATCH,
             channels=(0, 1),
-            settings=PredictionSettings(),
+            settings=InferenceSettings(),
             device=CPU,
         )
     assert not oracle.calls  # before the first tile, not after the last
@@ -278,7 +278,7 @@ def test_mirroring_averages_all_combinations_of_the_axes():
         image,
         patch=PATCH,
         channels=(0,),
-        settings=PredictionSettings(mirror_axes=(0, 2)),
+        settings=InferenceSettings(mirror_axes=(0, 2)),
         device=CPU,
     )
 

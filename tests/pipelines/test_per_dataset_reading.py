@@ -13,7 +13,7 @@ from tsfm_pipeline.imaging.labels import OUTSIDE, LabelTable
 from tsfm_pipeline.inference.case import predict_case
 from tsfm_pipeline.inference.export import OriginalGrid
 from tsfm_pipeline.inference.model import load_model
-from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.phantom.generate import generate_phantoms
 from tsfm_pipeline.phantom.settings import PhantomSettings
 from tsfm_pipeline.preparation.prepare import prepare_case
@@ -112,7 +112,7 @@ def test_it_trains_predicts_and_scores_under_plain_names(stores, tmp_path) -> No
     (key,) = [key for key in store.keys() if key.startswith("msd_liver/")]
     record = store.record(key)
     regions = task.annotated(record)
-    grid, settings = OriginalGrid.of(record), PredictionSettings()
+    grid, settings = OriginalGrid.of(record), InferenceSettings()
     labels = predict_case(model, store.read_image(key), "CT", grid, regions, settings)
     assert set(np.unique(labels)) <= {0, 1, 2}  # the dataset's own integers
     reference = np.zeros(record.uncropped_shape, np.uint8)

@@ -14,7 +14,7 @@ import pytest
 import SimpleITK as sitk
 
 from tsfm_pipeline.imaging.labels import LabelTable
-from tsfm_pipeline.preparation.identity import file_digest, image_digest, label_digest
+from tsfm_pipeline.preparation.identity import image_digest, label_digest, volume_digest
 from tsfm_pipeline.preparation.screening import INTEGRITY_COLUMNS, screen_case, screen_cases
 from tsfm_pipeline.sources.case_index import build_case_index, case_from_row
 from tsfm_pipeline.sources.msd import MsdSource
@@ -123,12 +123,12 @@ def test_digests_are_of_the_bytes(raw) -> None:
 def test_voxels_beside_their_header_count(tmp_path) -> None:
     path = tmp_path / "a.mhd"
     sitk.WriteImage(sitk.GetImageFromArray(np.ones((3, 4, 5), np.uint8)), str(path))
-    first = file_digest(path)
+    first = volume_digest(path)
     (tmp_path / "a.raw").write_bytes(bytes(60))
-    assert file_digest(path) != first
+    assert volume_digest(path) != first
     path = tmp_path / "a.nii.gz"
     path.write_bytes(b"content")
-    assert file_digest(path) == hashlib.blake2b(b"content", digest_size=16).hexdigest()
+    assert volume_digest(path) == hashlib.blake2b(b"content", digest_size=16).hexdigest()
 
 
 def test_each_file_is_opened_once(raw) -> None:

@@ -2,12 +2,12 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.tracking import runs
 from tsfm_pipeline.tracking.settings import TrackingSettings
 
 
-class Rate(Settings):
+class Rate(FrozenModel):
     learning_rate: float = 0.01
 
 

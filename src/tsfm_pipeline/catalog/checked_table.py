@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -15,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
+
+from tsfm_pipeline.files import write_atomically, write_text
 
 
 class CheckedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
@@ -144,15 +145,13 @@ class CheckedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         )
 
     def _write(self, table: pa.Table) -> None:
-        with _replacing(self._path) as temporary:
-            pq.write_table(table, temporary)
+        write_atomically(self._path, lambda temporary: pq.write_table(table, temporary))
         if self._csv_copy:
             frame = table.to_pandas()
             for field in table.schema:
                 if pa.types.is_list(field.type):
                     frame[field.name] = [_as_text(values) for values in frame[field.name]]
-            with _replacing(self._path.with_suffix(".csv")) as temporary:
-                frame.to_csv(temporary, index=False)
+            write_text(self._path.with_suffix(".csv"), frame.to_csv(index=False))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -163,16 +162,6 @@ class CheckedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
             yield
         finally:
             os.close(lock)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    temporary = path.with_name(f".{uuid.uuid4().hex}{path.name}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _as_text(values: Any) -> str:

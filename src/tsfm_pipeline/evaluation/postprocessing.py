@@ -16,7 +16,7 @@ from tsfm_pipeline.inference.postprocessing import (
     foreground_ids,
     keep_largest,
 )
-from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.inference.settings import InferenceSettings
 
 Labels = NDArray[np.uint8]
 Case = tuple[str, Sequence[str], Labels, Labels]
@@ -26,7 +26,7 @@ _Scores = dict[str, list[float]]
 
 
 def decide_postprocessing(
-    cases: Iterable[Case], table: LabelTable, weights_digest: str, prediction: PredictionSettings
+    cases: Iterable[Case], table: LabelTable, weights_digest: str, prediction: InferenceSettings
 ) -> PostprocessingRule:
     """Decide a rule on cases that are not the scored ones; one case at a time is in memory.
 

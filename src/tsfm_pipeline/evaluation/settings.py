@@ -4,10 +4,10 @@ from fnmatch import fnmatchcase
 
 from pydantic import Field
 
-from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.frozen import FrozenModel
 
 
-class EvaluationSettings(Settings):
+class EvaluationSettings(FrozenModel):
     """How predictions are scored and their scores averaged.
 
     Attributes:

@@ -8,20 +8,20 @@ import numpy as np
 from tqdm import tqdm
 
 from tsfm_pipeline.evaluation.postprocessing import Case, decide_postprocessing
+from tsfm_pipeline.files import write_text
 from tsfm_pipeline.inference.case import predict_case
 from tsfm_pipeline.inference.export import OriginalGrid
 from tsfm_pipeline.inference.model import SegmentationModel
 from tsfm_pipeline.inference.postprocessing import PostprocessingRule
-from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.store.case_store import CaseStore
-from tsfm_pipeline.training.checkpoint import write_text
 
 
 def find_rule(
     model: SegmentationModel,
     weights_digest: str,
     path: Path,
-    settings: PredictionSettings,
+    settings: InferenceSettings,
     store: CaseStore,
 ) -> PostprocessingRule:
     """Return the rule of some weights: the recorded one, or a new one that is then recorded.
@@ -64,7 +64,7 @@ def sample(keys: Sequence[str], count: int) -> tuple[str, ...]:
 
 
 def _predicted(
-    model: SegmentationModel, keys: Sequence[str], settings: PredictionSettings, store: CaseStore
+    model: SegmentationModel, keys: Sequence[str], settings: InferenceSettings, store: CaseStore
 ) -> Iterator[Case]:
     for key in tqdm(keys, desc="Deciding postprocessing", unit="case", disable=None):
         record = store.record(key)

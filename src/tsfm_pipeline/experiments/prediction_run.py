@@ -10,19 +10,18 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from tsfm_pipeline.experiments.digest import content_digest
 from tsfm_pipeline.experiments.postprocessing_run import find_rule
 from tsfm_pipeline.experiments.record import WEIGHTS, ModelRecord, Weights
+from tsfm_pipeline.files import content_digest, file_digest
 from tsfm_pipeline.inference.case import predict_case
 from tsfm_pipeline.inference.export import OriginalGrid
 from tsfm_pipeline.inference.model import SegmentationModel, load_model
 from tsfm_pipeline.inference.postprocessing import PostprocessingRule
-from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.preparation.labels import prediction_path, write_targets
 from tsfm_pipeline.sources import Source
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.store.record import CaseRecord
-from tsfm_pipeline.training.checkpoint import file_digest
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ FORMAT = 2
 
 def run_prediction(
     record: ModelRecord,
-    settings: PredictionSettings,
+    settings: InferenceSettings,
     sources: Mapping[str, Source],
     store: CaseStore,
     models_root: Path,
@@ -92,7 +91,7 @@ def run_prediction(
 def _ready(
     record: ModelRecord,
     weights: Weights,
-    settings: PredictionSettings,
+    settings: InferenceSettings,
     sources: Mapping[str, Source],
     store: CaseStore,
     models_root: Path,
@@ -128,7 +127,7 @@ def _predict_into(
     regions: list[str],
     model: SegmentationModel,
     source: Source,
-    settings: PredictionSettings,
+    settings: InferenceSettings,
 ) -> None:
     grid = OriginalGrid.of(case)
     labels_ZYX = predict_case(model, image_CZYX, case.modality, grid, regions, settings)

@@ -5,7 +5,7 @@ from typing import Literal
 
 import pandas as pd
 
-from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.frozen import FrozenModel
 
 Status = Literal["finished", "failed", "not run"]
 Weights = Literal["best", "final"]
@@ -13,7 +13,7 @@ WEIGHTS: tuple[Weights, ...] = ("best", "final")
 """Both are kept and scored: a best checkpoint chosen on the scored cases is optimistic."""
 
 
-class ModelRecord(Settings):
+class ModelRecord(FrozenModel):
     """Outcome of one experiment's training.
 
     Attributes:

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 from pydantic import field_validator, model_validator
 
 from tsfm_pipeline.experiments.grid import BUDGETS, Experiment, Role
-from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.training.checkpoint import BEST
 from tsfm_pipeline.training.settings import TrainingSettings
 
@@ -14,7 +14,7 @@ Planned = Literal["patch", "batch_size"]
 """Settings of a training that the plan of its dataset can decide."""
 
 
-class RoleSettings(Settings):
+class RoleSettings(FrozenModel):
     """How the experiments of one role are trained.
 
     Attributes:
@@ -84,7 +84,7 @@ class TransferSettings(RoleSettings):
                 self.training.with_epochs(epochs)
 
 
-class ExperimentSettings(Settings):
+class ExperimentSettings(FrozenModel):
     """Values of every role of the grid.
 
     Attributes:

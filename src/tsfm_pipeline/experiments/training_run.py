@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from tsfm_pipeline.experiments.digest import content_digest
 from tsfm_pipeline.experiments.grid import Experiment
 from tsfm_pipeline.experiments.planned import with_plan
 from tsfm_pipeline.experiments.record import ModelRecord
 from tsfm_pipeline.experiments.settings import ExperimentSettings
+from tsfm_pipeline.files import content_digest, file_digest
 from tsfm_pipeline.imaging.geometry import TripleFloat
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.planning.dataset_plan import DatasetPlan
 from tsfm_pipeline.store.case_store import CaseStore
-from tsfm_pipeline.training.checkpoint import BEST, file_digest
+from tsfm_pipeline.training.checkpoint import BEST
 from tsfm_pipeline.training.launch import train
 from tsfm_pipeline.training.model_card import FREE_TO_CHANGE
 from tsfm_pipeline.training.settings import TrainingSettings

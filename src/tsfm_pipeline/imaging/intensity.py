@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy import ndimage
 
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.geometry import Triple
-from tsfm_pipeline.schema import Settings
 
 MR_EPSILON = 1e-8
 AIR_HU = -900.0
@@ -23,7 +23,7 @@ class IntensityError(ValueError):
     """Intensities from which nothing can be computed."""
 
 
-class CtStatistics(Settings):
+class CtStatistics(FrozenModel):
     """Foreground statistics of a set of CT cases, in HU.
 
     Attributes:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
-from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.frozen import FrozenModel
 
 BACKGROUND = 0
 OUTSIDE = 255
@@ -22,7 +22,7 @@ class LabelError(ValueError):
     """A label value or name that the table does not know."""
 
 
-class LabelTable(Settings):
+class LabelTable(FrozenModel):
     """Targets with their unique integers, and regions as sets of targets.
 
     A target is what a voxel is stored as; a region is what the network predicts. Every target is

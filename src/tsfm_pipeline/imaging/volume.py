@@ -5,7 +5,6 @@ a remedy, never guessed.
 """
 
 import logging
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from tsfm_pipeline.files import write_atomically
 from tsfm_pipeline.imaging.file_volume import (
     FileVolume,
     VolumeError,
@@ -173,12 +173,7 @@ def write_label(
     image.SetOrigin(geometry.origin)
     image.SetDirection([value for row in geometry.direction for value in row])
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}{path.name}")
-    try:
-        sitk.WriteImage(image, str(temporary), useCompression=True)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, lambda to: sitk.WriteImage(image, str(to), useCompression=True))
 
 
 def _read(path: Path, load: Load) -> FileVolume:

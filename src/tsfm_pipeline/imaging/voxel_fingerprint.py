@@ -5,12 +5,13 @@ thumbnail finds one that was re-spaced, windowed or slightly cropped, if its hea
 it lies. Array names carry their axes: C channels, then z, y, x voxels; N, M thumbnails.
 """
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from tsfm_pipeline.files import bytes_digest
 
 THUMBNAIL = 24
 """Voxels along each edge of a thumbnail."""
@@ -55,7 +56,7 @@ def voxel_fingerprint(image_CZYX: NDArray[np.float32]) -> VoxelFingerprint:
     tenth of the slices makes another thumbnail.
     """
     image_ZYX = image_CZYX[0]
-    return VoxelFingerprint(_digest(image_ZYX), _thumbnail(image_ZYX))
+    return VoxelFingerprint(_voxel_digest(image_ZYX), _thumbnail(image_ZYX))
 
 
 def thumbnail_correlation(
@@ -72,7 +73,7 @@ def thumbnail_correlation(
     return np.asarray(_details(one_NZYX) @ _details(other_MZYX).T)
 
 
-def _digest(image_ZYX: NDArray[np.float32]) -> str:
+def _voxel_digest(image_ZYX: NDArray[np.float32]) -> str:
     lowest, highest = float(image_ZYX.min()), float(image_ZYX.max())
     counts = _whole_number_counts(image_ZYX, lowest, highest)
     if counts is None:
@@ -81,7 +82,7 @@ def _digest(image_ZYX: NDArray[np.float32]) -> str:
             levels = np.rint((values - lowest) * ((_LEVELS - 1) / (highest - lowest)))
             counts = np.bincount(levels.astype(np.int64), weights=counts).astype(np.int64)
     occurring = counts[counts > 0][1:].astype("<i8")
-    return hashlib.blake2b(occurring.tobytes(), digest_size=16).hexdigest()
+    return bytes_digest(occurring.tobytes())
 
 
 def _whole_number_counts(

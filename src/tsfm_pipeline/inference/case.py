@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tsfm_pipeline.inference.export import OriginalGrid, export_case
 from tsfm_pipeline.inference.model import SegmentationModel, predict_scores
 from tsfm_pipeline.inference.postprocessing import postprocess
-from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.inference.settings import InferenceSettings
 
 
 def predict_case(
@@ -18,7 +18,7 @@ def predict_case(
     modality: Literal["CT", "MR"],
     grid: OriginalGrid,
     regions: Sequence[str],
-    settings: PredictionSettings,
+    settings: InferenceSettings,
 ) -> NDArray[np.uint8]:
     """Predict a prepared image and bring the labels back onto its original grid.
 

@@ -18,11 +18,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tsfm_pipeline.files import file_digest
 from tsfm_pipeline.imaging.intensity import AIR_HU, normalise_ct
 from tsfm_pipeline.inference.postprocessing import PostprocessingRule
-from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.inference.sliding_window import predict_tiles
-from tsfm_pipeline.training.checkpoint import file_digest
 from tsfm_pipeline.training.losses import class_members, region_log_odds
 from tsfm_pipeline.training.model_card import ModelCard
 
@@ -147,7 +147,7 @@ def predict_scores(
     image_CZYX: NDArray[np.float32],
     modality: Literal["CT", "MR"],
     regions: Sequence[str],
-    settings: PredictionSettings,
+    settings: InferenceSettings,
 ) -> NDArray[np.floating]:
     """Predict the probabilities of some regions on the image's own grid.
 

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.labels import BACKGROUND, LabelTable
-from tsfm_pipeline.inference.settings import PredictionSettings
-from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.inference.settings import InferenceSettings
 
 
-class RegionEvidence(Settings):
+class RegionEvidence(FrozenModel):
     """Mean Dice of one region over the cases that have one; None where none has.
 
     Attributes:
@@ -35,7 +35,7 @@ class RegionEvidence(Settings):
     after: float | None
 
 
-class PostprocessingRule(Settings):
+class PostprocessingRule(FrozenModel):
     """What is reduced to its largest component, and why.
 
     Attributes:
@@ -51,7 +51,7 @@ class PostprocessingRule(Settings):
     regions: tuple[str, ...]
     evidence: tuple[RegionEvidence, ...]
     cases: tuple[str, ...]
-    prediction: PredictionSettings
+    prediction: InferenceSettings
     weights_digest: str
 
     @staticmethod

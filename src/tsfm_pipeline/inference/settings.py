@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.frozen import FrozenModel
 
 
-class PredictionSettings(Settings):
+class InferenceSettings(FrozenModel):
     """How a trained network is run over whole volumes.
 
     Attributes:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from tsfm_pipeline.imaging.geometry import Triple
 from tsfm_pipeline.inference.placement import PlacementError, place_scores
-from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.memory import available_memory
 
 Network = Callable[[Tensor], Tensor]
@@ -90,7 +90,7 @@ def predict_tiles(
     *,
     patch: Triple,
     channels: Sequence[int],
-    settings: PredictionSettings,
+    settings: InferenceSettings,
     device: torch.device,
     air: float = -math.inf,
 ) -> NDArray[np.floating]:
@@ -163,7 +163,7 @@ def is_air(tile_CDHW: Tensor, air: float) -> bool:
 
 
 def _batches(
-    boxes: Sequence[TileBox], padded_CZYX: Tensor, settings: PredictionSettings, air: float
+    boxes: Sequence[TileBox], padded_CZYX: Tensor, settings: InferenceSettings, air: float
 ) -> Iterator[tuple[TileBox, ...]]:
     """Yield the boxes of tiles that go through the network together."""
     bar = tqdm(boxes, desc="Tiles", unit="tile", delay=5, leave=False, disable=None)
@@ -186,7 +186,7 @@ def _left_by(network: Network, shape: tuple[int, ...], kept: Tensor) -> int:
     try:
         _mirrored(network, torch.zeros(shape, device=kept.device), kept, axes=())
     except torch.OutOfMemoryError as error:
-        fewer = "set prediction.tile_batch to 1, or " if shape[0] > 1 else ""
+        fewer = "set inference.tile_batch to 1, or " if shape[0] > 1 else ""
         raise PlacementError(
             f"{shape[0]} tile(s) of {shape[2:]} voxels do not fit into the GPU's memory: {fewer}"
             "take a GPU with more, or the CPU (tsfm-predict --device cpu, predict.device: cpu)"

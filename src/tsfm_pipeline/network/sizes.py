@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.frozen import FrozenModel
 
 SizeName = Literal["tiny", "small", "base", "large", "huge"]
 
@@ -13,7 +13,7 @@ RESOLUTIONS = 5
 """Encoder resolutions; four stride-2 steps, so one bottleneck voxel per 16x16x16 voxels."""
 
 
-class NetworkSize(Settings):
+class NetworkSize(FrozenModel):
     """Everything that makes one TSFM larger than another.
 
     Attributes:
@@ -41,7 +41,7 @@ SIZES: dict[SizeName, NetworkSize] = {
 }
 
 
-class NetworkSettings(Settings):
+class NetworkSettings(FrozenModel):
     """Which network to build.
 
     Attributes:

@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from tsfm_pipeline.files import UNFINISHED_FILE, write_text
+
 MARKER = ".tsfm-phantoms.json"
 
 
@@ -36,10 +38,7 @@ class Marker(BaseModel):
 
     def write(self, root: Path) -> None:
         """Write atomically."""
-        path = root / MARKER
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(self.model_dump_json(indent=1), encoding="utf-8")
-        temporary.replace(path)
+        write_text(root / MARKER, self.model_dump_json(indent=1))
 
     def is_intact(self, root: Path, paths: Iterable[str]) -> bool:
         """Return whether exactly `paths` were written and still have their sizes."""
@@ -80,8 +79,12 @@ def clear(root: Path, marker: Marker) -> None:
     Raises:
         PhantomFolderError: there are files that it does not list; nothing is deleted then.
     """
-    present = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
-    foreign = sorted(present - set(marker.files) - {MARKER, Path(MARKER).with_suffix(".tmp").name})
+    present = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*")
+        if path.is_file() and not path.name.startswith(UNFINISHED_FILE)
+    }
+    foreign = sorted(present - set(marker.files) - {MARKER})
     if foreign:
         raise PhantomFolderError(
             f"{root} also holds files that the phantom generator did not write, such as"

@@ -5,14 +5,14 @@ import json
 
 from pydantic import Field, field_validator
 
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.phantom.layouts import LAYOUTS
-from tsfm_pipeline.schema import Settings
 
 GENERATOR_VERSION = 1
 """Raise by hand whenever the same settings give other files."""
 
 
-class PhantomSettings(Settings):
+class PhantomSettings(FrozenModel):
     """What synthetic data to make.
 
     Attributes:

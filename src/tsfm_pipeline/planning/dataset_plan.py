@@ -1,14 +1,14 @@
 """The plan file of a dataset."""
 
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.geometry import TripleFloat
 from tsfm_pipeline.planning.fingerprint import Fingerprint
 from tsfm_pipeline.planning.plan import Plan, plan_dataset
 from tsfm_pipeline.planning.settings import PlanningSettings
 from tsfm_pipeline.planning.tsfm import TsfmPlan, plan_for_tsfm
-from tsfm_pipeline.schema import Settings
 
 
-class DatasetPlan(Settings):
+class DatasetPlan(FrozenModel):
     """All that is planned for one dataset.
 
     Attributes:

@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.geometry import Triple, TripleFloat
-from tsfm_pipeline.schema import Settings
 from tsfm_pipeline.store.record import CaseRecord
 
 
@@ -19,7 +19,7 @@ class PlanningError(ValueError):
     """Something that cannot be planned."""
 
 
-class Fingerprint(Settings):
+class Fingerprint(FrozenModel):
     """Shapes, spacings and kind of a dataset's cases.
 
     Attributes:

@@ -11,13 +11,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.geometry import Triple, TripleFloat
 from tsfm_pipeline.planning.fingerprint import Fingerprint
 from tsfm_pipeline.planning.memory import REFERENCE_GB, budget_values, unet_values
 from tsfm_pipeline.planning.settings import PlanningSettings
 from tsfm_pipeline.planning.target_spacing import TargetSpacing, choose_target_spacing
 from tsfm_pipeline.planning.topology import Topology, topology_for
-from tsfm_pipeline.schema import Settings
 
 SMALLEST_BATCH = 2
 BATCH_SHARE = 0.05
@@ -35,7 +35,7 @@ Stage = Literal["3d_fullres", "3d_lowres"]
 Normalisation = Literal["CT", "z-score", "z-score in the nonzero mask"]
 
 
-class StagePlan(Settings):
+class StagePlan(FrozenModel):
     """One resolution of a plan; axes in the plan's order.
 
     Attributes:
@@ -61,7 +61,7 @@ class StagePlan(Settings):
     reasons: dict[str, str]
 
 
-class Plan(Settings):
+class Plan(FrozenModel):
     """The plan of one dataset for nnU-Net v1's U-Net.
 
     Attributes:

@@ -2,10 +2,10 @@
 
 from pydantic import PositiveFloat
 
-from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.frozen import FrozenModel
 
 
-class PlanningSettings(Settings):
+class PlanningSettings(FrozenModel):
     """What a plan is made for.
 
     Attributes:

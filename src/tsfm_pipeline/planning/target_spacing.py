@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.geometry import Triple, TripleFloat
 from tsfm_pipeline.planning.fingerprint import PlanningError
-from tsfm_pipeline.schema import Settings
 
 ANISOTROPY = 3
 FINE_PERCENTILE = 10
@@ -22,7 +22,7 @@ _ABOVE = 1e-5
 UNUSABLE = "quarantined"
 
 
-class TargetSpacing(Settings):
+class TargetSpacing(FrozenModel):
     """A spacing and why it was chosen.
 
     Attributes:
@@ -34,7 +34,7 @@ class TargetSpacing(Settings):
     reason: str
 
 
-class PoolSpacing(Settings):
+class PoolSpacing(FrozenModel):
     """The spacing that all cases of a pool are resampled to, and why.
 
     Attributes:

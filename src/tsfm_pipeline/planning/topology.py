@@ -6,8 +6,8 @@ its default planner v21 uses; package nnunetv2 took another).
 
 from functools import lru_cache
 
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.geometry import Triple, TripleFloat
-from tsfm_pipeline.schema import Settings
 
 SMALLEST_EDGE = 4
 """No axis of the coarsest feature map gets shorter than this (voxels)."""
@@ -15,7 +15,7 @@ SIMILAR = 2
 """Axes count as equally fine while their spacings differ by less than this factor."""
 
 
-class Topology(Settings):
+class Topology(FrozenModel):
     """Strides and kernels of a U-Net for one patch, axes as the spacing's.
 
     Attributes:

@@ -2,17 +2,17 @@
 
 import math
 
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.geometry import Triple
 from tsfm_pipeline.network.sizes import RESOLUTIONS, SIZES
 from tsfm_pipeline.planning.memory import tsfm_activation_gib
 from tsfm_pipeline.planning.plan import Plan
-from tsfm_pipeline.schema import Settings
 
 DIVISOR = 2 ** (RESOLUTIONS - 1)
 SMALLEST_BATCH = 2
 
 
-class TsfmPlan(Settings):
+class TsfmPlan(FrozenModel):
     """What TSFM is trained with on a dataset, axes (z, y, x).
 
     Attributes:

@@ -8,11 +8,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field, FilePath
 
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.pool.leakage import leaking_cases, patient_groups
 from tsfm_pipeline.pool.split_files import role_of_each, roles_of_files
 from tsfm_pipeline.pool.version import pool_version
 from tsfm_pipeline.preparation.pool import OK
-from tsfm_pipeline.schema import Settings
 from tsfm_pipeline.sources import PoolSettings
 
 SPLITS_SCHEMA = pa.schema(
@@ -29,7 +29,7 @@ SPLITS_SCHEMA = pa.schema(
 )
 
 
-class SplitSettings(Settings):
+class SplitSettings(FrozenModel):
     """Cross-validation folds.
 
     Attributes:

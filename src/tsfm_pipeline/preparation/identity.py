@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tsfm_pipeline.files import bytes_digest
+from tsfm_pipeline.files.digest import BYTES
 from tsfm_pipeline.imaging.file_volume import unreachable, volume_files
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.preparation.settings import PreparationSettings
@@ -22,23 +24,23 @@ def image_digest(case: SourceCase, of_file: FileDigest | None = None) -> str:
 
     Args:
         case: the case.
-        of_file: gives the digest of a file; `file_digest` unless a caller has it already.
+        of_file: gives the digest of a file; `volume_digest` unless a caller has it already.
 
     Raises:
         VolumeError: a file can't be read.
     """
-    return _joined([("image", path) for path in case.images], of_file or file_digest)
+    return _joined([("image", path) for path in case.images], of_file or volume_digest)
 
 
 def label_digest(case: SourceCase, of_file: FileDigest | None = None) -> str:
     """Digest the bytes of a case's label files, in order, with the class of each."""
     files = [(f"label {label.class_name or ''}", label.path) for label in case.labels]
-    return _joined(files, of_file or file_digest)
+    return _joined(files, of_file or volume_digest)
 
 
-def file_digest(path: Path) -> str:
+def volume_digest(path: Path) -> str:
     """Digest the bytes of a volume's file or files; raise VolumeError where one can't be read."""
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=BYTES)
     try:
         for part in volume_files(path):
             with part.open("rb") as file:
@@ -46,11 +48,6 @@ def file_digest(path: Path) -> str:
     except OSError as error:
         raise unreachable(path, error) from error
     return digest.hexdigest()
-
-
-def bytes_digest(content: bytes) -> str:
-    """Digest the content of a file, as `file_digest`."""
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _joined(files: list[tuple[str, Path]], of_file: FileDigest) -> str:

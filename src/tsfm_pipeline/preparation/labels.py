@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tsfm_pipeline.files.folder import atomic_folder
 from tsfm_pipeline.imaging.geometry import Geometry, Reorientation
 from tsfm_pipeline.imaging.labels import BACKGROUND, LabelError, LabelTable, remap_values
 from tsfm_pipeline.imaging.volume import ImageVolume, read_label, write_label
 from tsfm_pipeline.sources.source import LabelFile, Source, SourceCase
-from tsfm_pipeline.store.atomic_folder import atomic_folder
 
 CLASS_FOLDER = "segmentations"
 SUFFIX = ".nii.gz"

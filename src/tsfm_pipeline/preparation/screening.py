@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from tsfm_pipeline.files import bytes_digest
 from tsfm_pipeline.imaging.file_volume import read_bytes, volume_files
 from tsfm_pipeline.imaging.intensity import bounding_box
 from tsfm_pipeline.imaging.labels import LabelError, LabelTable, present_values
@@ -24,10 +25,9 @@ from tsfm_pipeline.imaging.volume import (
     read_label_volume,
 )
 from tsfm_pipeline.preparation.identity import (
-    bytes_digest,
-    file_digest,
     image_digest,
     label_digest,
+    volume_digest,
 )
 from tsfm_pipeline.preparation.labels import files_to_paint
 from tsfm_pipeline.preparation.screening_cache import ScreeningCache, state_of
@@ -167,7 +167,7 @@ def screen_case(
 
     def digest(path: Path) -> str:
         if path not in digests:
-            digests[path] = file_digest(path)
+            digests[path] = volume_digest(path)
         return digests[path]
 
     if known is not None:

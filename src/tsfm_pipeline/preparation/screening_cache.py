@@ -1,9 +1,10 @@
 """What screening found, kept per case until one of its files or rules changes."""
 
 import json
-import uuid
 from pathlib import Path
 from typing import Any
+
+from tsfm_pipeline.files import write_bytes
 
 
 class ScreeningCache:
@@ -54,12 +55,7 @@ class ScreeningCache:
             lines[line["case"]] = line
         tidy = b"".join(_encoded(line) for line in lines.values())
         if tidy != content:
-            temporary = path.with_name(f".{uuid.uuid4().hex}{path.name}")
-            try:
-                temporary.write_bytes(tidy)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            write_bytes(path, tidy)
         return lines
 
 

@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import field_validator
 
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.geometry import TripleFloat
-from tsfm_pipeline.schema import Settings
 
 
-class PreparationSettings(Settings):
+class PreparationSettings(FrozenModel):
     """How raw cases become stored ones.
 
     Attributes:
@@ -40,7 +40,7 @@ class PreparationSettings(Settings):
         return self.target_spacing or own
 
 
-class ScreeningSettings(Settings):
+class ScreeningSettings(FrozenModel):
     """How raw cases are looked into before anything is made of them.
 
     Attributes:

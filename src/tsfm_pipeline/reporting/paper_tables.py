@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
-from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.frozen import FrozenModel
 
 
-class Scores(Settings):
+class Scores(FrozenModel):
     """The scores behind a cell: the mean over some targets of one dataset.
 
     Attributes:
@@ -19,7 +19,7 @@ class Scores(Settings):
     targets: tuple[str, ...] | Literal["all"]
 
 
-class Column(Settings):
+class Column(FrozenModel):
     """One column of a table.
 
     Attributes:
@@ -37,7 +37,7 @@ class Column(Settings):
     mean_of: tuple[str, ...] = ()
 
 
-class Row(Settings):
+class Row(FrozenModel):
     """One method of a table.
 
     Attributes:
@@ -66,7 +66,7 @@ class Row(Settings):
         return self.experiment.replace("{column}", column.key)
 
 
-class Block(Settings):
+class Block(FrozenModel):
     """Rows under one heading.
 
     Attributes:
@@ -80,7 +80,7 @@ class Block(Settings):
     rows: tuple[Row, ...]
 
 
-class PaperTable(Settings):
+class PaperTable(FrozenModel):
     """One table of the paper.
 
     Attributes:

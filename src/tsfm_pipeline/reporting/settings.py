@@ -1,9 +1,9 @@
 """What a user can set about reports."""
 
-from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.frozen import FrozenModel
 
 
-class ReportingSettings(Settings):
+class ReportingSettings(FrozenModel):
     """How results are named.
 
     Attributes:

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 from pydantic import Field, model_validator
 
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.labels import OUTSIDE, LabelError, LabelTable
-from tsfm_pipeline.schema import Settings
 from tsfm_pipeline.sources.source import Source
 
 
-class PoolSettings(Settings):
+class PoolSettings(FrozenModel):
     """Names of datasets by the part they play.
 
     Attributes:

@@ -10,8 +10,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.labels import LabelTable
-from tsfm_pipeline.schema import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class SourceCase:
         return f"{self.dataset}/{self.case}"
 
 
-class Source(Settings):
+class Source(FrozenModel):
     """Settings and reader of one dataset. Subclasses name a `layout` and implement `list_cases`.
 
     Attributes:

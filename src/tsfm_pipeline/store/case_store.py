@@ -4,7 +4,6 @@ Array names carry their axes: C channels, then z, y, x voxels.
 """
 
 import errno
-import hashlib
 import io
 import os
 from collections.abc import Iterator, Mapping
@@ -17,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from tsfm_pipeline.files import atomic_folder, bytes_digest, remove_abandoned
+from tsfm_pipeline.files.folder import LOCK
 from tsfm_pipeline.imaging.geometry import Triple
 from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.imaging.labels import OUTSIDE
-from tsfm_pipeline.store.atomic_folder import LOCK, atomic_folder, remove_abandoned
 from tsfm_pipeline.store.encoding import (
     CHUNK,
     decode_image,
@@ -143,7 +143,7 @@ class CaseStore:
         found = {name: size for name, size in found.items() if name not in (_RECORD, LOCK)}
         intact = found == {name: file.size for name, file in sidecar.files.items()}
         if intact and verify:
-            contents = {name: _digest((folder / name).read_bytes()) for name in sidecar.files}
+            contents = {name: bytes_digest((folder / name).read_bytes()) for name in sidecar.files}
             intact = contents == {name: file.digest for name, file in sidecar.files.items()}
         return sidecar.record if intact else None
 
@@ -332,13 +332,9 @@ def _write_rest(
         _SAMPLES: _write(folder / _SAMPLES, packed.getvalue()),
     }
     sidecar = Sidecar(record=record, files=files)
-    (folder / _RECORD).write_text(sidecar.model_dump_json(indent=1), encoding="utf-8")
+    _write(folder / _RECORD, sidecar.model_dump_json(indent=1).encode())
 
 
 def _write(path: Path, content: bytes) -> StoredFile:
     path.write_bytes(content)
-    return StoredFile(size=len(content), digest=_digest(content))
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+    return StoredFile(size=len(content), digest=bytes_digest(content))

@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import field_validator
 
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.geometry import Geometry, Reorientation, Triple, TripleFloat
-from tsfm_pipeline.schema import Settings
 
 
-class CaseRecord(Settings):
+class CaseRecord(FrozenModel):
     """The sidecar of a stored case: enough to bring a prediction back onto the raw file's grid.
 
     The way from a file to the stored grid is: `reorientation`, crop, resampling.
@@ -70,7 +70,7 @@ class CaseRecord(Settings):
         return f"{self.dataset}/{self.case}"
 
 
-class StoredFile(Settings):
+class StoredFile(FrozenModel):
     """A file of a stored case as it was written.
 
     Attributes:
@@ -82,7 +82,7 @@ class StoredFile(Settings):
     digest: str
 
 
-class Sidecar(Settings):
+class Sidecar(FrozenModel):
     """What stands in the case's JSON file.
 
     Attributes:

@@ -1,9 +1,9 @@
 """Where runs are tracked."""
 
-from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.frozen import FrozenModel
 
 
-class TrackingSettings(Settings):
+class TrackingSettings(FrozenModel):
     """Where runs are tracked.
 
     Attributes:

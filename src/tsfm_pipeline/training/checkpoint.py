@@ -1,14 +1,9 @@
-"""Files of a model folder, each written to a temporary name, flushed and renamed.
+"""Weights, states and metrics of a training in its model folder."""
 
-A file under its final name is therefore always whole, whatever kills the process.
-"""
-
-import hashlib
 import json
 import logging
-import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tsfm_pipeline.files import write_atomically, write_text
 from tsfm_pipeline.training.task import TrainingError
 
 logger = logging.getLogger(__name__)
@@ -28,20 +24,6 @@ DAMAGED = "state.damaged.pt"
 METRICS = "metrics.jsonl"
 FINAL = "final.safetensors"
 BEST = "best.safetensors"
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, bring it to disk, and rename it."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    write(temporary)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
@@ -58,13 +40,13 @@ class StateWriter:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._pool = ThreadPoolExecutor(1)
+        self._executor = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
 
     def write(self, state: Mapping[str, Any]) -> None:
         """Start writing a state: tensors on the CPU and plain Python values only."""
         self.wait()
-        self._writing = self._pool.submit(_write_state, self._folder, dict(state))
+        self._writing = self._executor.submit(_write_state, self._folder, dict(state))
 
     def wait(self) -> None:
         """Wait until the last state is on disk; raise what went wrong (OSError)."""
@@ -132,12 +114,6 @@ def _read_state(path: Path) -> dict[str, Any]:
         mmap=True,  # every process of a group reads it: together they hold one copy
     )
     return state
-
-
-def file_digest(path: Path) -> str:
-    """Return a digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 class MetricsLog:

@@ -19,9 +19,10 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, record
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from tsfm_pipeline.files import write_text
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.geometry import TripleFloat
 from tsfm_pipeline.imaging.labels import LabelTable
-from tsfm_pipeline.schema import Settings
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training import checkpoint, loop
 from tsfm_pipeline.training.device import choose_device
@@ -38,7 +39,7 @@ SHUTDOWN_SECONDS = 600
 logger = logging.getLogger(__name__)
 
 
-class WrittenTask(Settings):
+class WrittenTask(FrozenModel):
     """A training as a file: the fields of `TrainingTask`, and the settings.
 
     Attributes:
@@ -166,7 +167,7 @@ def write_task(task: TrainingTask, settings: TrainingSettings, folder: Path) -> 
         settings=settings,
         threads=max(torch.get_num_threads() // settings.parallel.processes, 1),
     )
-    checkpoint.write_text(folder / TASK, written.model_dump_json(indent=1))
+    write_text(folder / TASK, written.model_dump_json(indent=1))
 
 
 @record
@@ -197,7 +198,7 @@ def train_folder(folder: str) -> None:
             f"batch_size {written.settings.batch_size} can't be dealt out to {group.size}"
             f" processes in {written.settings.micro_batches} micro_batches; start fewer"
         )
-    if not group.leads:
+    if not group.is_main:
         logging.getLogger().setLevel(logging.WARNING)
     loop.train(written.task(), written.settings, Path(folder), lambda e, m: None, group)
     # not after an error: NCCL would wait for processes that wait for this one

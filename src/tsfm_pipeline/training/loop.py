@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
+from tsfm_pipeline.files import write_text
 from tsfm_pipeline.store.record import CaseRecord
 from tsfm_pipeline.training import checkpoint
 from tsfm_pipeline.training.checks import check_task
@@ -37,7 +38,7 @@ from tsfm_pipeline.training.model_card import (
     TrainingSummary,
     describe,
 )
-from tsfm_pipeline.training.parallel import parallel_model, synchronised, whole
+from tsfm_pipeline.training.parallel import full_tensor, parallel_model, synchronised
 from tsfm_pipeline.training.progress import (
     Progress,
     collect_state,
@@ -100,8 +101,8 @@ def train(
         logger.info("%s: already trained for %d epochs", task.name, finished.epochs)
         return finished
     group.wait()  # all have read the card that the first one now writes
-    if group.leads:
-        checkpoint.write_text(folder / CARD, card.model_dump_json(indent=1))
+    if group.is_main:
+        write_text(folder / CARD, card.model_dump_json(indent=1))
     try:
         run = TrainingRun(task, card, records, folder, group)
         with signals_noted() as received:
@@ -153,8 +154,8 @@ class TrainingRun:
             restore_network(self.network, state, folder)
         elif task.initial_weights is not None:
             table = transfer_weights(self.network, task.initial_weights)
-            if group.leads:
-                checkpoint.write_text(folder / WEIGHTS_TABLE, weights_json(table))
+            if group.is_main:
+                write_text(folder / WEIGHTS_TABLE, weights_json(table))
         self.network.checkpointing = settings.activation_checkpointing
         # FSDP2 deals out contiguous weights only; feature maps may still have channels innermost
         shared_out = group.size > 1 and settings.parallel.strategy == "fsdp"
@@ -211,10 +212,10 @@ class TrainingRun:
     def fit(self, report: Report, received: list[int]) -> None:
         """Train the epochs that are left; `received` fills with signals that ask to end."""
         settings, progress = self.settings, self.progress
-        log = checkpoint.MetricsLog(self.folder, progress.epoch) if self.group.leads else None
+        log = checkpoint.MetricsLog(self.folder, progress.epoch) if self.group.is_main else None
         total = settings.epochs * settings.iterations_per_epoch
         done = progress.epoch * settings.iterations_per_epoch + progress.step
-        disable = None if self.group.leads else True
+        disable = None if self.group.is_main else True
         try:
             with tqdm(total=total, initial=done, desc=self.task.name, disable=disable) as bar:
                 while progress.epoch < settings.epochs and not progress.out_of_patience(
@@ -300,7 +301,7 @@ class TrainingRun:
             for parameter in self.optimizer.param_groups[BODY]["params"]:
                 parameter.grad = None
         self.scaler.unscale_(self.optimizer)
-        norm = whole(clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip))
+        norm = full_tensor(clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip))
         if not (self.scaler.is_enabled() or math.isfinite(norm.item())):
             return False
         before = self.scaler.get_scale()
@@ -329,7 +330,7 @@ class TrainingRun:
         broken = [
             name
             for name, parameter in self.network.named_parameters()
-            if parameter.grad is not None and not bool(whole(parameter.grad).isfinite().all())
+            if parameter.grad is not None and not bool(full_tensor(parameter.grad).isfinite().all())
         ]
         where = (
             f"gradients of {len(broken)} parameters, {broken[0]} first" if broken else "the loss"
@@ -387,13 +388,13 @@ class TrainingRun:
         """Start writing state.pt: everything that the next step depends on."""
         self.states.wait()  # never two states in memory
         state = collect_state(self.progress, self.network, self.optimizer, self.scaler, self.group)
-        if self.group.leads:
+        if self.group.is_main:
             self.states.write(state)
         self.saved_at = time.monotonic()
 
     def _save_weights(self, *names: str) -> None:
         weights = collect_tensors(self.network.state_dict(), self.group)
-        if self.group.leads:
+        if self.group.is_main:
             for name in names:
                 checkpoint.save_weights(self.folder / name, weights)
 
@@ -414,8 +415,8 @@ class TrainingRun:
             skipped_steps=progress.skipped,
             ended_early=progress.epoch < self.settings.epochs,
         )
-        if self.group.leads:
-            checkpoint.write_text(self.folder / SUMMARY, summary.model_dump_json(indent=1))
+        if self.group.is_main:
+            write_text(self.folder / SUMMARY, summary.model_dump_json(indent=1))
         return summary
 
     def _save_if_due(self) -> None:

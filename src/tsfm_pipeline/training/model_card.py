@@ -6,14 +6,14 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from tsfm_pipeline.files import file_digest
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.geometry import Triple, TripleFloat
 from tsfm_pipeline.imaging.intensity import CtStatistics, ct_statistics
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.network.sizes import SIZES, NetworkSize
 from tsfm_pipeline.network.tsfm import TSFM
-from tsfm_pipeline.schema import Settings
 from tsfm_pipeline.store.record import CaseRecord, cases_digest
-from tsfm_pipeline.training.checkpoint import file_digest
 from tsfm_pipeline.training.losses import exclusive_targets
 from tsfm_pipeline.training.settings import TrainingSettings
 from tsfm_pipeline.training.task import TrainingError, TrainingTask
@@ -36,7 +36,7 @@ FREE_TO_CHANGE = {
 """Settings that a resumed training may change."""
 
 
-class ModelCard(Settings):
+class ModelCard(FrozenModel):
     """Everything that inference needs besides the weights, and where the model comes from.
 
     Attributes:
@@ -87,7 +87,7 @@ class ModelCard(Settings):
         return cls.model_validate_json((folder / CARD).read_bytes())
 
 
-class TrainingSummary(Settings):
+class TrainingSummary(FrozenModel):
     """The outcome of a finished training.
 
     Attributes:
@@ -180,10 +180,10 @@ def pool_statistics(task: TrainingTask, records: Mapping[str, CaseRecord]) -> Ct
     ct_cases = [key for key in task.training if records[key].modality == "CT"]
     if ct_cases:
         return ct_statistics(task.store.intensities(key) for key in ct_cases)
-    strangers = [key for key in task.validation if records[key].modality == "CT"]
-    if strangers:
+    ct_validation = [key for key in task.validation if records[key].modality == "CT"]
+    if ct_validation:
         raise TrainingError(
-            f"{task.name}: validation case {strangers[0]} is CT, but no training case is:"
+            f"{task.name}: validation case {ct_validation[0]} is CT, but no training case is:"
             " there are no statistics to normalise it with"
         )
     return None

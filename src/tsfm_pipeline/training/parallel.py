@@ -57,12 +57,12 @@ def synchronised(model: nn.Module, *, when: bool) -> Iterator[None]:
         yield
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """Return a shared-out tensor complete, in every process; all must ask for it."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def share_of(tensor: Tensor, parameter: Tensor) -> Tensor:
+def shard_of(tensor: Tensor, parameter: Tensor) -> Tensor:
     """Return the share of a complete tensor that fits a parameter's; without FSDP2, all of it."""
     if not isinstance(parameter, DTensor):
         return tensor

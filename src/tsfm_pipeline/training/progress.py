@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 
 from tsfm_pipeline.training.group import Group
-from tsfm_pipeline.training.parallel import share_of, whole
+from tsfm_pipeline.training.parallel import full_tensor, shard_of
 from tsfm_pipeline.training.task import TrainingError
 
 EMA = 0.9
@@ -105,8 +105,8 @@ def collect_tensors(tensors: Mapping[str, Tensor], group: Group) -> dict[str, Te
     """Copy tensors, complete, to the leading process's main memory; the others get nothing."""
     copies = {}
     for name, tensor in tensors.items():
-        complete = whole(tensor.detach())
-        if group.leads:
+        complete = full_tensor(tensor.detach())
+        if group.is_main:
             copies[name] = complete.to("cpu", copy=True).contiguous()
     return copies
 
@@ -135,7 +135,7 @@ def restore_progress(
     for name, parameter in network.named_parameters():
         if name in state["momentum"]:
             buffer = state["momentum"][name].to(parameter.device, copy=True)
-            optimizer.state[parameter]["momentum_buffer"] = share_of(buffer, parameter)
+            optimizer.state[parameter]["momentum_buffer"] = shard_of(buffer, parameter)
     if state["scaler"]:  # empty where the state was written without fp16
         scaler.load_state_dict(state["scaler"])
     return Progress(**{entry.name: state[entry.name] for entry in fields(Progress)})

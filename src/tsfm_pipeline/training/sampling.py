@@ -109,7 +109,7 @@ class PatchDataset(Dataset[Sample]):
         key, record = self.keys[case], self._records[case]
         loaded = settings.patch if self._augmentation is None else self._augmentation.enlarged
         voxel = None
-        if is_forced(index % settings.batch_size, settings):
+        if oversamples_foreground(index % settings.batch_size, settings):
             voxel = self._foreground_voxel(key, rng)
         lower = patch_lower(record.geometry.shape, settings.patch, loaded, voxel, rng)
         image_CDHW, labels_DHW, inside = self._store.read_patch(
@@ -162,7 +162,7 @@ def case_probabilities(records: Sequence[CaseRecord]) -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum())
 
 
-def is_forced(position: int, settings: TrainingSettings) -> bool:
+def oversamples_foreground(position: int, settings: TrainingSettings) -> bool:
     """Tell whether an item of a batch is centred on foreground (nnU-Net's rounding)."""
     return position >= round(settings.batch_size * (1 - settings.oversample_foreground))
 
@@ -196,7 +196,7 @@ def patch_lower(
     return (lower[0], lower[1], lower[2])
 
 
-class Share(Sampler[int]):
+class RankSampler(Sampler[int]):
     """The items that one process takes: its consecutive part of every global batch.
 
     Args:
@@ -229,7 +229,7 @@ def make_loader(
     return DataLoader(
         dataset,
         batch_size=settings.batch_size // group.size,
-        sampler=Share(first, last, settings.batch_size, group.rank, group.size),
+        sampler=RankSampler(first, last, settings.batch_size, group.rank, group.size),
         num_workers=settings.workers,
         pin_memory=torch.cuda.is_available() and settings.device != "cpu",
         worker_init_fn=_ignore_signals if settings.workers else None,

@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.network.sizes import PAPER_PATCH, SizeName
-from tsfm_pipeline.schema import Settings
 
 
-class AugmentationSettings(Settings):
+class AugmentationSettings(FrozenModel):
     """How training samples are varied.
 
     Attributes:
@@ -29,7 +29,7 @@ class AugmentationSettings(Settings):
     where: Literal["workers", "device"] = "workers"
 
 
-class ParallelSettings(Settings):
+class ParallelSettings(FrozenModel):
     """How many processes train together. They give the gradient of one process (losses.py).
 
     Attributes:
@@ -50,7 +50,7 @@ class ParallelSettings(Settings):
     restarts: int = Field(default=3, ge=0)
 
 
-class TrainingSettings(Settings):
+class TrainingSettings(FrozenModel):
     """Everything that decides what a training does to the weights, and how fast.
 
     Attributes:

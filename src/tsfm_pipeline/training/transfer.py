@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.network.blocks import resize_position
 from tsfm_pipeline.network.tsfm import TSFM
-from tsfm_pipeline.schema import Settings
 from tsfm_pipeline.training.task import TrainingError
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ FIRST_LAYERS = ("encoder.0.0.conv1.weight", "encoder.0.0.connection.weight")
 WEIGHTS_TABLE = "weights.json"
 
 
-class LoadedWeight(Settings):
+class LoadedWeight(FrozenModel):
     """What became of one tensor of the network.
 
     Attributes:

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tsfm_pipeline.schema import Settings
+from tsfm_pipeline.frozen import FrozenModel
 
 
-class WorkerSettings(Settings):
+class WorkerSettings(FrozenModel):
     """How many cases are worked on at once, and where. Changes nothing in any result.
 
     Attributes:

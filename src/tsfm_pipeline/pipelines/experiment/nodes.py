@@ -13,7 +13,7 @@ from tsfm_pipeline.experiments.grid import Experiment
 from tsfm_pipeline.experiments.record import ModelRecord, prediction_problem
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelTable
-from tsfm_pipeline.inference.settings import PredictionSettings
+from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.sources import Datasets
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.workers import WorkerSettings
@@ -67,7 +67,7 @@ def draw_network() -> MermaidPreview:
 
 def predict_cases(
     model: ModelRecord,
-    prediction: PredictionSettings,
+    inference: InferenceSettings,
     datasets: Datasets,
     pool_store: CaseStore,
     models_root: Path,
@@ -77,7 +77,7 @@ def predict_cases(
     from tsfm_pipeline.experiments.prediction_run import run_prediction
 
     return run_prediction(
-        model, prediction, datasets.root, pool_store, models_root, predictions_root
+        model, inference, datasets.root, pool_store, models_root, predictions_root
     )
 
 

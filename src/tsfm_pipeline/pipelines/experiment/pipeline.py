@@ -29,7 +29,7 @@ SHARED = (
 )
 """Catalogue entries that all experiments read."""
 
-PARAMETERS = ("experiments", "labels", "prediction", "datasets", "evaluation", "workers")
+PARAMETERS = ("experiments", "labels", "inference", "datasets", "evaluation", "workers")
 """Parameters that all experiments read."""
 
 KINDS = ("model", "predictions", "scores")
@@ -124,7 +124,7 @@ def _template(experiment: Experiment) -> Pipeline:
                 predict_cases,
                 inputs={
                     "model": "model",
-                    "prediction": "params:prediction",
+                    "inference": "params:inference",
                     "datasets": "params:datasets",
                     "pool_store": "pool_store",
                     "models_root": "models_root",

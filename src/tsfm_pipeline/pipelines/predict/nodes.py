@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from tsfm_pipeline.inference.settings import PredictionSettings
-from tsfm_pipeline.prediction.settings import PredictRun, PredictSettings
+from tsfm_pipeline.inference.settings import InferenceSettings
+from tsfm_pipeline.scans.settings import PredictRun, PredictSettings
 
 logger = logging.getLogger(__name__)
 
 
 def segment_scans(
-    predict: PredictRun, prediction: PredictionSettings
+    predict: PredictRun, inference: InferenceSettings
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Segment what `predict.input` names; return volumes and problems.
 
@@ -20,8 +20,8 @@ def segment_scans(
         ScanError: input, output or model is not set, or the input holds nothing to segment.
         ModelError: no usable model, or an unknown target.
     """
-    from tsfm_pipeline.prediction.problem import ScanError
-    from tsfm_pipeline.prediction.run import predict_folder
+    from tsfm_pipeline.scans.problem import ScanError
+    from tsfm_pipeline.scans.run import predict_folder
 
     if predict.input is None or predict.output is None or predict.model is None:
         unset = [f"predict.{key}" for key in ("input", "output", "model") if not vars(predict)[key]]
@@ -31,7 +31,7 @@ def segment_scans(
         )
     settings = PredictSettings(**{key: vars(predict)[key] for key in PredictSettings.model_fields})
     summary = predict_folder(
-        Path(predict.input), Path(predict.output), Path(predict.model), settings, prediction
+        Path(predict.input), Path(predict.output), Path(predict.model), settings, inference
     )
     for scan, notes in summary.notes.items():
         for note in notes:

@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 segment_scans,
-                inputs={"predict": "params:predict", "prediction": "params:prediction"},
+                inputs={"predict": "params:predict", "inference": "params:inference"},
                 outputs=["predicted_volumes", "prediction_problems"],
                 name="segment_scans",
             )

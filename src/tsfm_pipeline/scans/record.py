@@ -1,0 +1,164 @@
+"""What a finished scan leaves beside its segmentation: how it was made, and its volumes."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+from pydantic import ValidationError
+
+from tsfm_pipeline import __version__
+from tsfm_pipeline.files import file_digest, write_text
+from tsfm_pipeline.frozen import FrozenModel
+from tsfm_pipeline.inference.postprocessing import PostprocessingRule
+from tsfm_pipeline.inference.settings import InferenceSettings
+from tsfm_pipeline.scans.finding import Scan
+from tsfm_pipeline.scans.segment import VOLUME_COLUMNS, weights_of
+from tsfm_pipeline.scans.settings import PredictSettings
+from tsfm_pipeline.sources.source import Modality
+from tsfm_pipeline.training.model_card import CARD
+
+
+class ScanRecord(FrozenModel):
+    """`<scan>.json`: written last, so its presence says that the scan's outputs are complete.
+
+    Attributes:
+        scan: name of the outputs.
+        files: of the scan.
+        inputs: digest of the files' names, sizes and times of change.
+        made_by: digest of the model and of every setting that decides the labels.
+        modality: as what the scan was segmented.
+        notes: what was decided or repaired on the way.
+        volumes: rows with VOLUME_COLUMNS but `scan`.
+    """
+
+    scan: str
+    files: tuple[str, ...]
+    inputs: str
+    made_by: str
+    modality: Modality
+    notes: tuple[str, ...]
+    volumes: tuple[dict[str, str | int | float | None], ...]
+
+
+def inputs_digest(scan: Scan) -> str:
+    """Digest of what `stat` says about a scan's files; reads none of their bytes."""
+    stats = [(path.name, path.stat()) for path in scan.files]
+    return _digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+
+
+def making_digest(
+    model: Path, regions: Sequence[str], settings: PredictSettings, window: InferenceSettings
+) -> str:
+    """Digest of the model's files and of every setting that decides the labels."""
+    weights = weights_of(model)
+    rule = PostprocessingRule.path(model, weights)
+    return _digest(
+        [
+            __version__,
+            file_digest(model / CARD),
+            file_digest(model / f"{weights}.safetensors"),
+            file_digest(rule) if rule.exists() else None,
+            list(regions),
+            settings.modality,
+            window.deciding(),
+        ]
+    )
+
+
+def outputs_of(folder: Path, name: str) -> dict[str, Path]:
+    """Return the paths of a scan's outputs."""
+    suffixes = {"labels": ".nii.gz", "preview": ".png", "dicom_seg": ".seg.dcm", "record": ".json"}
+    return {kind: folder / f"{name}{suffix}" for kind, suffix in suffixes.items()}
+
+
+@contextmanager
+def writing(folder: Path, name: str) -> Iterator[None]:
+    """Mark a scan's outputs as ours while they are written; what was not finished is removed.
+
+    The mark stays only where the process is killed. It tells the next run that the files without
+    a record are not somebody else's.
+    """
+    mark = _mark(folder, name)
+    mark.touch()
+    try:
+        yield
+    except BaseException:
+        remove_outputs(folder, name)
+        raise
+    mark.unlink()
+
+
+def remove_outputs(folder: Path, name: str) -> None:
+    """Remove a scan's outputs, the record first: without it the others count for nothing."""
+    mark = _mark(folder, name)
+    mark.touch()
+    for path in reversed(outputs_of(folder, name).values()):
+        path.unlink(missing_ok=True)
+    mark.unlink()
+
+
+def foreign_files(
+    folder: Path, names: Iterable[str], records: Mapping[str, ScanRecord]
+) -> list[Path]:
+    """Return files that stand where outputs go and were not written by this program."""
+    return [
+        path
+        for name in names
+        if name not in records and not _mark(folder, name).exists()
+        for path in outputs_of(folder, name).values()
+        if path.exists()
+    ]
+
+
+def _mark(folder: Path, name: str) -> Path:
+    return folder / f".{name}.unfinished"
+
+
+def is_finished(
+    scan: Scan, record: ScanRecord | None, folder: Path, made_by: str, settings: PredictSettings
+) -> bool:
+    """Say whether a scan's outputs are there and were made of the same input in the same way."""
+    if record is None:
+        return False
+    outputs = outputs_of(folder, scan.name)
+    wanted = ["labels"]
+    wanted += ["preview"] if settings.preview else []
+    if settings.dicom_seg and scan.series and any(row["voxels"] for row in record.volumes):
+        wanted.append("dicom_seg")  # there is none of an empty segmentation
+    return (
+        not settings.overwrite
+        and record.made_by == made_by
+        and record.inputs == inputs_digest(scan)
+        and all(outputs[kind].exists() for kind in wanted)
+    )
+
+
+def read_records(folder: Path, names: Iterable[str] | None = None) -> dict[str, ScanRecord]:
+    """Return the records of finished scans in an output folder, of all or of some, by scan."""
+    records = {}
+    paths = folder.glob("*.json")
+    if names is not None:
+        paths = (path for name in names if (path := outputs_of(folder, name)["record"]).exists())
+    for path in sorted(paths):
+        try:
+            record = ScanRecord.model_validate_json(path.read_bytes())
+        except ValidationError:
+            continue  # another program's file
+        records[record.scan] = record
+    return records
+
+
+def write_volumes(path: Path, records: dict[str, ScanRecord]) -> pd.DataFrame:
+    """Write the table of all finished scans at once, and return it."""
+    rows = [{"scan": name, **row} for name in sorted(records) for row in records[name].volumes]
+    table = pd.DataFrame(rows, columns=list(VOLUME_COLUMNS))
+    write_text(path, table.to_csv(index=False))
+    return table
+
+
+def _digest(content: object) -> str:
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()

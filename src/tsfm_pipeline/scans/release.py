@@ -1,0 +1,246 @@
+"""Make a model folder that works anywhere: weights, plans, labels and a model card to read."""
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from pydantic import ValidationError
+
+from tsfm_pipeline import __version__
+from tsfm_pipeline.files import write_text
+from tsfm_pipeline.files.folder import atomic_folder
+from tsfm_pipeline.inference.model import ModelError, load_model
+from tsfm_pipeline.inference.postprocessing import PostprocessingRule
+from tsfm_pipeline.scans.label_files import JSON, label_names, labels_json
+from tsfm_pipeline.scans.loading import known_modalities
+from tsfm_pipeline.scans.segment import FAST
+from tsfm_pipeline.training.model_card import CARD, ModelCard
+
+README = "README.md"
+
+
+class ReleaseError(ValueError):
+    """A model that can't be released as asked."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a dataset of the pool comes from.
+
+    Attributes:
+        url: of its home.
+        licence: as its home states it.
+    """
+
+    url: str
+    licence: str
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read the card of a model folder.
+
+    Raises:
+        ModelError: there is none, or it can't be read.
+    """
+    try:
+        return ModelCard.read(folder)
+    except (OSError, ValidationError) as error:
+        raise ModelError(
+            f"{folder} has no usable {CARD} ({' '.join(str(error).split())[:200]}); name the folder"
+            " of a released model, or one that training left:"
+            " data/06_models/WORKSPACE/EXPERIMENT/DIGEST, `folder` in data/06_models/WORKSPACE/"
+            "EXPERIMENT.json"
+        ) from error
+
+
+def release_model(
+    model: Path,
+    output: Path,
+    origins: Mapping[str, Origin],
+    *,
+    weights: Literal["best", "final"] = "best",
+    fast: Path | None = None,
+    scores: pd.DataFrame | None = None,
+) -> None:
+    """Write a release folder, which `tsfm-predict` and `segment` take as it is.
+
+    Args:
+        model: folder of a finished training.
+        output: the release; it appears complete or not at all, and replaces an older one.
+        origins: dataset -> its home and licence, for the model card.
+        weights: which weights; the release holds these only.
+        fast: folder of a coarser model of the same regions, for `--fast`.
+        scores: score table (columns experiment, weights, dataset, target, dice); the model's rows
+            go into the model card.
+
+    Raises:
+        ModelError: a folder is no usable model.
+        ReleaseError: a training dataset without licence, a coarser model that does not match, or
+            an output folder that is no release.
+    """
+    card = read_card(model)
+    if output.exists() and any(output.iterdir()) and not (output / CARD).exists():
+        raise ReleaseError(f"{output} holds something else than a release; name another folder")
+    unknown = sorted(set(training_cases(card)) - set(origins))
+    if unknown:
+        raise ReleaseError(
+            f"no licence is known for {', '.join(unknown)}; run this in the project that trained"
+            " the model, with its --env, or add them to conf/base/parameters_datasets.yml"
+        )
+    if fast is not None and set(read_card(fast).regions) != set(card.regions):
+        raise ReleaseError(f"{fast} does not predict the regions of {model}; name another model")
+    with atomic_folder(output) as folder:
+        digest, rule = _copy_model(model, folder, weights)
+        if fast is not None:
+            (folder / FAST).mkdir()
+            _copy_model(fast, folder / FAST, weights)
+        text = model_card_text(card, origins, weights, digest, rule, fast is not None, scores)
+        write_text(folder / README, text)
+
+
+def training_cases(card: ModelCard) -> dict[str, int]:
+    """Count a model's training cases per dataset."""
+    return dict(sorted(Counter(key.split("/", 1)[0] for key in card.training).items()))
+
+
+def _copy_model(
+    model: Path, folder: Path, weights: Literal["best", "final"]
+) -> tuple[str, PostprocessingRule | None]:
+    """Copy what prediction needs and check that it loads; return the weights' SHA-256 and rule."""
+    loaded = load_model(model, weights, "cpu")
+    card, rule = loaded.card, loaded.postprocessing
+    name = f"{weights}.safetensors"
+    shutil.copyfile(model / name, folder / name)
+    shutil.copyfile(model / CARD, folder / CARD)
+    if rule is not None:
+        shutil.copyfile(
+            PostprocessingRule.path(model, weights), PostprocessingRule.path(folder, weights)
+        )
+    write_text(folder / JSON, labels_json(card.table, card.regions))
+    with (folder / name).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), rule
+
+
+def model_card_text(
+    card: ModelCard,
+    origins: Mapping[str, Origin],
+    weights: str,
+    digest: str,
+    rule: PostprocessingRule | None,
+    fast: bool,
+    scores: pd.DataFrame | None,
+) -> str:
+    """Return the model card in Markdown."""
+    spacing = card.target_spacing
+    cases = training_cases(card)
+    statistics = card.ct_statistics
+    lines = [
+        f"# {card.name}",
+        "",
+        "A TSFM network that segments"
+        f" {len(card.regions)} target(s) in 3-D {' and '.join(known_modalities(card))} scans,"
+        f" trained and released with tsfm-pipeline {__version__}.",
+        "",
+        "```",
+        "tsfm-predict -i scans -o segmentations -m THIS_FOLDER",
+        "```",
+        "",
+        "## Intended use",
+        "",
+        "Research on image segmentation. **Not a medical device:** not tested or cleared for"
+        " diagnosis, treatment or any other clinical decision; a person qualified to do so has to"
+        " check every segmentation.",
+        "It knows scans like those of its training datasets; expect less on other scanners,"
+        " protocols, body regions and patients. Each target was learnt only from the datasets"
+        " that label it.",
+        "",
+        "## Targets",
+        "",
+        "| id | target | covers |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {value} | {name} | {', '.join(card.table.region_targets(name))} |"
+        for value, name in label_names(card.table, card.regions).items()
+    ]
+    lines += [
+        "",
+        "## Training data",
+        "",
+        "The weights derive from these datasets, whose terms apply to what is done with them."
+        f" `{CARD}` lists every training case by its name.",
+        "",
+        "| dataset | training cases | licence | source |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {count} | {origins[name].licence} | {origins[name].url} |"
+        for name, count in cases.items()
+    ]
+    lines += ["", "## Dice on held-out cases", "", *_dice_lines(card, weights, scores)]
+    network = card.network.model_dump()
+    lines += [
+        "",
+        "## Plan",
+        "",
+        f"- network: {', '.join(f'{key} {value}' for key, value in network.items())}",
+        f"- image channels: {card.in_channels}",
+        f"- patch (z, y, x): {' x '.join(map(str, card.patch))} voxels",
+        "- spacing (z, y, x): "
+        + (" x ".join(f"{step:g}" for step in spacing) + " mm" if spacing else "each scan's own"),
+        "- CT: clipped to"
+        f" {statistics.lower:g}..{statistics.upper:g} HU, mean {statistics.mean:g},"
+        f" sd {statistics.sd:g}"
+        if statistics
+        else "- MR: z-scored per scan",
+        f"- trained for {card.settings.epochs} epochs with patches in batches of"
+        f" {card.settings.batch_size}, seed {card.settings.seed}",
+        f"- postprocessing: {_rule_text(rule)}",
+        f"- coarser model for `--fast`: {'yes, in fast/' if fast else 'none'}",
+        "",
+        "## Digests",
+        "",
+        f"- `{weights}.safetensors`: SHA-256 `{digest}`",
+        f"- training pool: `{card.pool_digest}`",
+        f"- initial weights: `{card.initial_weights or 'none, trained from scratch'}`",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _rule_text(rule: PostprocessingRule | None) -> str:
+    if rule is None:
+        return "none"
+    reduced = ["all foreground together"] if rule.all_foreground else []
+    reduced += rule.regions
+    return (
+        f"largest component only of {', '.join(reduced) or 'nothing'}, decided on"
+        f" {len(rule.cases)} training cases"
+    )
+
+
+def _dice_lines(card: ModelCard, weights: str, scores: pd.DataFrame | None) -> list[str]:
+    if scores is not None:
+        chosen = scores[(scores["experiment"] == card.name) & (scores["weights"] == weights)]
+        if chosen.empty:
+            raise ReleaseError(
+                f"the score table has no row of experiment {card.name} with {weights} weights;"
+                " give the table that the model's pipeline wrote"
+            )
+        by_target = chosen.groupby(["dataset", "target"])["dice"]
+        means = by_target.agg(cases="count", dice="mean").reset_index()
+        rows = [
+            f"| {row.dataset} | {row.target} | {row.cases} | {row.dice:.4f} |"
+            for row in means.itertuples()
+        ]
+        note = "The best weights were chosen on these cases, so the figures are optimistic."
+        return [
+            *([note, ""] if weights == "best" else []),
+            *("| dataset | target | cases | mean Dice |", "|---|---|---|---|"),
+            *rows,
+        ]
+    return ["No score table was given at release."]

@@ -1,0 +1,44 @@
+"""What a user can set about predicting scans."""
+
+from typing import Literal
+
+from tsfm_pipeline.frozen import FrozenModel
+
+
+class PredictSettings(FrozenModel):
+    """How scans are predicted; the `tsfm-predict` command has an option for each.
+
+    Attributes:
+        targets: regions wanted; empty for all that the model knows.
+        modality: of files that do not say it themselves (all but DICOM); null lets the model and
+            the intensities decide, see `loading.decide_modality`.
+        fast: use the coarser model that the release keeps under `fast/`.
+        mirror: average predictions of the mirrored scan, see `segment.mirror_axes`.
+        device: where the network computes; auto takes a GPU if there is one.
+        overwrite: predict again what is there and up to date.
+        preview: draw a picture of every segmentation.
+        dicom_seg: write a DICOM segmentation object beside the NIfTI file (DICOM input only).
+    """
+
+    targets: tuple[str, ...] = ()
+    modality: Literal["CT", "MR"] | None = None
+    fast: bool = False
+    mirror: bool = False
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    overwrite: bool = False
+    preview: bool = True
+    dicom_seg: bool = False
+
+
+class PredictRun(PredictSettings):
+    """The parameters of the `predict` pipeline: what, where and how.
+
+    Attributes:
+        input: a file or a folder of scans.
+        output: folder of the results.
+        model: model folder, released or as training left it.
+    """
+
+    input: str | None = None
+    output: str | None = None
+    model: str | None = None

@@ -1,0 +1,38 @@
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+
+from tests.scans.conftest import body
+from tsfm_pipeline.scans.problem import ScanError
+
+
+def test_kedro_segments_scans_without_a_pool(make_project, run_kedro, model, tmp_path):
+    project = make_project()
+    sitk.WriteImage(body(), str(tmp_path / "one.nii.gz"))
+    given = {"input": str(tmp_path), "output": str(tmp_path / "out"), "model": str(model)}
+    run_kedro(project, "predict", {"predict": given})
+    assert (tmp_path / "out" / "one.nii.gz").exists()
+    table = pd.read_csv(project / "data/08_reporting/test/predicted_volumes.csv")
+    assert set(table["scan"]) == {"one"}
+    (tmp_path / "broken.nii.gz").write_bytes(b"\x1f\x8bnothing")
+    with pytest.raises(SystemExit, match="1"):
+        run_kedro(project, "predict", {"predict": given})
+    problems = pd.read_csv(project / "data/08_reporting/test/prediction_problems.csv")
+    assert set(problems["scan"]) == {"broken"}
+    with pytest.raises(ScanError, match=r"predict\.input, predict\.model not set"):
+        run_kedro(project, "predict")
+
+
+def test_release_command_takes_licences_from_the_project(repository, model, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "tsfm_pipeline", "release", "-m", model, "-o", tmp_path / "w"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| msd_liver | 2 |" in (tmp_path / "w" / "README.md").read_text()
