@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tsfm_pipeline.network.footprint import footprint
-from tsfm_pipeline.network.sizes import PAPER_PATCH, SIZES, NetworkSettings, SizeName
-from tsfm_pipeline.network.tsfm import bottleneck_grid, build_network
+from tsfm_pipeline.network.sizes import PAPER_PATCH, SIZES, NetworkSettings, NetworkSize, SizeName
+from tsfm_pipeline.network.tsfm import TSFM, bottleneck_grid, build_network
 
 TINY = NetworkSettings(size="tiny")
 
@@ -22,7 +22,7 @@ def _count_by_hand(size: SizeName, outputs: int, tokens: int) -> int:
         norms = 4 * second
         return convolutions + norms + (first * second + second if connection else 0)
 
-    channels = [row.channels * 2**level for level in range(5)]
+    channels = [row.channels * 2**level for level in range(6 if size.endswith("6") else 5)]
     total = 0
     for level, width in enumerate(channels):
         total += block(channels[level - 1] if level else 1, width, True)
@@ -45,17 +45,28 @@ def _count_by_hand(size: SizeName, outputs: int, tokens: int) -> int:
         ("base", 56_642_430),
         ("large", 362_587_614),
         ("huge", 1_566_908_574),
+        ("small6", 13_261_270),
+        ("huge6", 1_568_439_518),
     ],
 )
 def test_exact_parameter_counts(size: SizeName, parameters: int) -> None:
     cost = footprint(size, 1, 30, PAPER_PATCH)
-    assert cost.parameters == parameters == _count_by_hand(size, 30, 7 * 10 * 12)
+    assert (
+        cost.parameters
+        == parameters
+        == _count_by_hand(size, 30, 7 * 5 * 6 if size.endswith("6") else 7 * 10 * 12)
+    )
     first = SIZES[size].channels
-    assert cost.supervision_parameters == 30 * (2 * first + 1) + 30 * (4 * first + 1)
+    heads = 3 if size.endswith("6") else 2
+    assert cost.supervision_parameters == sum(30 * (2**i * first + 1) for i in range(1, heads + 1))
 
 
 def test_flops_of_huge_at_the_papers_patch() -> None:
     assert footprint("huge", 1, 30, PAPER_PATCH).forward_flops == pytest.approx(94.8e12, rel=1e-3)
+
+
+def test_six_resolutions_cost_a_quarter() -> None:
+    assert footprint("huge6", 1, 30, PAPER_PATCH).forward_flops == pytest.approx(24.5e12, rel=1e-2)
 
 
 def test_flops_are_two_per_multiply_add() -> None:
@@ -82,9 +93,35 @@ def test_any_grid_gives_outputs_of_its_own_size(shape: tuple[int, int, int]) -> 
 
 
 def test_bottleneck_has_at_least_two_voxels() -> None:
-    assert bottleneck_grid(PAPER_PATCH) == (7, 10, 12)
-    assert bottleneck_grid((40, 56, 40)) == (3, 4, 3)
-    assert bottleneck_grid((16, 8, 16)) == (1, 1, 2)
+    assert bottleneck_grid(PAPER_PATCH, SIZES["tiny"]) == (7, 10, 12)
+    assert bottleneck_grid((40, 56, 40), SIZES["tiny"]) == (3, 4, 3)
+    assert bottleneck_grid((16, 8, 16), SIZES["tiny"]) == (1, 1, 2)
+    assert bottleneck_grid(PAPER_PATCH, SIZES["huge6"]) == (7, 5, 6)  # nnU-Net's 4, 5, 5 poolings
+
+
+@pytest.mark.parametrize("shape", [(32, 64, 64), (17, 33, 70), (16, 32, 32), (1, 40, 31)])
+def test_strides_may_differ_between_axes(shape: tuple[int, int, int]) -> None:
+    size = NetworkSize(
+        channels=4, blocks=1, width=12, layers=1, heads=1, strides=SIZES["small6"].strides
+    )
+    network = TSFM(1, 3, size, (32, 64, 64))
+    outputs = network.train()(torch.randn(1, 1, *shape))
+    assert isinstance(outputs, list)
+    assert [output.shape[2:] for output in outputs] == [
+        tuple(math.ceil(side / 2**level) for side in shape) for level in range(4)
+    ]
+    depth = network.encoder[-1](torch.randn(1, 64, 8, 8, 8)).shape[2:]
+    assert depth == (8, 4, 4)
+
+
+def test_supervised_grids_have_to_be_halved_along_all_axes() -> None:
+    with pytest.raises(ValueError, match="all but the last two"):
+        NetworkSize(channels=4, blocks=1, width=12, layers=1, heads=1, strides=((1, 2, 2),) * 5)
+
+
+def test_sizes_written_before_there_were_strides_have_four_halvings() -> None:
+    old = {"channels": 8, "blocks": 1, "width": 96, "layers": 2, "heads": 3}
+    assert NetworkSize.model_validate(old) == SIZES["tiny"]
 
 
 def test_decoder_is_aligned_with_encoder() -> None:

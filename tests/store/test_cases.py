@@ -150,12 +150,66 @@ def test_an_absent_case_is_told(store, ask):
 def test_damage_is_told_with_file_and_remedy(store):
     folder = store.root / "set" / "case_1.a"
     (folder / "image.b2nd").write_bytes(b"junk")
-    with pytest.raises(StoreError, match=r"image\.b2nd is damaged.*prepare the case again"):
+    with pytest.raises(StoreError, match=r"image\.b2nd is damaged.*prepares their cases again"):
         store.read_image(KEY)
     (folder / "case.json").write_text('{"dataset": "set"}')
     with pytest.raises(StoreError, match=r"case\.json.*prepare the case again"):
         store.record(KEY)
     assert store.intact_record(KEY) is None
+
+
+READERS = {
+    "image.b2nd": lambda store: store.read_patch(KEY, (0, 0, 0), (8, 8, 8)),
+    "labels.b2nd": lambda store: store.read_labels(KEY),
+    "samples.npz": lambda store: store.foreground(KEY),
+    "case.json": lambda store: store.record(KEY),
+}
+
+
+def flip_bit(path, bit):
+    """Change one bit in place and hide it as well as a disk does: same size, same times."""
+    content, stat = bytearray(path.read_bytes()), path.stat()
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_flipped_bit_is_never_read_as_data(store, name):
+    path = store.root / "set" / "case_1.a" / name
+    written = path.read_bytes()
+    before = repr(READERS[name](store)), store.record(KEY)
+    for bit in np.random.default_rng(2).integers(0, 8 * len(written), 40).tolist():
+        case_store._checked.clear()  # as in a process of its own
+        flip_bit(path, bit)
+        try:
+            with pytest.raises(StoreError, match=name):
+                READERS[name](store)
+        except pytest.fail.Exception:  # it was in a blank between two fields
+            assert name == "case.json"
+            assert (repr(READERS[name](store)), store.record(KEY)) == before
+        flip_bit(path, bit)
+    assert path.read_bytes() == written
+
+
+def test_a_file_that_changes_while_it_is_used_is_looked_at_again(store):
+    store.read_labels(KEY)
+    path = store.root / "set" / "case_1.a" / "labels.b2nd"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(StoreError, match=r"labels\.b2nd is damaged"):
+        store.read_labels(KEY)
+
+
+def test_case_records_of_before_they_had_a_digest_are_read(store):
+    path = store.root / "set" / "case_1.a" / "case.json"
+    content = json.loads(path.read_text())
+    del content["digest"]
+    path.write_text(json.dumps(content))
+    assert store.record(KEY) == make_record()
+    assert store.intact_record(KEY, verify=True) == make_record()
 
 
 def test_an_interrupted_write_leaves_no_case(tmp_path, image, labels, monkeypatch):

@@ -7,13 +7,14 @@ which a path can hold.
 
 import hashlib
 import json
+from mmap import mmap
 from pathlib import Path
 
 BYTES = 16
 NAME_BYTES = 6
 
 
-def bytes_digest(content: bytes) -> str:
+def bytes_digest(content: bytes | mmap) -> str:
     """Return 32 hex digits that name a content."""
     return hashlib.blake2b(content, digest_size=BYTES).hexdigest()
 

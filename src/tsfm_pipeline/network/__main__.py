@@ -23,7 +23,7 @@ def main() -> None:
 def print_sizes() -> None:
     """Print sizes, parameters and operations at the paper's patch, with the pool's targets."""
     print(f"TSFM, 1 input channel, {POOL_TARGETS} outputs, patch {'x'.join(map(str, PAPER_PATCH))}")
-    print("parameters: with the final head; + heads of the half and quarter grid (training only)")
+    print("parameters: with the final head; + heads of the coarser grids (training only)")
     print(
         f"{'size':<6} {'channels':>8} {'blocks':>6} {'transformer':>16}"
         f" {'parameters':>14} {'+ heads':>8} {'forward TFLOP':>14}"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsfm_pipeline.network.sizes import NetworkSize
+from tsfm_pipeline.network.sizes import HALVED, NetworkSize, Stride
 
 Grid = tuple[int, int, int]
 
@@ -25,18 +25,18 @@ class ResidualBlock(nn.Module):
     grid change, the connection is a 1x1x1 convolution with the same stride.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: Grid = (1, 1, 1)) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(in_channels, out_channels, 3, stride, padding=1)
         self.norm1 = nn.InstanceNorm3d(out_channels, affine=True)
         self.conv2 = nn.Conv3d(out_channels, out_channels, 3, padding=1)
         self.norm2 = nn.InstanceNorm3d(out_channels, affine=True)
         self.connection: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != out_channels:
+        if max(stride) > 1 or in_channels != out_channels:
             self.connection = nn.Conv3d(in_channels, out_channels, 1, stride)
 
     def forward(self, x_BCDHW: Tensor) -> Tensor:
-        """Map (B, in, D, H, W) to (B, out, ceil(D / stride), ...)."""
+        """Map (B, in, D, H, W) to (B, out, ceil(D / stride along z), ...)."""
         y_BCDHW = F.leaky_relu(self.norm1(self.conv1(x_BCDHW)), NEGATIVE_SLOPE, inplace=True)
         y_BCDHW = F.leaky_relu(self.norm2(self.conv2(y_BCDHW)), NEGATIVE_SLOPE, inplace=True)
         connection_BCDHW: Tensor = self.connection(x_BCDHW)
@@ -48,10 +48,10 @@ class Stem(ResidualBlock):
 
 
 class DownSample(ResidualBlock):
-    """C: a residual block that halves the grid and doubles the channels."""
+    """C: a residual block that halves the grid (along some axes or all) and doubles channels."""
 
-    def __init__(self, in_channels: int) -> None:
-        super().__init__(in_channels, 2 * in_channels, stride=2)
+    def __init__(self, in_channels: int, stride: Stride = HALVED) -> None:
+        super().__init__(in_channels, 2 * in_channels, stride)
 
 
 class TransformerLayer(nn.Module):
@@ -117,23 +117,24 @@ def resize_position(position_1EDHW: Tensor, grid: Grid) -> Tensor:
 
 
 class UpSample(nn.Module):
-    """E: nearest interpolation by 2 and a 1x1x1 convolution to half the channels.
+    """E: nearest interpolation by the stride and a 1x1x1 convolution to half the channels.
 
     The two commute, so the convolution runs first, on an eighth of the voxels.
     """
 
-    def __init__(self, in_channels: int) -> None:
+    def __init__(self, in_channels: int, stride: Stride = HALVED) -> None:
         super().__init__()
+        self.stride = tuple(map(float, stride))
         self.conv = nn.Conv3d(in_channels, in_channels // 2, 1)
 
     def forward(self, x_BCDHW: Tensor, grid: Grid) -> Tensor:
-        """Map (B, C, D, H, W) to (B, C/2, *grid); `grid` is twice the input's, or one less."""
+        """Map (B, C, D, H, W) to (B, C/2, *grid); `grid` is stride x the input's or one less."""
         x_BCDHW = self.conv(x_BCDHW)
         # copying voxels needs no float32, which autocast would make of them and of what follows
         device = x_BCDHW.device.type
         half = torch.amp.is_autocast_available(device)  # not on the meta device
         with torch.autocast(device, enabled=False) if half else nullcontext():
-            y_BCDHW = F.interpolate(x_BCDHW, scale_factor=2, mode="nearest")
+            y_BCDHW = F.interpolate(x_BCDHW, scale_factor=self.stride, mode="nearest")
         return y_BCDHW[:, :, : grid[0], : grid[1], : grid[2]]
 
 

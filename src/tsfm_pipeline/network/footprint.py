@@ -16,7 +16,7 @@ class Footprint:
 
     Attributes:
         parameters: what inference uses: everything but the deep-supervision heads.
-        supervision_parameters: the heads of the half and quarter grid, used in training only.
+        supervision_parameters: the heads of the coarser grids, used in training only.
         forward_flops: operations of one inference pass over one patch; a multiply-add counts two.
     """
 

@@ -20,11 +20,8 @@ from tsfm_pipeline.network.blocks import (
     TransformerBottleneck,
     UpSample,
 )
-from tsfm_pipeline.network.sizes import RESOLUTIONS, SIZES, NetworkSettings, NetworkSize
+from tsfm_pipeline.network.sizes import SIZES, NetworkSettings, NetworkSize
 
-STRIDE = 2 ** (RESOLUTIONS - 1)
-SUPERVISED = 3
-"""Decoder resolutions with a head; nnU-Net's rule gives the fourth the weight 0."""
 RARE = -3.0
 """Logit that every voxel of every channel starts around: a probability of 0.05."""
 
@@ -34,8 +31,9 @@ class TSFM(nn.Module):
 
     Any grid can be put in. An odd axis is halved to its upper half, and the decoder cuts the
     doubled axis back to the skip connection's, so nothing is padded, and no padding enters the
-    instance statistics. Only an input that would leave a single bottleneck voxel (no axis above
-    16), which InstanceNorm cannot normalise, is padded with zeros to 17 voxels along x.
+    instance statistics. Only an input that would leave a single bottleneck voxel (with four
+    halvings, no axis above 16), which InstanceNorm cannot normalise, is padded with zeros along x
+    until there are two.
 
     Args:
         in_channels: image channels.
@@ -60,18 +58,26 @@ class TSFM(nn.Module):
                 f"a network needs positive sizes: in_channels {in_channels}, out_channels"
                 f" {out_channels}, patch {patch}"
             )
-        channels = [size.channels * 2**level for level in range(RESOLUTIONS)]
-        self.encoder = nn.ModuleList()
-        for level, width in enumerate(channels):
-            first = Stem(in_channels, width) if level == 0 else DownSample(channels[level - 1])
-            self.encoder.append(nn.Sequential(first, *_blocks(width, size.blocks - 1)))
-        self.bottleneck = TransformerBottleneck(channels[-1], size, bottleneck_grid(patch))
-        self.up = nn.ModuleList(UpSample(2 * width) for width in channels[:-1])
+        channels = [size.channels * 2**level for level in range(size.resolutions)]
+        self.size = size
+        firsts: list[ResidualBlock] = [Stem(in_channels, channels[0])]
+        firsts += [DownSample(w, stride) for w, stride in zip(channels, size.strides, strict=False)]
+        self.encoder = nn.ModuleList(
+            nn.Sequential(first, *_blocks(width, size.blocks - 1))
+            for first, width in zip(firsts, channels, strict=True)
+        )
+        self.bottleneck = TransformerBottleneck(channels[-1], size, bottleneck_grid(patch, size))
+        self.up = nn.ModuleList(
+            UpSample(2 * width, stride)
+            for width, stride in zip(channels, size.strides, strict=False)
+        )
         self.decoder = nn.ModuleList(
             nn.Sequential(ResidualBlock(2 * width, width), *_blocks(width, size.blocks - 1))
             for width in channels[:-1]
         )
-        self.heads = nn.ModuleList(Head(width, out_channels) for width in channels[:SUPERVISED])
+        self.heads = nn.ModuleList(
+            Head(width, out_channels) for width in channels[: size.supervised]
+        )
         self.apply(_initialise)
         nn.init.trunc_normal_(self.bottleneck.position, std=0.02)
 
@@ -79,23 +85,25 @@ class TSFM(nn.Module):
         """Predict logits.
 
         Returns:
-            In training mode the logits (B, K, D, H, W) and those of the half and quarter grid
-            (sides rounded up), finest first; in evaluation mode only the finest.
+            In training mode the logits (B, K, D, H, W) and those of the half and quarter grid (and
+            so on: `NetworkSize.supervised` in all; sides rounded up), finest first; in evaluation
+            mode only the finest.
         """
         shape = x_BCDHW.shape[2:]
-        if max(shape) <= STRIDE:
-            x_BCDHW = F.pad(x_BCDHW, (0, STRIDE + 1 - shape[2]))
+        divisor = self.size.divisor
+        if all(side <= step for side, step in zip(shape, divisor, strict=True)):
+            x_BCDHW = F.pad(x_BCDHW, (0, divisor[2] + 1 - shape[2]))
         skips = []
         for stage in self.encoder:
             x_BCDHW = self._run(stage, x_BCDHW)
             skips.append(x_BCDHW)
         x_BCDHW = self.bottleneck(skips.pop())
         logits = []
-        for level in reversed(range(RESOLUTIONS - 1)):
+        for level in reversed(range(len(self.up))):
             skip_BCDHW = skips.pop()
             up_BCDHW = self.up[level](x_BCDHW, skip_BCDHW.shape[2:])
             x_BCDHW = self._run(self.decoder[level], torch.cat((up_BCDHW, skip_BCDHW), dim=1))
-            if level == 0 or (self.training and level < SUPERVISED):
+            if level == 0 or (self.training and level < len(self.heads)):
                 logits_BKDHW = self.heads[level](x_BCDHW)
                 width = -(-shape[2] // 2**level)
                 if logits_BKDHW.shape[4] > width:  # the x axis was padded
@@ -113,9 +121,9 @@ class TSFM(nn.Module):
         return x_BCDHW
 
 
-def bottleneck_grid(patch: Sequence[int]) -> Grid:
+def bottleneck_grid(patch: Sequence[int], size: NetworkSize) -> Grid:
     """Voxels (z, y, x) of the coarsest grid of a patch, one of at least two voxels."""
-    grid = [-(-side // STRIDE) for side in patch]
+    grid = [-(-side // step) for side, step in zip(patch, size.divisor, strict=True)]
     return (grid[0], grid[1], max(grid[2], 2) if max(grid) == 1 else grid[2])
 
 

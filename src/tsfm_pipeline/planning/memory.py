@@ -8,7 +8,7 @@ nnU-Net compares it with the value of a network that is known to fit.
 import math
 
 from tsfm_pipeline.imaging.geometry import Triple
-from tsfm_pipeline.network.sizes import RESOLUTIONS, NetworkSize
+from tsfm_pipeline.network.sizes import NetworkSize
 
 FEATURES, MOST_FEATURES = 32, 320
 """Feature maps of nnU-Net's first resolution; they double at each down-sampling up to a limit."""
@@ -67,10 +67,11 @@ def tsfm_activation_gib(size: NetworkSize, patch: Triple) -> float:
         size: numbers of the network size.
         patch: voxels (z, y, x).
     """
-    values = 0
-    for level in range(RESOLUTIONS):
-        voxels = math.prod(-(-side // 2**level) for side in patch)
-        paths = 1 if level == RESOLUTIONS - 1 else 2  # the coarsest has no decoder
+    values, grid = 0, list(patch)
+    for level, stride in enumerate([(1, 1, 1), *size.strides]):
+        grid = [-(-side // step) for side, step in zip(grid, stride, strict=True)]
+        voxels = math.prod(grid)
+        paths = 1 if level == len(size.strides) else 2  # the coarsest has no decoder
         blocks = paths * size.blocks
         values += blocks * _CONVOLUTIONS * _SAVED * voxels * size.channels * 2**level
     return values * _BYTES / 2**30

@@ -4,11 +4,13 @@ import math
 
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.geometry import Triple
-from tsfm_pipeline.network.sizes import RESOLUTIONS, SIZES
+from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.planning.memory import tsfm_activation_gib
 from tsfm_pipeline.planning.plan import Plan
 
-DIVISOR = 2 ** (RESOLUTIONS - 1)
+DIVISOR = 16
+"""Of four halvings. What has more or fewer of them takes such a patch, too: odd sides are halved
+upwards (`network.tsfm`)."""
 SMALLEST_BATCH = 2
 
 

@@ -5,6 +5,7 @@ Array names carry their axes: C channels, then z, y, x voxels.
 
 import errno
 import io
+import mmap
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,6 @@ from typing import Any
 import blosc2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from tsfm_pipeline.files import atomic_folder, bytes_digest, remove_abandoned
 from tsfm_pipeline.files.folder import LOCK
@@ -45,6 +45,9 @@ class CaseStore:
     """Prepared cases below one folder: `root/<dataset>/<case>/`.
 
     Holds nothing but its path, so it can be pickled, forked and shared between processes.
+
+    What is read is what was written: the first time that a process reads a file, its digest is
+    compared with the sidecar's, and again whenever its size or time of change differ.
 
     Attributes:
         root: the folder. It is made by the first write.
@@ -103,7 +106,7 @@ class CaseStore:
             try:
                 reading = os.open(_RECORD, os.O_RDONLY, dir_fd=stored)
                 with os.fdopen(reading, "rb") as file:
-                    sidecar = Sidecar.model_validate_json(file.read())
+                    sidecar = Sidecar.from_json(file.read())
                 os.link(_IMAGE, folder / _IMAGE, src_dir_fd=stored)
             finally:
                 os.close(stored)
@@ -159,10 +162,10 @@ class CaseStore:
     def _sidecar(self, key: str) -> Sidecar:
         path = self._folder(key) / _RECORD
         try:
-            sidecar = Sidecar.model_validate_json(path.read_bytes())
+            sidecar = Sidecar.from_json(path.read_bytes())
         except FileNotFoundError as error:
             raise StoreError(f"{key} is not in the store {self.root}; prepare it first") from error
-        except (OSError, ValidationError) as error:
+        except (OSError, ValueError) as error:
             raise StoreError(
                 f"{path} is not a readable case record of this version;"
                 f" remove {path.parent} and prepare the case again"
@@ -190,7 +193,7 @@ class CaseStore:
 
     def foreground(self, key: str) -> dict[int, NDArray[np.int32]]:
         """Return target integer -> (N, 3) sampled voxels (z, y, x) of the stored grid."""
-        with np.load(self._existing(key, _SAMPLES)) as samples:
+        with np.load(self._sound(key, _SAMPLES)) as samples:
             return {
                 int(name.removeprefix(_FOREGROUND)): samples[name].astype(np.int32)
                 for name in samples.files
@@ -199,7 +202,7 @@ class CaseStore:
 
     def intensities(self, key: str) -> NDArray[np.float32]:
         """Return (M, C) foreground intensities before normalisation: every tenth raw voxel."""
-        with np.load(self._existing(key, _SAMPLES)) as samples:
+        with np.load(self._sound(key, _SAMPLES)) as samples:
             return np.asarray(samples["intensities"])
 
     def thumbnail(self, key: str) -> NDArray[np.float16]:
@@ -208,7 +211,7 @@ class CaseStore:
         Raises:
             StoreError: the case is absent, or was stored without one.
         """
-        with np.load(self._existing(key, _SAMPLES)) as samples:
+        with np.load(self._sound(key, _SAMPLES)) as samples:
             if _THUMBNAIL not in samples.files:
                 raise StoreError(f"{key} was stored without a thumbnail; prepare it again")
             return np.asarray(samples[_THUMBNAIL])
@@ -261,20 +264,44 @@ class CaseStore:
         dataset, _, case = key.partition("/")
         return self.root / dataset / case
 
-    def _existing(self, key: str, name: str) -> Path:
+    def _sound(self, key: str, name: str) -> Path:
+        """Return a case's file; raise StoreError where it is gone or not as it was written."""
         path = self._folder(key) / name
-        if not path.is_file():
-            raise StoreError(f"{key} is not in the store {self.root}; prepare it first")
+        try:
+            stat = path.stat()
+            state = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+            if _checked.get(path) != state:
+                written = self._sidecar(key).files[name]
+                with path.open("rb") as file:
+                    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                if (len(content), bytes_digest(content)) != (written.size, written.digest):
+                    raise _damaged(path, "its bytes are not those that were written")
+                _checked[path] = state
+        except FileNotFoundError as error:
+            raise StoreError(f"{key} is not in the store {self.root}; prepare it first") from error
+        except ValueError as error:  # an empty file can't be mapped
+            if isinstance(error, StoreError):
+                raise
+            raise _damaged(path, str(error)) from error
         return path
 
     def _open(self, key: str, name: str) -> blosc2.NDArray:
-        path = self._existing(key, name)
+        path = self._sound(key, name)
         try:
             return open_array(path)
         except RuntimeError as error:
-            raise StoreError(
-                f"{path} is damaged ({error}); remove {path.parent} and prepare the case again"
-            ) from error
+            raise _damaged(path, str(error)) from error
+
+
+_checked: dict[Path, tuple[int, int, int]] = {}
+"""Files whose digest this process has compared: path -> size, time of change, inode."""
+
+
+def _damaged(path: Path, why: str) -> StoreError:
+    return StoreError(
+        f"{path} is damaged ({why}); a run of data_pool with --params screening.verify=true finds"
+        f" all such files and prepares their cases again, or remove {path.parent}"
+    )
 
 
 def _overlap(shape: Triple, lower: Triple, size: Triple) -> tuple[Inside, Inside]:
@@ -332,7 +359,7 @@ def _write_rest(
         _SAMPLES: _write(folder / _SAMPLES, packed.getvalue()),
     }
     sidecar = Sidecar(record=record, files=files)
-    _write(folder / _RECORD, sidecar.model_dump_json(indent=1).encode())
+    _write(folder / _RECORD, sidecar.to_json())
 
 
 def _write(path: Path, content: bytes) -> StoredFile:

@@ -1,11 +1,13 @@
 """What is known of a stored case besides its voxels."""
 
 import hashlib
+import json
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import field_validator
 
+from tsfm_pipeline.files import bytes_digest
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.geometry import Geometry, Reorientation, Triple, TripleFloat
 
@@ -88,10 +90,33 @@ class Sidecar(FrozenModel):
     Attributes:
         record: what is known of the case.
         files: its other files by name.
+        digest: of the two; empty in files older than this field, which nothing vouches for.
     """
 
     record: CaseRecord
     files: dict[str, StoredFile]
+    digest: str = ""
+
+    def to_json(self) -> bytes:
+        """Return the file's content, with its digest."""
+        content = self.model_dump(mode="json", exclude={"digest"})
+        content["digest"] = _digest_of(content)
+        return json.dumps(content, indent=1).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "Sidecar":
+        """Read a file's content; raise ValueError where it is not what was written."""
+        content = json.loads(text)
+        sidecar = cls.model_validate(content)
+        if sidecar.digest and sidecar.digest != _digest_of(content):
+            raise ValueError("its digest is that of another content")
+        return sidecar
+
+
+def _digest_of(content: dict[str, Any]) -> str:
+    # Of what the file holds, not of the model: one that gains a field still reads old files.
+    kept = {name: value for name, value in content.items() if name != "digest"}
+    return bytes_digest(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode())
 
 
 def cases_digest(cases: Iterable[tuple[str, str, str]]) -> str:
