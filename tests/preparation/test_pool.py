@@ -20,7 +20,9 @@ from tsfm_pipeline.workers import WorkerSettings
 
 TABLE = LabelTable(targets={"liver": 5, "liver_tumor": 25})
 SETTINGS = PreparationSettings(target_spacing=(2.0, 2.0, 2.0))
-SOURCE = MsdSource(layout="msd", folder="Task03_Liver", labels={1: "liver", 2: "liver_tumor"})
+SOURCE = MsdSource(
+    layout="msd", folder="Task03_Liver", labels={1: "liver", 2: "liver_tumor"}
+).named("msd_liver")
 
 
 def write(path: Path, array: np.ndarray) -> None:

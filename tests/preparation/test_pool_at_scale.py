@@ -28,9 +28,9 @@ from tsfm_pipeline.workers import WorkerSettings
 
 TABLE = LabelTable(targets={"liver": 5, "liver_tumor": 25, "colon_tumor": 7})
 SETTINGS = PreparationSettings(target_spacing=(2.0, 1.0, 1.0))
-LIVER = MsdSource(layout="msd", folder="Task03_Liver", labels={1: "liver", 2: "liver_tumor"})
+LIVER = MsdSource(folder="Task03_Liver", labels={1: "liver", 2: "liver_tumor"}).named("liver")
 OTHER_LIVER = LIVER.model_copy(update={"labels": {1: "liver", 2: "liver"}})
-COLON = MsdSource(layout="msd", folder="Task10_Colon", labels={1: "colon_tumor", 2: None})
+COLON = MsdSource(folder="Task10_Colon", labels={1: "colon_tumor", 2: None}).named("colon")
 TWO = WorkerSettings(jobs=2)
 SHAPE = (24, 60, 60)
 

@@ -148,7 +148,7 @@ def supervision_table(
         (region, dataset, modality, count)
         for dataset, modality, count in cases.itertuples(index=False)
         for region in table.regions_annotated_by(
-            sources[dataset].annotated_targets(dataset, modality, table)
+            sources[dataset].annotated_targets(modality, table)
         )
     ]
     return pd.DataFrame(rows, columns=SUPERVISION_SCHEMA.names)
