@@ -18,7 +18,7 @@ from tsfm_pipeline.experiments.settings import PretrainSettings
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.parameters import Parameters
 from tsfm_pipeline.planning.dataset_plan import DatasetPlan
-from tsfm_pipeline.pool.splits import SplitSettings
+from tsfm_pipeline.pool.settings import SplitSettings
 from tsfm_pipeline.settings import CONFIG_LOADER_ARGS
 from tsfm_pipeline.store.case_store import CaseStore
 

@@ -12,10 +12,11 @@ from scipy import ndimage
 
 from tests.imaging.test_voxel_fingerprint import scan, zoom
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.pool.settings import PoolSettings
 from tsfm_pipeline.preparation.pool import prepare_pool
 from tsfm_pipeline.preparation.screening import screen_cases
 from tsfm_pipeline.preparation.settings import PreparationSettings
-from tsfm_pipeline.sources import Datasets, PoolSettings
+from tsfm_pipeline.sources import Datasets
 from tsfm_pipeline.sources.btcv import BtcvSource
 from tsfm_pipeline.sources.case_index import build_case_index
 from tsfm_pipeline.sources.flare22 import Flare22Source

@@ -9,7 +9,8 @@ import pytest
 from tests.pool.conftest import POOL, PREPARATION, SOURCES, TABLE
 from tsfm_pipeline.pool.leakage import find_leakage
 from tsfm_pipeline.pool.page import PoolTables, pool_page
-from tsfm_pipeline.pool.splits import SplitSettings, split_cases
+from tsfm_pipeline.pool.settings import SplitSettings
+from tsfm_pipeline.pool.splits import split_cases
 from tsfm_pipeline.pool.tables import (
     POOL_DATASETS_SCHEMA,
     POOL_TARGETS_SCHEMA,

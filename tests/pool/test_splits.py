@@ -7,9 +7,9 @@ import pytest
 from pydantic import ValidationError
 from sklearn.model_selection import KFold
 
+from tsfm_pipeline.pool.settings import PoolSettings, SplitSettings
 from tsfm_pipeline.pool.split_files import SplitError
-from tsfm_pipeline.pool.splits import SplitSettings, assign_folds, split_cases
-from tsfm_pipeline.sources import PoolSettings
+from tsfm_pipeline.pool.splits import assign_folds, split_cases
 
 
 @pytest.mark.parametrize("count", [5, 7, 131])

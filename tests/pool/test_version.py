@@ -3,7 +3,8 @@
 from tests.imaging.test_voxel_fingerprint import scan
 from tests.pool.conftest import POOL, PREPARATION, TABLE, prepare, write_btcv
 from tsfm_pipeline.pool.leakage import find_leakage
-from tsfm_pipeline.pool.splits import SplitSettings, split_cases
+from tsfm_pipeline.pool.settings import SplitSettings
+from tsfm_pipeline.pool.splits import split_cases
 from tsfm_pipeline.pool.version import POOL_VERSIONS_SCHEMA, describe_version, pool_version
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.model_card import describe

@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from tests.sources.supervision import supervision
 from tsfm_pipeline.imaging.labels import LabelError, LabelTable
-from tsfm_pipeline.sources import Datasets, PoolSettings, Source, check_labels
+from tsfm_pipeline.pool.settings import PoolSettings
+from tsfm_pipeline.sources import Datasets, Source, check_labels
 from tsfm_pipeline.sources.msd import MsdSource
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from tsfm_pipeline.imaging.voxel_fingerprint import THUMBNAIL, thumbnail_correlation
+from tsfm_pipeline.pool.settings import PoolSettings
 from tsfm_pipeline.preparation.pool import OK
-from tsfm_pipeline.sources import PoolSettings
 from tsfm_pipeline.store.case_store import CaseStore
 
 logger = logging.getLogger(__name__)

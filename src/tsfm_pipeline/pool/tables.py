@@ -8,9 +8,10 @@ import pyarrow as pa
 
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.pool.leakage import leaking_cases
+from tsfm_pipeline.pool.settings import PoolSettings
 from tsfm_pipeline.preparation.pool import OK
 from tsfm_pipeline.preparation.screening import REPAIRED
-from tsfm_pipeline.sources import PoolSettings, Source
+from tsfm_pipeline.sources import Source
 
 _MEASURES = ("spacing_z", "spacing_y", "spacing_x", "size_z", "size_y", "size_x")
 _STATISTICS = ("min", "median", "max")

@@ -6,10 +6,10 @@ import pandas as pd
 import pyarrow as pa
 
 from tsfm_pipeline.pool.leakage import leaking_cases
+from tsfm_pipeline.pool.settings import PoolSettings
 from tsfm_pipeline.preparation.identity import PREPARATION_VERSION
 from tsfm_pipeline.preparation.pool import OK
 from tsfm_pipeline.preparation.settings import PreparationSettings
-from tsfm_pipeline.sources import PoolSettings
 from tsfm_pipeline.store.record import cases_digest
 
 POOL_VERSIONS_SCHEMA = pa.schema(

@@ -12,10 +12,10 @@ from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.planning.settings import PlanningSettings
 from tsfm_pipeline.pool import leakage as leaks
 from tsfm_pipeline.pool import splits as folds
-from tsfm_pipeline.pool.splits import SplitSettings
+from tsfm_pipeline.pool.settings import PoolSettings, SplitSettings
 from tsfm_pipeline.preparation.settings import PreparationSettings, ScreeningSettings
 from tsfm_pipeline.reporting.settings import ReportingSettings
-from tsfm_pipeline.sources import Datasets, PoolSettings
+from tsfm_pipeline.sources import Datasets
 from tsfm_pipeline.sources.case_index import build_case_index
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.workers import WorkerSettings
