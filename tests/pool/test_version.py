@@ -45,7 +45,7 @@ def test_a_leakage_free_pool_is_another_version_that_says_what_it_lacks(prepared
 
 def test_a_quarantined_case_is_not_left_out_for_leakage(prepared) -> None:
     catalogue = prepared[0].copy()
-    catalogue.loc[catalogue["key"] == "kits21/case_00000", "verdict"] = "truncated"
+    catalogue.loc[catalogue["key"] == "kits21/case_00000", "verdict"] = "quarantined"
     row, _ = version_of((catalogue, prepared[1]))
     assert list(row[["cases", "leaking", "left_out"]]) == [8, 4, 0]
 

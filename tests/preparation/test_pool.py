@@ -71,8 +71,9 @@ def prepare(raw: Path, store: CaseStore) -> pd.DataFrame:
 def test_bad_cases_are_listed_with_file_value_and_the_rest_goes_on(raw, tmp_path, caplog) -> None:
     store = CaseStore(tmp_path / "store")
     with caplog.at_level(logging.WARNING):
-        verdicts = prepare(raw, store)["verdict"]
-    assert verdicts["liver_0"] == "ok"
+        catalogue = prepare(raw, store)
+    verdicts, causes = catalogue["verdict"], catalogue["cause"]
+    assert (verdicts["liver_0"], pd.isna(causes["liver_0"])) == ("ok", True)
     assert store.keys() == ["msd_liver/liver_0"]
     expected = {
         "liver_1": ["imagesTr/liver_1.nii.gz"],
@@ -82,7 +83,8 @@ def test_bad_cases_are_listed_with_file_value_and_the_rest_goes_on(raw, tmp_path
         "liver_5": ["imagesTr/liver_5.nii.gz"],
     }
     for case, parts in expected.items():
-        assert all(part in verdicts[case] for part in parts), verdicts[case]
+        assert verdicts[case] == "quarantined"
+        assert all(part in causes[case] for part in parts), causes[case]
         assert f"msd_liver/{case}" in caplog.text
 
 

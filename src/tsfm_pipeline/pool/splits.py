@@ -11,7 +11,7 @@ from tsfm_pipeline.pool.leakage import leaking_cases, patient_groups
 from tsfm_pipeline.pool.settings import PoolSettings, SplitSettings
 from tsfm_pipeline.pool.split_files import role_of_each, roles_of_files
 from tsfm_pipeline.pool.version import pool_version
-from tsfm_pipeline.preparation.pool import OK
+from tsfm_pipeline.preparation.verdict import Verdict
 
 SPLITS_SCHEMA = pa.schema(
     [
@@ -78,7 +78,7 @@ def split_cases(
         ValueError: a dataset has fewer patients than two, so nothing could be held out.
         SplitError: a file that is wrong, or has one person in both roles.
     """
-    usable = catalogue[catalogue["verdict"] == OK]
+    usable = catalogue[catalogue["verdict"] == Verdict.OK]
     if pool.exclude_downstream:
         usable = usable[~leaking_cases(usable, leakage, pool)]
     _refuse_too_few(catalogue, usable)

@@ -183,9 +183,10 @@ def plan_datasets(
     from tsfm_pipeline.planning.dataset_plan import DatasetPlan
     from tsfm_pipeline.planning.fingerprint import Fingerprint
     from tsfm_pipeline.planning.target_spacing import PoolSpacing
+    from tsfm_pipeline.preparation.verdict import Verdict
 
     spacing = PoolSpacing.model_validate(target_spacing).spacing
-    usable = pool_catalogue[pool_catalogue["verdict"] == "ok"]
+    usable = pool_catalogue[pool_catalogue["verdict"] == Verdict.OK]
     plans = {}
     for dataset, cases in usable.groupby("dataset", sort=False):
         records = [pool_store.record(key) for key in cases["key"]]
