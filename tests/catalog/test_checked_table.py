@@ -60,6 +60,16 @@ def test_a_table_comes_back_in_the_declared_order_and_types(tmp_path) -> None:
     assert {path.name for path in (tmp_path / "data").iterdir()} == {"table.parquet", "table.csv"}
 
 
+def test_a_cell_of_the_csv_copy_is_no_formula(tmp_path) -> None:
+    names = ["=1+2", "+a", "-cmd|x", "@SUM(A1)", "\t=1", "a=b", "-1.5"]
+    table = dataset(tmp_path, csv_copy=True)
+    table.save(pd.DataFrame({"key": names, "count": -1, "dice": -0.5, "shape": None}))
+    assert list(table.load()["key"]) == names
+    cells = pd.read_csv(tmp_path / "data/table.csv", dtype=str)
+    assert list(cells["key"]) == ["'=1+2", "'+a", "'-cmd|x", "'@SUM(A1)", "'\t=1", "a=b", "-1.5"]
+    assert set(cells["count"]) | set(cells["dice"]) == {"-1", "-0.5"}
+
+
 def test_a_table_without_rows_keeps_its_columns(tmp_path) -> None:
     table = dataset(tmp_path)
     table.save(pd.DataFrame(columns=SCHEMA.names))

@@ -16,6 +16,7 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
 from tsfm_pipeline.files import write_atomically, write_text
+from tsfm_pipeline.files.spreadsheet import csv_text
 
 
 class CheckedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
@@ -155,7 +156,7 @@ class CheckedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
             for field in table.schema:
                 if pa.types.is_list(field.type):
                     frame[field.name] = [_as_text(values) for values in frame[field.name]]
-            write_text(self._path.with_suffix(".csv"), frame.to_csv(index=False))
+            write_text(self._path.with_suffix(".csv"), csv_text(frame))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

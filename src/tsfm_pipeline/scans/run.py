@@ -9,6 +9,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from tsfm_pipeline.files import write_bytes, write_text
+from tsfm_pipeline.files.spreadsheet import csv_text
 from tsfm_pipeline.imaging.volume import write_label
 from tsfm_pipeline.inference.model import ModelError, SegmentationModel
 from tsfm_pipeline.inference.settings import InferenceSettings
@@ -159,7 +160,7 @@ def predict_folder(
                 write_volumes(volumes, records)
                 done.append(name)
     table = pd.DataFrame([astuple(problem) for problem in problems], columns=list(COLUMNS))
-    write_text(_table_path(output, "problems", part), table.to_csv(index=False))
+    write_text(_table_path(output, "problems", part), csv_text(table))
     return RunSummary(
         segmented=tuple(done),
         kept=kept,
