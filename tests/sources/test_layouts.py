@@ -534,6 +534,28 @@ def test_listing_opens_dataset_json_alone_and_only_for_reading(root: Path) -> No
     assert all(flags & (os.O_WRONLY | os.O_RDWR) == 0 for _, flags in opened)
 
 
+@pytest.mark.parametrize("name", ["a\nb", "ab\n", "a\\b"])
+@pytest.mark.parametrize(
+    ("image", "settings"),
+    [
+        ("images/{}_0000.nii.gz", {"layout": "flare22"}),
+        ("images/{}.nii.gz", {"layout": "folders", "images": ["images/{case}.nii.gz"]}),
+        ("{}/ct.nii.gz", {"layout": "folders", "images": ["{case}/ct.nii.gz"]}),
+    ],
+)
+def test_a_name_that_no_folder_can_have_is_told(root: Path, name: str, image, settings) -> None:
+    if settings["layout"] == "folders":
+        settings = settings | {"label": "labels/{case}.nii.gz", "modality": "CT"}
+    for case in ("sound", name):
+        plant(root, image.format(case), f"labels/{case}.nii.gz")
+    cases = listing(root, **settings)
+    assert set(cases) == {"sound", name}
+    assert cases["sound"].problem == ""
+    file = str(root / image.format(name)).replace("\n", "\\n")
+    assert cases[name].problem.startswith(f"{file}: ")
+    assert cases[name].problem.endswith("rename it")
+
+
 # Real folders
 
 

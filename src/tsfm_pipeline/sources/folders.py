@@ -132,7 +132,8 @@ def _entries(folder: Path, part: str, case: str) -> Iterator[tuple[str, str]]:
         yield part.replace(CASE, case), case
         return
     first, *others = map(re.escape, part.split(CASE))
-    fits = re.compile(f"{first}(?P<case>.+){'(?P=case)'.join(others)}")
+    # DOTALL: a name with a line break is told of, too.
+    fits = re.compile(f"{first}(?P<case>.+){'(?P=case)'.join(others)}", re.DOTALL)
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
     for name in names:

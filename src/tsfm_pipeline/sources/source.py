@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.sources.listing import unusable_name
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ class Source(FrozenModel):
         labels: tuple[LabelFile, ...],
         problem: str = "",
     ) -> SourceCase:
-        """Return a case of this dataset; see `SourceCase`."""
+        """Return a case of this dataset; see `SourceCase`. Its name may be a problem, too."""
         return SourceCase(
             dataset=self.name,
             case=case,
@@ -148,7 +149,7 @@ class Source(FrozenModel):
             modality=modality,
             images=images,
             labels=labels,
-            problem=problem,
+            problem=unusable_name(case, images[0]) or problem,
         )
 
     def published_labels(self, root: Path) -> Mapping[int, str]:
