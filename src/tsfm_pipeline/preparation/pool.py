@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.imaging.resampling import resampled_shape
+from tsfm_pipeline.preparation.copies import warn_of_copies
 from tsfm_pipeline.preparation.identity import RawDigests, preparation_digest
 from tsfm_pipeline.preparation.prepare import prepare_case
 from tsfm_pipeline.preparation.settings import PreparationSettings
@@ -132,6 +133,7 @@ def prepare_pool(
             rows[key] |= _described(outcome, table)
     catalogue = pd.DataFrame(list(rows.values())).sort_values("key", ignore_index=True)
     _report(catalogue, [key for key in rows if key not in tasks])
+    warn_of_copies(catalogue, integrity)
     return catalogue
 
 
