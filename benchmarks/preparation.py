@@ -81,7 +81,8 @@ def _write(path: Path, array: np.ndarray, dtype: str, spacing: tuple[float, floa
 def prepare(raw: Path, target: tuple[float, float, float], jobs: int) -> None:
     """Screen and prepare Dataset001 in this process and its workers; print the seconds."""
     labels = {value: name for name, value in TARGETS.items()}
-    sources = {"benchmark": NnunetSource(folder="Dataset001_Benchmark", labels=labels)}
+    source = NnunetSource(folder="Dataset001_Benchmark", labels=labels)
+    sources = {"benchmark": source.named("benchmark")}
     table, workers = LabelTable(targets=TARGETS), WorkerSettings(jobs=jobs)
     settings = PreparationSettings(target_spacing=target)
     start = time.perf_counter()

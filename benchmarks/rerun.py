@@ -32,7 +32,7 @@ from tsfm_pipeline.workers import WorkerSettings
 from tsfm_pipeline.workers.local import LocalPool
 
 TABLE = LabelTable(targets={"liver": 1})
-SOURCES = {"cases": MsdSource(layout="msd", folder="raw", labels={1: "liver"})}
+SOURCES = {"cases": MsdSource(layout="msd", folder="raw", labels={1: "liver"}).named("cases")}
 SETTINGS = PreparationSettings(target_spacing=(1.0, 1.0, 1.0))
 
 

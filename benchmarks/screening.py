@@ -30,10 +30,10 @@ from tsfm_pipeline.workers import WorkerSettings
 CLASSES = [f"class_{number}" for number in range(1, 18)]
 TABLE = LabelTable(targets={name: number for number, name in enumerate(CLASSES, 1)})
 SOURCES = {
-    "maps": MsdSource(layout="msd", folder="maps", labels={1: CLASSES[0]}),
+    "maps": MsdSource(layout="msd", folder="maps", labels={1: CLASSES[0]}).named("maps"),
     "masks": TotalSegmentatorSource(
         layout="totalsegmentator", folder="masks", labels={name: name for name in CLASSES}
-    ),
+    ).named("masks"),
 }
 
 

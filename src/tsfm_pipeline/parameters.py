@@ -14,12 +14,12 @@ from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.phantom.settings import PhantomSettings
 from tsfm_pipeline.planning.fingerprint import PlanningError
 from tsfm_pipeline.planning.settings import PlanningSettings
-from tsfm_pipeline.pool.splits import SplitSettings
+from tsfm_pipeline.pool.settings import PoolSettings, SplitSettings
 from tsfm_pipeline.preparation.settings import PreparationSettings, ScreeningSettings
 from tsfm_pipeline.reporting.paper_tables import PaperTables
 from tsfm_pipeline.reporting.settings import ReportingSettings
 from tsfm_pipeline.scans.settings import PredictRun
-from tsfm_pipeline.sources import Datasets, PoolSettings, check_labels
+from tsfm_pipeline.sources import Datasets, check_labels
 from tsfm_pipeline.tracking.settings import TrackingSettings
 from tsfm_pipeline.workers import WorkerSettings
 

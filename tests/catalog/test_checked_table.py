@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from kedro.io import DatasetError
 
 from tsfm_pipeline.catalog import CheckedTableDataset
+from tsfm_pipeline.preparation.pool import POOL_CATALOGUE_SCHEMA
+from tsfm_pipeline.preparation.verdict import Verdict
 
 SCHEMA = pa.schema(
     [
@@ -21,6 +24,7 @@ SCHEMA = pa.schema(
     ]
 )
 OTHER = pa.schema([pa.field("key", pa.int64()), *list(SCHEMA)[1:]])
+WITHOUT_DICE = pa.schema([field for field in SCHEMA if field.name != "dice"])
 STRICT = pa.schema([*list(SCHEMA)[:2], pa.field("dice", pa.float64(), nullable=False), SCHEMA[3]])
 HERE = "tests.catalog.test_checked_table"
 
@@ -54,6 +58,16 @@ def test_a_table_comes_back_in_the_declared_order_and_types(tmp_path) -> None:
     text = (tmp_path / "data/table.csv").read_text()
     assert text == "key,count,dice,shape\na,1,0.5,1 x 2 x 3\nb,2,,\n"
     assert {path.name for path in (tmp_path / "data").iterdir()} == {"table.parquet", "table.csv"}
+
+
+def test_a_cell_of_the_csv_copy_is_no_formula(tmp_path) -> None:
+    names = ["=1+2", "+a", "-cmd|x", "@SUM(A1)", "\t=1", "a=b", "-1.5"]
+    table = dataset(tmp_path, csv_copy=True)
+    table.save(pd.DataFrame({"key": names, "count": -1, "dice": -0.5, "shape": None}))
+    assert list(table.load()["key"]) == names
+    cells = pd.read_csv(tmp_path / "data/table.csv", dtype=str)
+    assert list(cells["key"]) == ["'=1+2", "'+a", "'-cmd|x", "'@SUM(A1)", "'\t=1", "a=b", "-1.5"]
+    assert set(cells["count"]) | set(cells["dice"]) == {"-1", "-0.5"}
 
 
 def test_a_table_without_rows_keeps_its_columns(tmp_path) -> None:
@@ -98,6 +112,38 @@ def test_a_file_of_another_version_is_refused(tmp_path) -> None:
     (tmp_path / "data/table.parquet").write_bytes(b"junk")
     with pytest.raises(DatasetError, match="can't be read as Parquet"):
         dataset(tmp_path).load()
+
+
+def test_a_file_from_before_a_nullable_column_loads_with_nothing_in_it(tmp_path) -> None:
+    old = dataset(tmp_path, "WITHOUT_DICE", append_new=["key"])
+    old.save(frame().drop(columns="dice"))
+    table = dataset(tmp_path, append_new=["key"])
+    loaded = table.load()
+    assert list(loaded.columns) == SCHEMA.names
+    assert loaded["dice"].isna().all()
+    assert list(loaded["count"]) == [1, 2]
+    assert table.preview()["columns"] == SCHEMA.names
+    table.save(frame().assign(key=["b", "c"]))
+    assert list(table.load()["dice"].isna()) == [True, True, True]
+
+
+def test_a_file_that_lacks_a_column_that_may_not_be_empty_is_refused(tmp_path) -> None:
+    dataset(tmp_path, "WITHOUT_DICE").save(frame().drop(columns="dice"))
+    with pytest.raises(DatasetError, match=r"missing: \['dice'\]"):
+        dataset(tmp_path, "STRICT").load()
+
+
+def test_a_pool_catalogue_of_before_causes_had_a_column_loads(tmp_path) -> None:
+    """Its `verdict` is the sentence where a case can't be used."""
+    row = {"key": "a/1", "dataset": "a", "case": "1", "patient": "a/1", "modality": "CT"}
+    rows = [row | {"verdict": "ok"}, row | {"key": "a/2", "verdict": "x.nii: truncated"}]
+    before = pa.schema([field for field in POOL_CATALOGUE_SCHEMA if field.name != "cause"])
+    file = tmp_path / "table.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, before), file)
+    name = "tsfm_pipeline.preparation.pool.POOL_CATALOGUE_SCHEMA"
+    loaded = CheckedTableDataset(filepath=str(file), schema=name).load()
+    assert list(loaded["verdict"] == Verdict.OK) == [True, False]
+    assert loaded["cause"].isna().all()
 
 
 def test_a_schema_that_is_not_there_is_told(tmp_path) -> None:

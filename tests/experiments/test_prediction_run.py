@@ -25,6 +25,7 @@ from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.pipelines.experiment.nodes import collect_statuses
 from tsfm_pipeline.preparation.prepare import prepare_case
 from tsfm_pipeline.preparation.settings import PreparationSettings
+from tsfm_pipeline.sources import Datasets
 from tsfm_pipeline.sources.case_index import build_case_index, case_from_row
 from tsfm_pipeline.sources.msd import MsdSource
 from tsfm_pipeline.sources.totalsegmentator import TotalSegmentatorSource
@@ -40,13 +41,15 @@ TABLE = LabelTable(
 REGIONS = ("liver", "liver_tumor", "spleen")  # the model has not learned the aorta
 ONE_WORKER = WorkerSettings(jobs=1)
 SCORING = EvaluationSettings(tumor_targets=("*_tumor",))
-SOURCES = {
-    # other values than the fused table's, and two that mean the same
-    "plain": MsdSource(folder="plain", labels={3: "liver", 4: "liver", 9: "liver_tumor"}),
-    "whole": TotalSegmentatorSource(
-        folder="whole", labels={"spleen": "spleen", "liver": "liver", "aorta": "aorta"}
-    ),
-}
+SOURCES = Datasets(
+    {
+        # other values than the fused table's, and two that mean the same
+        "plain": MsdSource(folder="plain", labels={3: "liver", 4: "liver", 9: "liver_tumor"}),
+        "whole": TotalSegmentatorSource(
+            folder="whole", labels={"spleen": "spleen", "liver": "liver", "aorta": "aorta"}
+        ),
+    }
+).root
 CASES = {"plain": ("a", "b", "c"), "whole": ("s0001", "s0002")}
 TRAINING = ("plain/a", "plain/b", "whole/s0001")
 SPECKLE = (slice(10, 11), slice(14, 15), slice(14, 15))

@@ -13,7 +13,7 @@ from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.parameters import Parameters
 from tsfm_pipeline.planning.memory import tsfm_activation_gib
 from tsfm_pipeline.planning.settings import PlanningSettings
-from tsfm_pipeline.pool.splits import SplitSettings
+from tsfm_pipeline.pool.settings import SplitSettings
 from tsfm_pipeline.preparation.settings import ScreeningSettings
 from tsfm_pipeline.settings import CONFIG_LOADER_ARGS
 from tsfm_pipeline.training.settings import TrainingSettings

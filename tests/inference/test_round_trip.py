@@ -65,7 +65,7 @@ def written(folder, direction, spacing=(1.0, 1.5, 2.0), shape=(40, 46, 52)):
 
 def prepared(case, card, folder, target_spacing=None):
     labels = {value: name for name, value in card.table.targets.items()}
-    source = MsdSource(layout="msd", folder=".", labels=labels)
+    source = MsdSource(layout="msd", folder=".", labels=labels).named("plain")
     store = CaseStore(folder / "store")
     settings = PreparationSettings(target_spacing=target_spacing)
     return prepare_case(case, source, card.table, settings, store), store

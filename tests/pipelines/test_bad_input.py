@@ -187,10 +187,12 @@ def test_a_repaired_case_says_what_was_done(screened, case) -> None:
 def test_the_pool_holds_the_sound_and_the_repaired_cases(screened, run_kedro) -> None:
     project, _ = screened
     run_kedro(project, "data_pool", env="bad")
-    verdicts = table(project, "03_primary", "pool_catalogue")["verdict"]
+    catalogue = table(project, "03_primary", "pool_catalogue")
+    verdicts = catalogue["verdict"]
     integrity = table(project, "02_intermediate", "integrity")
     assert set(verdicts.index[verdicts == "ok"]) == {*REPAIRED, *SOUND}
     for case in QUARANTINED:
-        assert integrity.loc[case, "cause"] in verdicts[case]
+        assert verdicts[case] == "quarantined"
+        assert integrity.loc[case, "cause"] in catalogue["cause"][case]
     stored = {path.name for path in (project / "data/03_primary/bad/cases").glob("*/*")}
     assert stored == {*REPAIRED, *SOUND}

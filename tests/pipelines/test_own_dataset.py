@@ -18,7 +18,7 @@ from tsfm_pipeline.experiments.settings import PretrainSettings
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.parameters import Parameters
 from tsfm_pipeline.planning.dataset_plan import DatasetPlan
-from tsfm_pipeline.pool.splits import SplitSettings
+from tsfm_pipeline.pool.settings import SplitSettings
 from tsfm_pipeline.settings import CONFIG_LOADER_ARGS
 from tsfm_pipeline.store.case_store import CaseStore
 
@@ -69,9 +69,9 @@ def test_the_documents_blocks_add_a_dataset(make_project, run_kedro, raw_root: P
     run_kedro(project, "data_pool", env="thyroid", params={"raw_root": str(raw_root)})
 
     catalogue = pd.read_parquet(project / "data/03_primary/thyroid/pool_catalogue.parquet")
-    verdicts = dict(zip(catalogue["key"], catalogue["verdict"], strict=True))
-    assert [verdicts[f"thyroid/case{number}"] for number in range(5)] == ["ok"] * 5
-    assert "value(s) 7 are not" in verdicts["thyroid/case5"]
+    catalogue = catalogue.set_index("key")
+    assert list(catalogue["verdict"]) == ["ok"] * 5 + ["quarantined"]
+    assert "value(s) 7 are not" in catalogue["cause"]["thyroid/case5"]
     store = CaseStore(project / "data/03_primary/thyroid/cases")
     record = store.record("thyroid/case0")
     assert record.modality == "CT"

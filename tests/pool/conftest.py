@@ -12,10 +12,11 @@ from scipy import ndimage
 
 from tests.imaging.test_voxel_fingerprint import scan, zoom
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.pool.settings import PoolSettings
 from tsfm_pipeline.preparation.pool import prepare_pool
 from tsfm_pipeline.preparation.screening import screen_cases
 from tsfm_pipeline.preparation.settings import PreparationSettings
-from tsfm_pipeline.sources import PoolSettings
+from tsfm_pipeline.sources import Datasets
 from tsfm_pipeline.sources.btcv import BtcvSource
 from tsfm_pipeline.sources.case_index import build_case_index
 from tsfm_pipeline.sources.flare22 import Flare22Source
@@ -28,12 +29,14 @@ TABLE = LabelTable(
     regions={"kidney": ["kidney", "kidney_tumor"]},
 )
 KIDNEY = {1: "kidney", 2: "kidney_tumor"}
-SOURCES = {
-    "btcv": BtcvSource(folder="btcv", labels={1: "liver"}, licence="some", expected_cases=30),
-    "kits21": KitsSource(folder="kits21", label_file="aggregated_MAJ_seg", labels=KIDNEY),
-    "kits19": KitsSource(folder="kits19", label_file="segmentation", labels=KIDNEY),
-    "flare": Flare22Source(folder="flare", labels={1: "liver", 2: "spleen"}),
-}
+SOURCES = Datasets(
+    {
+        "btcv": BtcvSource(folder="btcv", labels={1: "liver"}, licence="some", expected_cases=30),
+        "kits21": KitsSource(folder="kits21", label_file="aggregated_MAJ_seg", labels=KIDNEY),
+        "kits19": KitsSource(folder="kits19", label_file="segmentation", labels=KIDNEY),
+        "flare": Flare22Source(folder="flare", labels={1: "liver", 2: "spleen"}),
+    }
+).root
 POOL = PoolSettings(
     datasets=("btcv", "kits21"), downstream=("kits19", "flare"), paper_cases={"btcv": 30}
 )

@@ -34,7 +34,7 @@ def test_a_stranger_stays_far_below_the_threshold(prepared) -> None:
 def test_a_quarantined_case_is_compared_with_nobody(prepared) -> None:
     catalogue, store = prepared
     bad = catalogue.copy()
-    bad.loc[bad["key"] == "btcv/img0001", "verdict"] = "VolumeError: gone"
+    bad.loc[bad["key"] == "btcv/img0001", "verdict"] = "quarantined"
     assert "btcv/img0001" not in set(find_leakage(bad, store, POOL)["pool_key"])
 
 

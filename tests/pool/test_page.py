@@ -9,7 +9,8 @@ import pytest
 from tests.pool.conftest import POOL, PREPARATION, SOURCES, TABLE
 from tsfm_pipeline.pool.leakage import find_leakage
 from tsfm_pipeline.pool.page import PoolTables, pool_page
-from tsfm_pipeline.pool.splits import SplitSettings, split_cases
+from tsfm_pipeline.pool.settings import SplitSettings
+from tsfm_pipeline.pool.splits import split_cases
 from tsfm_pipeline.pool.tables import (
     POOL_DATASETS_SCHEMA,
     POOL_TARGETS_SCHEMA,
@@ -27,7 +28,8 @@ def tables(prepared) -> PoolTables:
     leakage = find_leakage(catalogue, store, POOL)
     catalogue = catalogue.copy()
     bad = catalogue["key"] == "btcv/img0005"
-    catalogue.loc[bad, "verdict"] = "VolumeError: <img0005> is truncated"
+    cause = "VolumeError: <img0005> is truncated"
+    catalogue.loc[bad, ["verdict", "cause"]] = ["quarantined", cause]
     splits = split_cases(catalogue, leakage, POOL, SplitSettings(folds=2))
     version = describe_version(catalogue, leakage, splits, POOL, PREPARATION)
     integrity = pd.DataFrame({"key": ["btcv/img0004"], "verdict": ["repaired"]})
@@ -113,6 +115,12 @@ def test_the_page_stands_alone_and_shows_the_tables(tables) -> None:
     assert {"Not patients.", "btcv/img0001", "flare/FLARE22_Tr_0001", "digest", "some"} <= texts
     assert "VolumeError: <img0005> is truncated" in texts
     assert tables.version["version"].iat[0] in texts
+
+
+def test_the_page_of_a_catalogue_that_has_the_sentence_as_verdict_shows_it(tables) -> None:
+    old = tables.catalogue.assign(cause=None)
+    old.loc[old["verdict"] != "ok", "verdict"] = "it is truncated"
+    assert "it is truncated" in pool_page(PoolTables(**{**vars(tables), "catalogue": old}), "demo")
 
 
 def test_a_page_of_a_real_pool_stays_small(tables) -> None:

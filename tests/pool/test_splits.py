@@ -7,9 +7,9 @@ import pytest
 from pydantic import ValidationError
 from sklearn.model_selection import KFold
 
+from tsfm_pipeline.pool.settings import PoolSettings, SplitSettings
 from tsfm_pipeline.pool.split_files import SplitError
-from tsfm_pipeline.pool.splits import SplitSettings, assign_folds, split_cases
-from tsfm_pipeline.sources import PoolSettings
+from tsfm_pipeline.pool.splits import assign_folds, split_cases
 
 
 @pytest.mark.parametrize("count", [5, 7, 131])
@@ -27,7 +27,7 @@ NOBODY = pd.DataFrame(columns=["pool_key", "downstream_key"])
 def test_a_patient_is_never_on_both_sides_and_bad_cases_are_left_out(make_catalogue) -> None:
     patients = {"a": ["p1", "p1", "p2", "p3", "p4", "p4", "p5"], "b": ["q", "r"]}
     catalogue = make_catalogue(patients)
-    catalogue.loc[2, "verdict"] = "VolumeError: truncated"
+    catalogue.loc[2, "verdict"] = "quarantined"
     pool = PoolSettings(datasets=("a",), downstream=("b",))
     splits = split_cases(catalogue, NOBODY, pool, SplitSettings(folds=2))
     assert "a/2" not in set(splits["key"])
@@ -103,7 +103,7 @@ def roles(catalogue, settings, pool=None, leakage=NOBODY) -> dict[str, str]:
 def test_a_file_splits_its_dataset_and_folds_split_the_others(make_catalogue, tmp_path) -> None:
     path = split_file(tmp_path, ("012", "34"), ("34", "01"))
     catalogue = make_catalogue({"a": list("pqrst"), "b": list("uvwx")})
-    catalogue.loc[1, "verdict"] = "VolumeError: truncated"  # named, but quarantined
+    catalogue.loc[1, "verdict"] = "quarantined"  # named, but quarantined
     pool = PoolSettings(datasets=("a", "b"))
     plain = roles(catalogue, SplitSettings(fold=1), pool)
     chosen = roles(catalogue, SplitSettings(fold=1, files={"a": path}), pool)

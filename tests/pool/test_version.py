@@ -3,7 +3,8 @@
 from tests.imaging.test_voxel_fingerprint import scan
 from tests.pool.conftest import POOL, PREPARATION, TABLE, prepare, write_btcv
 from tsfm_pipeline.pool.leakage import find_leakage
-from tsfm_pipeline.pool.splits import SplitSettings, split_cases
+from tsfm_pipeline.pool.settings import SplitSettings
+from tsfm_pipeline.pool.splits import split_cases
 from tsfm_pipeline.pool.version import POOL_VERSIONS_SCHEMA, describe_version, pool_version
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.model_card import describe
@@ -44,7 +45,7 @@ def test_a_leakage_free_pool_is_another_version_that_says_what_it_lacks(prepared
 
 def test_a_quarantined_case_is_not_left_out_for_leakage(prepared) -> None:
     catalogue = prepared[0].copy()
-    catalogue.loc[catalogue["key"] == "kits21/case_00000", "verdict"] = "truncated"
+    catalogue.loc[catalogue["key"] == "kits21/case_00000", "verdict"] = "quarantined"
     row, _ = version_of((catalogue, prepared[1]))
     assert list(row[["cases", "leaking", "left_out"]]) == [8, 4, 0]
 

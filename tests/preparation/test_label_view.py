@@ -29,13 +29,13 @@ def test_every_dataset_gets_its_own_values_and_gives_the_targets_back(dataset, t
     affine = np.array([[0, 0, 2.0, 5], [0, -1.5, 0, 3], [1.0, 0, 0, 1], [0, 0, 0, 1]])
     nib.save(nib.Nifti1Image(np.arange(4 * 6 * 11, dtype=np.int16).reshape(4, 6, 11), affine), file)
     image = read_image([file])
-    targets = source.annotated_targets(dataset, "CT", TABLE)
+    targets = source.annotated_targets("CT", TABLE)
     rng = np.random.default_rng(0)
     everything = np.array([0, *TABLE.targets.values(), 255], np.uint8)
     labels = rng.choice(everything, image.geometry.shape)
     path = prediction_path(tmp_path / "out", "c1", source)
     like = (image.file_geometry, image.reorientation)
-    write_targets(path, labels, targets, dataset, source, TABLE, like)
+    write_targets(path, labels, targets, source, TABLE, like)
 
     case = SourceCase(dataset, "c1", "p", "CT", (file,), ())
     ids = [TABLE.id_of(name) for name in targets]
@@ -56,8 +56,10 @@ def test_every_dataset_gets_its_own_values_and_gives_the_targets_back(dataset, t
 
 
 def test_of_several_values_the_lowest_is_written_and_large_ones_fit(tmp_path) -> None:
-    source = MsdSource(folder=".", labels={600: "spleen", 500: "spleen", 2: "liver", 1: None})
-    assert source.source_values("d", TABLE) == {1: 500, 5: 2}
+    source = MsdSource(
+        folder=".", labels={600: "spleen", 500: "spleen", 2: "liver", 1: None}
+    ).named("d")
+    assert source.source_values(TABLE) == {1: 500, 5: 2}
     file = tmp_path / "image.nii.gz"
     nib.save(nib.Nifti1Image(np.ones((3, 4, 5), np.int16), np.eye(4)), file)
     image = read_image([file])
@@ -65,7 +67,7 @@ def test_of_several_values_the_lowest_is_written_and_large_ones_fit(tmp_path) ->
     labels[0], labels[1], labels[2] = 1, 5, 7
     path = prediction_path(tmp_path, "one", source)
     like = (image.file_geometry, image.reorientation)
-    write_targets(path, labels, ("spleen", "liver"), "d", source, TABLE, like)
+    write_targets(path, labels, ("spleen", "liver"), source, TABLE, like)
     assert np.unique(np.asarray(nib.load(path).dataobj)).tolist() == [0, 2, 500]
-    write_targets(path, labels, ("liver",), "d", source, TABLE, like)
+    write_targets(path, labels, ("liver",), source, TABLE, like)
     assert np.unique(np.asarray(nib.load(path).dataobj)).tolist() == [0, 2]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.preparation.copies import exact_copies
 from tsfm_pipeline.preparation.pool import PoolError, prepare_pool
 from tsfm_pipeline.preparation.screening import screen_cases
 from tsfm_pipeline.preparation.settings import PreparationSettings
@@ -20,7 +22,9 @@ from tsfm_pipeline.workers import WorkerSettings
 
 TABLE = LabelTable(targets={"liver": 5, "liver_tumor": 25})
 SETTINGS = PreparationSettings(target_spacing=(2.0, 2.0, 2.0))
-SOURCE = MsdSource(layout="msd", folder="Task03_Liver", labels={1: "liver", 2: "liver_tumor"})
+SOURCE = MsdSource(
+    layout="msd", folder="Task03_Liver", labels={1: "liver", 2: "liver_tumor"}
+).named("msd_liver")
 
 
 def write(path: Path, array: np.ndarray) -> None:
@@ -69,8 +73,9 @@ def prepare(raw: Path, store: CaseStore) -> pd.DataFrame:
 def test_bad_cases_are_listed_with_file_value_and_the_rest_goes_on(raw, tmp_path, caplog) -> None:
     store = CaseStore(tmp_path / "store")
     with caplog.at_level(logging.WARNING):
-        verdicts = prepare(raw, store)["verdict"]
-    assert verdicts["liver_0"] == "ok"
+        catalogue = prepare(raw, store)
+    verdicts, causes = catalogue["verdict"], catalogue["cause"]
+    assert (verdicts["liver_0"], pd.isna(causes["liver_0"])) == ("ok", True)
     assert store.keys() == ["msd_liver/liver_0"]
     expected = {
         "liver_1": ["imagesTr/liver_1.nii.gz"],
@@ -80,8 +85,44 @@ def test_bad_cases_are_listed_with_file_value_and_the_rest_goes_on(raw, tmp_path
         "liver_5": ["imagesTr/liver_5.nii.gz"],
     }
     for case, parts in expected.items():
-        assert all(part in verdicts[case] for part in parts), verdicts[case]
+        assert verdicts[case] == "quarantined"
+        assert all(part in causes[case] for part in parts), causes[case]
         assert f"msd_liver/{case}" in caplog.text
+
+
+def test_copies_inside_a_dataset_are_named_once(raw, tmp_path, caplog) -> None:
+    task = raw / "Task03_Liver"
+    shutil.copy(task / "labelsTr" / "liver_0.nii.gz", task / "labelsTr" / "liver_4.nii.gz")
+    for number in (2, 3):
+        shutil.copy(task / "labelsTr" / "liver_0.nii.gz", task / f"labelsTr/liver_{number}.nii.gz")
+    shutil.copy(task / "imagesTr" / "liver_0.nii.gz", task / "imagesTr" / "liver_2.nii.gz")
+    another = np.random.default_rng(1).normal(50, 20, (12, 14, 16)).astype(np.int16)
+    write(task / "imagesTr" / "liver_3.nii.gz", another)
+    write(task / "imagesTr" / "liver_4.nii.gz", another.astype(np.float32))
+
+    def warnings() -> list[str]:
+        caplog.clear()
+        prepare(raw, CaseStore(tmp_path / "store"))
+        said = [record.getMessage() for record in caplog.records]
+        return [text for text in said if "one scan under several names" in text]
+
+    (said,) = warnings()
+    assert said.startswith("msd_liver: ")
+    assert "liver_0 = liver_2, liver_3 = liver_4; leave" in said
+    assert "datasets.msd_liver.left_out" in said
+    assert warnings() == [said]  # also where nothing had to be prepared
+    (task / "imagesTr" / "liver_2.nii.gz").unlink()
+    (task / "imagesTr" / "liver_4.nii.gz").unlink()
+    assert warnings() == []
+
+
+def test_cases_stored_before_voxels_were_digested_are_compared_by_their_files() -> None:
+    cases = {"case": ["a", "b", "c"], "dataset": "d", "verdict": "ok", "voxel_digest": ""}
+    catalogue = pd.DataFrame(cases).assign(key=lambda table: "d/" + table["case"])
+    integrity = pd.DataFrame({"key": ["d/a", "d/b", "d/c"], "image_digest": ["1", "2", "1"]})
+    assert exact_copies(catalogue, integrity) == {"d": [["a", "c"]]}
+    catalogue["verdict"] = ["ok", "ok", "quarantined"]
+    assert exact_copies(catalogue, integrity) == {}
 
 
 def test_a_dataset_without_a_usable_case_stops(raw, tmp_path) -> None:

@@ -28,9 +28,9 @@ from tsfm_pipeline.workers import WorkerSettings
 
 TABLE = LabelTable(targets={"liver": 5, "liver_tumor": 25, "colon_tumor": 7})
 SETTINGS = PreparationSettings(target_spacing=(2.0, 1.0, 1.0))
-LIVER = MsdSource(layout="msd", folder="Task03_Liver", labels={1: "liver", 2: "liver_tumor"})
+LIVER = MsdSource(folder="Task03_Liver", labels={1: "liver", 2: "liver_tumor"}).named("liver")
 OTHER_LIVER = LIVER.model_copy(update={"labels": {1: "liver", 2: "liver"}})
-COLON = MsdSource(layout="msd", folder="Task10_Colon", labels={1: "colon_tumor", 2: None})
+COLON = MsdSource(folder="Task10_Colon", labels={1: "colon_tumor", 2: None}).named("colon")
 TWO = WorkerSettings(jobs=2)
 SHAPE = (24, 60, 60)
 
@@ -213,20 +213,20 @@ def test_two_runs_at_once_leave_one_whole_pool(pool) -> None:
 
 def run_on_a_small_disk(pool: Pool, send) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
-    send.send(pool.run({"liver": LIVER})["verdict"].to_dict())
+    send.send(pool.run({"liver": LIVER})[["verdict", "cause"]])
 
 
-def test_a_full_disk_is_a_verdict_and_other_cases_go_on(tmp_path) -> None:
+def test_a_full_disk_is_a_cause_and_other_cases_go_on(tmp_path) -> None:
     """A limit on the size of a file, which the system reports as it does a full disk."""
     write_task(tmp_path / "raw", LIVER, 3, shapes={1: (48, 120, 120)})
     pool = Pool(tmp_path / "raw", CaseStore(tmp_path / "store"))
     receive, send = multiprocessing.Pipe(duplex=False)
     start(run_on_a_small_disk, pool, send).join(60)
     assert receive.poll()
-    verdicts = receive.recv()
-    assert verdicts["liver/00"] == verdicts["liver/02"] == "ok"
-    assert "no room in" in verdicts["liver/01"]
-    assert "free some space and run again" in verdicts["liver/01"]
+    catalogue = receive.recv()
+    assert list(catalogue["verdict"]) == ["ok", "quarantined", "ok"]
+    assert "no room in" in catalogue["cause"]["liver/01"]
+    assert "free some space and run again" in catalogue["cause"]["liver/01"]
     assert pool.store.keys() == ["liver/00", "liver/02"]
     assert not [name for name in pool.contents() if "/." in name]
     assert pool.run({"liver": LIVER})["verdict"]["liver/01"] == "ok"

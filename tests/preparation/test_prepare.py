@@ -27,7 +27,7 @@ RADIUS_MM = 9.0
 
 
 class AnySource(Source):
-    def list_cases(self, dataset, folder):
+    def list_cases(self, root):
         raise NotImplementedError
 
 
@@ -37,7 +37,15 @@ class MaskSource(AnySource):
         return True
 
 
-SOURCE = AnySource(folder=".", labels={1: "liver", 2: "spleen", 3: None})
+def any_source(**settings):
+    return AnySource(folder=".", **settings).named("set")
+
+
+def mask_source(labels):
+    return MaskSource(folder=".", labels=labels).named("set")
+
+
+SOURCE = any_source(labels={1: "liver", 2: "spleen", 3: None})
 
 
 GOLDEN = {
@@ -222,18 +230,17 @@ def test_masks_of_classes_are_painted_in_the_order_of_the_mapping(tmp_path):
     case = dataclasses.replace(case, labels=labels)
     for names, winner in ((("organ", "tumour"), 25), (("tumour", "organ"), 5)):
         ids = {"organ": "liver", "tumour": "liver_tumor"}
-        source = MaskSource(folder=".", labels={name: ids[name] for name in names})
+        source = mask_source({name: ids[name] for name in names})
         record, store = prepare(case, tmp_path, source=source)
         between = record.geometry.world_to_index(np.add(BLOBS_LPS[1], (3.0, 0.0, 0.0)))
         assert store.read_labels(record.key)[tuple(np.rint(between).astype(int))] == winner
         assert set(record.target_voxels) == {5, 25}
     with pytest.raises(LabelError, match=r"l\.nii\.gz: class 'tumour'.*datasets\.set\.labels"):
-        prepare(case, tmp_path, source=MaskSource(folder=".", labels={"organ": "liver"}))
+        prepare(case, tmp_path, source=mask_source({"organ": "liver"}))
 
 
 def test_targets_a_modality_does_not_annotate_become_background(tmp_path):
-    source = AnySource(
-        folder=".",
+    source = any_source(
         labels={1: "liver", 2: "spleen", 3: "pancreas"},
         unannotated={"MR": ("spleen",)},
     )
@@ -256,7 +263,7 @@ def test_a_scan_without_labels_is_prepared_like_a_labelled_one(tmp_path):
 def test_bad_cases_are_told_by_file(tmp_path):
     case = write_case(tmp_path)
     with pytest.raises(LabelError, match=r"l\.nii\.gz: label value\(s\) 3"):
-        prepare(case, tmp_path, source=AnySource(folder=".", labels={1: "liver", 2: "spleen"}))
+        prepare(case, tmp_path, source=any_source(labels={1: "liver", 2: "spleen"}))
     with pytest.raises(VolumeError, match="no label file"):
         prepare(dataclasses.replace(case, problem="no label file"), tmp_path)
     gone = dataclasses.replace(case, images=(tmp_path / "gone.nii.gz",))
@@ -297,7 +304,7 @@ def test_other_labels_leave_the_image_alone(tmp_path, modality):
     _, store = prepare(case, tmp_path)
     first = files_of(store)
 
-    mapped = AnySource(folder=".", labels={1: "liver", 2: "spleen", 3: "pancreas"})
+    mapped = any_source(labels={1: "liver", 2: "spleen", 3: "pancreas"})
     changed = prepare(case, tmp_path, source=mapped)[0]
     assert changed.target_voxels.keys() == {1, 5, 10}
     second = files_of(store)
@@ -325,17 +332,17 @@ def test_labels_outside_the_mask_of_a_masked_mr_score_the_image_anew(tmp_path, r
     """Such voxels count in its mean (nnU-Net: seg >= 0); without a mask they do not matter."""
     case, _ = padded_case(tmp_path, "MR", rim)
     settings = PreparationSettings(target_spacing=None)
-    source = AnySource(folder=".", labels={1: "liver", 2: "spleen"})
+    source = any_source(labels={1: "liver", 2: "spleen"})
     _, store = prepare(case, tmp_path, settings, source)
     before = (store.root / "set" / "padded" / "image.b2nd").read_bytes()
-    dropped = AnySource(folder=".", labels={1: "liver", 2: None})
+    dropped = any_source(labels={1: "liver", 2: None})
     prepare(case, tmp_path, settings, dropped)
     after = (store.root / "set" / "padded" / "image.b2nd").read_bytes()
     assert (after == before) == kept
     _, fresh = prepare(case, tmp_path / "fresh", settings, dropped)
     np.testing.assert_array_equal(store.read_image("set/padded"), fresh.read_image("set/padded"))
     # a label that lies inside changes no voxel of the mask
-    other = AnySource(folder=".", labels={1: "pancreas", 2: None})
+    other = any_source(labels={1: "pancreas", 2: None})
     inode = (store.root / "set" / "padded" / "image.b2nd").stat().st_ino
     prepare(case, tmp_path, settings, other)
     assert (store.root / "set" / "padded" / "image.b2nd").stat().st_ino == inode
@@ -369,9 +376,7 @@ def test_verifying_finds_what_sizes_do_not_show(tmp_path):
 
 def test_every_decision_changes_the_digest(tmp_path):
     case = write_case(tmp_path)
-    source = AnySource(
-        folder=".", labels={1: "liver", 2: "spleen"}, unannotated={"MR": ("spleen",)}
-    )
+    source = any_source(labels={1: "liver", 2: "spleen"}, unannotated={"MR": ("spleen",)})
 
     def digest(case=case, source=source, table=TABLE, settings=ISOTROPIC):
         return preparation_digest(case, source, table, settings)
@@ -379,8 +384,8 @@ def test_every_decision_changes_the_digest(tmp_path):
     variants = [
         digest(),
         digest(case=dataclasses.replace(case, modality="MR")),
-        digest(source=AnySource(folder=".", labels={1: "liver", 2: None})),
-        digest(source=AnySource(folder=".", labels={2: "spleen", 1: "liver"})),
+        digest(source=any_source(labels={1: "liver", 2: None})),
+        digest(source=any_source(labels={2: "spleen", 1: "liver"})),
         digest(table=LabelTable(targets={"liver": 6, "spleen": 1})),
         digest(settings=PreparationSettings(target_spacing=(1.5, 1.0, 1.0))),
         digest(settings=PreparationSettings(target_spacing=(1.5, 1.5, 1.5), seed=1)),
@@ -427,7 +432,7 @@ def test_real_mr_case(realdata, tmp_path):
     name = "hippocampus_001.nii.gz"
     label = LabelFile(folder / "labelsTr" / name)
     case = SourceCase("task04", "001", "001", "MR", (folder / "imagesTr" / name,), (label,))
-    source = AnySource(folder=".", labels={1: "liver", 2: "spleen"})
+    source = any_source(labels={1: "liver", 2: "spleen"})
     settings = PreparationSettings(target_spacing=(1.0, 1.0, 1.0))
     record, store = prepare(case, tmp_path, settings, source)
     raw = sitk.GetArrayFromImage(sitk.ReadImage(str(label.path)))
@@ -441,7 +446,7 @@ def test_real_ct_case(realdata, tmp_path):
     folder = realdata / "STS_CT" / "STS_001"
     label = LabelFile(folder / "CT_mask.nii.gz")
     case = SourceCase("sts", "001", "001", "CT", (folder / "CT_image.nii.gz",), (label,))
-    source = AnySource(folder=".", labels={1: "liver_tumor"})
+    source = any_source(labels={1: "liver_tumor"})
     settings = PreparationSettings(target_spacing=(1.5, 1.0, 1.0))
     record, store = prepare(case, tmp_path, settings, source)
     raw = sitk.ReadImage(str(label.path))

@@ -48,7 +48,7 @@ def check(case: SourceCase, store: CaseStore, spacing: TripleFloat) -> dict[int,
     settings = PreparationSettings(target_spacing=spacing)
     record = prepare_case(case, source, TABLE, settings, store)
     stored = store.read_labels(case.key)
-    mapping = source.value_mapping(case.dataset, TABLE)
+    mapping = source.value_mapping(TABLE)
     for file in case.labels:
         image = nibabel.load(file.path)
         values = np.asarray(image.dataobj)

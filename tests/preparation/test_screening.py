@@ -22,7 +22,9 @@ from tsfm_pipeline.sources.totalsegmentator import TotalSegmentatorSource
 from tsfm_pipeline.workers import WorkerSettings
 
 TABLE = LabelTable(targets={"liver": 5, "liver_tumor": 25, "spleen": 1})
-SOURCE = MsdSource(layout="msd", folder="Task03_Liver", labels={1: "liver", 2: "liver_tumor"})
+SOURCE = MsdSource(
+    layout="msd", folder="Task03_Liver", labels={1: "liver", 2: "liver_tumor"}
+).named("msd_liver")
 SOURCES = {"msd_liver": SOURCE}
 ONE_JOB = WorkerSettings(jobs=1)
 DIRECTION = (0.0, -1.0, 0.0, 0.0, 0.0, 1.0, -1.0, 0.0, 0.0)  # index x, y, z along -z, -x, +y
@@ -274,13 +276,13 @@ def test_masks_of_single_classes_are_told_by_name_and_repairs_in_one_line(tmp_pa
         layout="totalsegmentator",
         folder=".",
         labels={name: name for name in ("spleen", "liver", "liver_tumor")},
-    )
+    ).named("ts")
     for number, name in enumerate(("liver", "spleen", "liver_tumor")):
         mask = sitk.GetImageFromArray((image < 100 * number).astype(np.uint8))
         mask.SetOrigin((0.5, 0.0, 0.0))  # a header that is not the image's
         (folder / "segmentations").mkdir(exist_ok=True)
         sitk.WriteImage(mask, str(folder / "segmentations" / f"{name}.nii.gz"))
-    (case,) = source.find_cases("ts", tmp_path)
+    (case,) = source.find_cases(tmp_path)
     found = screen_case(case, source, TABLE).found
     assert found["labels_present"] == ["spleen", "liver_tumor"]
     assert found["verdict"] == "repaired"
@@ -292,7 +294,7 @@ def test_real_cases_are_sound(realdata, tmp_path) -> None:
     sources = {
         "hippocampus": MsdSource(
             layout="msd", folder="Task04_Hippocampus", labels={1: "liver", 2: "spleen"}
-        )
+        ).named("hippocampus")
     }
     index = build_case_index(sources, ["hippocampus"], realdata)[:20]
     table = screen_cases(index, sources, TABLE, tmp_path, ONE_JOB, verify=False)

@@ -25,7 +25,8 @@ from tsfm_pipeline.imaging.resampling import (
     separate_axis,
 )
 from tsfm_pipeline.imaging.volume import ImageVolume
-from tsfm_pipeline.pool.splits import SplitSettings, assign_folds
+from tsfm_pipeline.pool.settings import SplitSettings
+from tsfm_pipeline.pool.splits import assign_folds
 from tsfm_pipeline.preparation.prepare import crop_case, foreground_locations, prepare_image
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.sources.source import Modality

@@ -25,7 +25,7 @@ def supervision(datasets: Mapping[str, Source], table: LabelTable) -> pd.DataFra
     """
     given = {
         (dataset, modality): set(
-            table.regions_annotated_by(source.annotated_targets(dataset, modality, table))
+            table.regions_annotated_by(source.annotated_targets(modality, table))
         )
         for dataset, source in datasets.items()
         for modality in get_args(Modality)

@@ -4,20 +4,22 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tsfm_pipeline.sources import SourceError
+from tsfm_pipeline.sources import Datasets, SourceError
 from tsfm_pipeline.sources.btcv import BtcvSource
 from tsfm_pipeline.sources.case_index import build_case_index, case_from_row
 from tsfm_pipeline.sources.msd import MsdSource
 from tsfm_pipeline.sources.totalsegmentator import TotalSegmentatorSource
 
 LABELS = {1: "liver"}
-SOURCES = {
-    "btcv": BtcvSource(folder="RawData", labels=LABELS, expected_cases=2),
-    "ts": TotalSegmentatorSource(folder="ts", labels={"liver": "liver", "spleen": "spleen"}),
-    "absent": BtcvSource(folder="absent", labels=LABELS),
-    "gone": BtcvSource(folder="gone", labels=LABELS),
-    "twice": MsdSource(folder="twice", labels=LABELS),
-}
+SOURCES = Datasets(
+    {
+        "btcv": BtcvSource(folder="RawData", labels=LABELS, expected_cases=2),
+        "ts": TotalSegmentatorSource(folder="ts", labels={"liver": "liver", "spleen": "spleen"}),
+        "absent": BtcvSource(folder="absent", labels=LABELS),
+        "gone": BtcvSource(folder="gone", labels=LABELS),
+        "twice": MsdSource(folder="twice", labels=LABELS),
+    }
+).root
 
 
 @pytest.fixture
@@ -38,9 +40,7 @@ def test_index_survives_parquet_and_gives_the_cases_back(raw_root: Path, tmp_pat
     assert list(index["problem"] != "") == [False, False, True]
     index.to_parquet(tmp_path / "index.parquet")
     read = pd.read_parquet(tmp_path / "index.parquet")
-    expected = [
-        case for name in ("ts", "btcv") for case in SOURCES[name].find_cases(name, raw_root)
-    ]
+    expected = [case for name in ("ts", "btcv") for case in SOURCES[name].find_cases(raw_root)]
     assert [case_from_row(row) for _, row in read.iterrows()] == expected
     assert [case_from_row(row) for row in index.to_dict("records")] == expected
     assert [label.class_name for label in expected[0].labels] == ["liver", "spleen"]

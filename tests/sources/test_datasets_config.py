@@ -1,5 +1,6 @@
 """The shipped parameters files, against the paper and the publishers' label lists."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from tests.sources.supervision import supervision
 from tsfm_pipeline.imaging.labels import LabelError, LabelTable
-from tsfm_pipeline.sources import Datasets, PoolSettings, Source, check_labels
+from tsfm_pipeline.pool.settings import PoolSettings
+from tsfm_pipeline.sources import Datasets, Source, check_labels
 from tsfm_pipeline.sources.msd import MsdSource
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -97,12 +99,12 @@ def test_pool_table_has_30_targets_and_the_downstream_ones_follow(base: Config) 
 )
 def test_label_values(base: Config, dataset: str, value: int, name: str, target: int) -> None:
     assert base.datasets[dataset].labels[value] == name
-    assert base.datasets[dataset].value_mapping(dataset, base.labels)[value] == target
+    assert base.datasets[dataset].value_mapping(base.labels)[value] == target
 
 
 def test_totalsegmentator_ids_equal_its_own_numbering(base: Config) -> None:
     """Ids 1-17 are class_map_5_parts of TotalSegmentator v1.5.7, in order."""
-    mapping = base.datasets["totalsegmentator"].value_mapping("totalsegmentator", base.labels)
+    mapping = base.datasets["totalsegmentator"].value_mapping(base.labels)
     assert list(mapping.values()) == list(range(1, 18))
     assert all(key == base.datasets["totalsegmentator"].labels[key] for key in mapping)
 
@@ -128,7 +130,7 @@ def test_totalsegmentator_ids_equal_its_own_numbering(base: Config) -> None:
 )
 def test_regions_annotated(base: Config, dataset: str, regions: int, modality: str) -> None:
     source = base.datasets[dataset]
-    targets = source.annotated_targets(dataset, modality, base.labels)  # type: ignore[arg-type]
+    targets = source.annotated_targets(modality, base.labels)  # type: ignore[arg-type]
     assert len(base.labels.regions_annotated_by(targets)) == regions
 
 
@@ -155,7 +157,7 @@ def test_who_annotates_the_whole_organs(base: Config) -> None:
 
 def test_totalsegmentator_v2_has_the_24_organs_by_name(base: Config) -> None:
     """Class order of `class_map_part_organs` in TotalSegmentator v2's map_to_binary.py."""
-    mapping = base.datasets["totalsegmentator_v2"].value_mapping("totalsegmentator_v2", base.labels)
+    mapping = base.datasets["totalsegmentator_v2"].value_mapping(base.labels)
     v1 = base.datasets["totalsegmentator"].labels
     assert len(mapping) == 24
     assert list(mapping)[6:9] == ["pancreas", "adrenal_gland_right", "adrenal_gland_left"]
@@ -177,9 +179,7 @@ def test_the_other_reading_of_abdomenct1k(base: Config) -> None:
     labels = source.labels | dict.fromkeys(range(5, 14))
     merged = base.datasets["abdomenct1k"].model_dump() | override | {"labels": labels}
     taken = Datasets.model_validate({"abdomenct1k": merged}).root["abdomenct1k"]
-    assert taken.annotated_targets("abdomenct1k", "CT", base.labels) == tuple(
-        source.labels.values()
-    )
+    assert taken.annotated_targets("CT", base.labels) == tuple(source.labels.values())
 
 
 def in_reading(config: Config, reading: str) -> LabelTable:
@@ -219,7 +219,7 @@ def test_per_dataset_integers_are_as_stored_maps_have_them(base: Config) -> None
     """Stored label maps keep their meaning: change a number here only with a new preparation."""
     table = in_reading(base, "per_dataset")
     first = {
-        name: min(set(source.value_mapping(name, table).values()) - {0})
+        name: min(set(source.value_mapping(table).values()) - {0})
         for name, source in base.datasets.items()
     }
     assert first == {
@@ -229,7 +229,7 @@ def test_per_dataset_integers_are_as_stored_maps_have_them(base: Config) -> None
         **{"totalsegmentator_v2": 76, "abdomenct1k_organs": 100},
     }
     for name, source in base.datasets.items():
-        order = list(dict.fromkeys(source.value_mapping(name, table).values()))
+        order = list(dict.fromkeys(source.value_mapping(table).values()))
         assert order == list(range(first[name], first[name] + len(order))), name
 
 
@@ -252,7 +252,7 @@ def test_hippocampus_environment_adds_its_dataset() -> None:
     config = load("base", "hippocampus")
     assert config.pool.datasets == ("hippocampus",)
     assert config.pool.downstream == ()
-    mapping = config.datasets["hippocampus"].value_mapping("hippocampus", config.labels)
+    mapping = config.datasets["hippocampus"].value_mapping(config.labels)
     assert mapping == {1: 41, 2: 42}
     check_labels(config.datasets, config.labels)
 
@@ -273,8 +273,26 @@ def test_dropped_values_need_no_target(base: Config) -> None:
     liver = base.datasets["msd_liver"].model_copy(update={"labels": {1: "liver", 2: None}})
     table = LabelTable(targets={"liver": 5})
     check_labels({"liver": liver}, table)
-    assert liver.value_mapping("liver", table) == {1: 5, 2: 0}
-    assert liver.annotated_targets("liver", "CT", table) == ("liver",)
+    assert liver.value_mapping(table) == {1: 5, 2: 0}
+    assert liver.annotated_targets("CT", table) == ("liver",)
+
+
+def test_a_source_knows_its_name_also_in_a_worker(base: Config) -> None:
+    for name, source in base.datasets.items():
+        assert pickle.loads(pickle.dumps(source)).name == name
+    copy = base.datasets["btcv"].model_copy(update={"folder": "elsewhere"})
+    assert (copy.name, copy.named("mine").name, copy.name) == ("btcv", "mine", "btcv")
+    with pytest.raises(ValueError, match="no name"):
+        _ = MsdSource(folder="x", labels={1: "liver"}).name
+
+
+def test_the_name_is_a_datasets_key_and_no_setting(base: Config) -> None:
+    dumped = base.datasets["btcv"].model_dump(mode="json")
+    assert not {"name", "_name"} & set(dumped)
+    with pytest.raises(ValidationError) as caught:
+        Datasets.model_validate({"btcv": dumped | {"name": "other"}})
+    (error,) = caught.value.errors()
+    assert (error["type"], error["loc"][-1]) == ("extra_forbidden", "name")
 
 
 def test_pool_names_are_disjoint() -> None:

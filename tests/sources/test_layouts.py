@@ -29,7 +29,7 @@ def source(layout: str, **settings) -> Source:
 
 
 def listing(root: Path, **settings) -> dict[str, SourceCase]:
-    cases = source(**settings).find_cases("mine", root.parent)
+    cases = source(**settings).named("mine").find_cases(root.parent)
     assert [case.case for case in cases] == sorted(case.case for case in cases)
     assert all(case.dataset == "mine" for case in cases)
     return {case.case: case for case in cases}
@@ -193,7 +193,7 @@ def test_kits21_takes_the_chosen_aggregation(tmp_path: Path, data: str) -> None:
     plant(folder, "imaging.nii.gz", "aggregated_MAJ_seg.nii.gz", "aggregated_OR_seg.nii.gz")
     plant(folder, "raw/imaging.nii.gz", "segmentations/kidney_instance-1_annotation-1.nii.gz")
     kits21 = source("kits", folder="kits21", label_file="aggregated_MAJ_seg")
-    (case,) = kits21.find_cases("kits21", tmp_path)
+    (case,) = kits21.named("kits21").find_cases(tmp_path)
     assert (case.case, case.problem) == ("case_00007", "")
     assert case.images == (folder / "imaging.nii.gz",)
     assert case.labels[0].path == folder / "aggregated_MAJ_seg.nii.gz"
@@ -202,7 +202,7 @@ def test_kits21_takes_the_chosen_aggregation(tmp_path: Path, data: str) -> None:
 def test_a_case_is_one_patient_in_both_kits(root: Path) -> None:
     plant(root, "data/case_00003/imaging.nii.gz", "data/case_00003/segmentation.nii.gz")
     patients = {
-        source("kits", label_file="segmentation").find_cases(name, root.parent)[0].patient
+        source("kits", label_file="segmentation").named(name).find_cases(root.parent)[0].patient
         for name in ("kits19", "kits21")
     }
     assert patients == {"kits_00003"}
@@ -445,7 +445,7 @@ def test_folder_without_cases_says_what_it_should_hold(root: Path, layout: str) 
 def test_missing_folder_names_path_and_remedy(tmp_path: Path, layout: str) -> None:
     settings = {"folder": "nowhere", "url": "http://home"} | LAYOUTS[layout]
     with pytest.raises(SourceError) as caught:
-        source(layout, **settings).find_cases("mine", tmp_path)
+        source(layout, **settings).named("mine").find_cases(tmp_path)
     for part in (str(tmp_path / "nowhere"), "http://home", "datasets.mine.folder", "pool"):
         assert part in str(caught.value)
 
@@ -534,13 +534,34 @@ def test_listing_opens_dataset_json_alone_and_only_for_reading(root: Path) -> No
     assert all(flags & (os.O_WRONLY | os.O_RDWR) == 0 for _, flags in opened)
 
 
+@pytest.mark.parametrize("name", ["a\nb", "ab\n", "a\\b"])
+@pytest.mark.parametrize(
+    ("image", "settings"),
+    [
+        ("images/{}_0000.nii.gz", {"layout": "flare22"}),
+        ("images/{}.nii.gz", {"layout": "folders", "images": ["images/{case}.nii.gz"]}),
+        ("{}/ct.nii.gz", {"layout": "folders", "images": ["{case}/ct.nii.gz"]}),
+    ],
+)
+def test_a_name_that_no_folder_can_have_is_told(root: Path, name: str, image, settings) -> None:
+    if settings["layout"] == "folders":
+        settings = settings | {"label": "labels/{case}.nii.gz", "modality": "CT"}
+    for case in ("sound", name):
+        plant(root, image.format(case), f"labels/{case}.nii.gz")
+    cases = listing(root, **settings)
+    assert set(cases) == {"sound", name}
+    assert cases["sound"].problem == ""
+    file = str(root / image.format(name)).replace("\n", "\\n")
+    assert cases[name].problem.startswith(f"{file}: ")
+    assert cases[name].problem.endswith("rename it")
+
+
 # Real folders
 
 
 def test_real_msd_folder(realdata: Path) -> None:
-    cases = source("msd", folder="Task04_Hippocampus", labels={1: "a", 2: "b"}).find_cases(
-        "hippocampus", realdata
-    )
+    msd = source("msd", folder="Task04_Hippocampus", labels={1: "a", 2: "b"})
+    cases = msd.named("hippocampus").find_cases(realdata)
     assert len(cases) == 200
     assert {case.modality for case in cases} == {"MR"}
     assert not any(case.problem for case in cases)
@@ -549,11 +570,9 @@ def test_real_msd_folder(realdata: Path) -> None:
 
 def test_real_totalsegmentator_folder(realdata: Path) -> None:
     names = ["liver", "spleen", "aorta", "lung_upper_lobe_left"]
-    (case,) = source(
-        "totalsegmentator",
-        folder="totalsegmentator_example",
-        labels=dict(zip(names, names, strict=True)),
-    ).find_cases("ts", realdata)
+    labels = dict(zip(names, names, strict=True))
+    ts = source("totalsegmentator", folder="totalsegmentator_example", labels=labels)
+    (case,) = ts.named("ts").find_cases(realdata)
     assert (case.key, case.problem) == ("ts/s9001", "")
     assert [label.class_name for label in case.labels] == names
     assert all(path.is_file() for path in (*case.images, *(x.path for x in case.labels)))

@@ -16,6 +16,7 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
 from tsfm_pipeline.files import write_atomically, write_text
+from tsfm_pipeline.files.spreadsheet import csv_text
 
 
 class CheckedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
@@ -23,6 +24,9 @@ class CheckedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
 
     A table that has not the declared columns, types or values where they must be is neither
     saved nor loaded; the error names entry, column, what was found and expected, and the remedy.
+
+    A column that is declared later must be nullable: files that were written before lack it, and
+    load with nothing in it.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class CheckedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
             raise DatasetError(
                 f"{self._path} can't be read as Parquet ({error}); run the node that makes it"
             ) from error
+        table = _with_later_columns(table, schema)
         self._check_columns(table.column_names, "run the node that makes it again")
         for field in schema:
             found = table.schema.field(field.name).type
@@ -151,7 +156,7 @@ class CheckedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
             for field in table.schema:
                 if pa.types.is_list(field.type):
                     frame[field.name] = [_as_text(values) for values in frame[field.name]]
-            write_text(self._path.with_suffix(".csv"), frame.to_csv(index=False))
+            write_text(self._path.with_suffix(".csv"), csv_text(frame))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -162,6 +167,15 @@ class CheckedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
             yield
         finally:
             os.close(lock)
+
+
+def _with_later_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Add what a file lacks, empty; nothing where a column among it may not be empty."""
+    later = [field for field in schema if field.name not in table.column_names]
+    if all(field.nullable for field in later):
+        for field in later:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table
 
 
 def _as_text(values: Any) -> str:

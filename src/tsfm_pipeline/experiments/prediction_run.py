@@ -112,9 +112,7 @@ def _ready(
             "weights": weights_digest,
             "prediction": settings.deciding(),
             "postprocessing": rule and rule.model_dump(mode="json"),
-            "values": {
-                name: sources[name].source_values(name, model.card.table) for name in datasets
-            },
+            "values": {name: sources[name].source_values(model.card.table) for name in datasets},
         }
     )
     return replace(model, postprocessing=rule), digest
@@ -134,4 +132,4 @@ def _predict_into(
     table = model.card.table
     targets = [table.region_targets(region)[0] for region in regions]
     like = (case.file_geometry, case.reorientation)
-    write_targets(path, labels_ZYX, targets, case.dataset, source, table, like)
+    write_targets(path, labels_ZYX, targets, source, table, like)

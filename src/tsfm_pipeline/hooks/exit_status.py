@@ -43,7 +43,7 @@ def failures(run_params: dict[str, Any], pipeline: Pipeline, catalog: Any) -> li
         without its bad cases is a sound pool.
     """
     from tsfm_pipeline.experiments.record import prediction_problem
-    from tsfm_pipeline.preparation.screening import QUARANTINED
+    from tsfm_pipeline.preparation.verdict import Verdict
 
     found = []
     for name in sorted(pipeline.all_outputs()):
@@ -56,12 +56,14 @@ def failures(run_params: dict[str, Any], pipeline: Pipeline, catalog: Any) -> li
             if problem := prediction_problem(predictions):
                 found.append(f"{predictions['experiment'].iat[0]}: {problem}")
         elif name == "prediction_problems":
-            failed = int((catalog.load(name)["verdict"] == "failed").sum())
+            from tsfm_pipeline.scans.problem import Outcome
+
+            failed = int((catalog.load(name)["verdict"] == Outcome.FAILED).sum())
             if failed:
                 found.append(f"{failed} scans or files could not be segmented, see {name}.csv")
         elif name == "integrity" and list(run_params.get("tags") or ()) == [SCREEN]:
             verdicts = catalog.load(name)["verdict"]
-            quarantined = int((verdicts == QUARANTINED).sum())
+            quarantined = int((verdicts == Verdict.QUARANTINED).sum())
             if quarantined:
                 found.append(f"{quarantined} of {len(verdicts)} cases are quarantined")
     return found

@@ -14,12 +14,11 @@ import pandas as pd
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.geometry import Triple, TripleFloat
 from tsfm_pipeline.planning.fingerprint import PlanningError
+from tsfm_pipeline.preparation.verdict import Verdict
 
 ANISOTROPY = 3
 FINE_PERCENTILE = 10
 _ABOVE = 1e-5
-
-UNUSABLE = "quarantined"
 
 
 class TargetSpacing(FrozenModel):
@@ -106,7 +105,7 @@ def median_spacing(rows: pd.DataFrame) -> TargetSpacing:
     Raises:
         PlanningError: no case is usable.
     """
-    usable = rows[rows["verdict"] != UNUSABLE]
+    usable = rows[rows["verdict"] != Verdict.QUARANTINED]
     if usable.empty:
         raise PlanningError(
             "preparation.target_spacing is `median`, but no case is usable; see the integrity"

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from tsfm_pipeline.imaging.voxel_fingerprint import THUMBNAIL, thumbnail_correlation
-from tsfm_pipeline.preparation.pool import OK
-from tsfm_pipeline.sources import PoolSettings
+from tsfm_pipeline.pool.settings import PoolSettings
+from tsfm_pipeline.preparation.verdict import Verdict
 from tsfm_pipeline.store.case_store import CaseStore
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def find_leakage(catalogue: pd.DataFrame, store: CaseStore, pool: PoolSettings) 
         `thumbnail`: correlated at least `pool.duplicate_correlation`) and the thumbnails'
         correlation, which is low where one patient was scanned twice.
     """
-    usable = catalogue[catalogue["verdict"] == OK]
+    usable = catalogue[catalogue["verdict"] == Verdict.OK]
     ours = usable[usable["dataset"].isin(pool.datasets)]
     theirs = usable[usable["dataset"].isin(pool.downstream)]
     thumbnails = _thumbnails(store, [*ours["key"], *theirs["key"]])

@@ -7,7 +7,7 @@ from html import escape
 import pandas as pd
 
 from tsfm_pipeline.pool.figures import as_svg, overview_figure, targets_figure
-from tsfm_pipeline.preparation.pool import OK
+from tsfm_pipeline.preparation.verdict import Verdict
 
 MOST_ROWS = 200
 """Longer lists are cut here; the tables beside the page have all rows."""
@@ -209,10 +209,11 @@ def _leakage(leakage: pd.DataFrame, version: pd.Series) -> str:
 
 
 def _set_aside(catalogue: pd.DataFrame) -> str:
-    bad = catalogue[catalogue["verdict"] != OK]
+    bad = catalogue[catalogue["verdict"] != Verdict.OK]
     if bad.empty:
         return "<p>No case.</p>"
-    rows = list(zip(bad["key"], bad["verdict"], strict=True))[:MOST_ROWS]
+    causes = bad["cause"].fillna(bad["verdict"])  # where a catalogue of before has the sentence
+    rows = list(zip(bad["key"], causes, strict=True))[:MOST_ROWS]
     return _table(["case", "why"], rows) + _cut(bad, "pool_catalogue.csv")
 
 

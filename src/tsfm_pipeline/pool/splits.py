@@ -6,14 +6,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field, FilePath
 
-from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.pool.leakage import leaking_cases, patient_groups
+from tsfm_pipeline.pool.settings import PoolSettings, SplitSettings
 from tsfm_pipeline.pool.split_files import role_of_each, roles_of_files
 from tsfm_pipeline.pool.version import pool_version
-from tsfm_pipeline.preparation.pool import OK
-from tsfm_pipeline.sources import PoolSettings
+from tsfm_pipeline.preparation.verdict import Verdict
 
 SPLITS_SCHEMA = pa.schema(
     [
@@ -27,29 +25,6 @@ SPLITS_SCHEMA = pa.schema(
         pa.field("pool_version", pa.string(), nullable=False),
     ]
 )
-
-
-class SplitSettings(FrozenModel):
-    """Cross-validation folds.
-
-    Attributes:
-        folds: number of folds (nnU-Net: 5).
-        fold: the fold that validates; the others train.
-        seed: of the shuffle (nnU-Net: 12345).
-        files: dataset -> file like nnU-Net's splits_final.json, whose entry number `fold` is its
-            split; cases that this entry does not name are not used. A relative path starts at
-            the working folder.
-    """
-
-    folds: int = Field(default=5, ge=2)
-    fold: int = Field(default=0, ge=0)
-    seed: int = 12345
-    files: dict[str, FilePath] = Field(default_factory=dict)
-
-    def model_post_init(self, context: object) -> None:
-        """Refuse a validation fold that does not exist."""
-        if self.fold >= self.folds:
-            raise ValueError(f"splits.fold is {self.fold}, but there are folds 0..{self.folds - 1}")
 
 
 def assign_folds(
@@ -103,7 +78,7 @@ def split_cases(
         ValueError: a dataset has fewer patients than two, so nothing could be held out.
         SplitError: a file that is wrong, or has one person in both roles.
     """
-    usable = catalogue[catalogue["verdict"] == OK]
+    usable = catalogue[catalogue["verdict"] == Verdict.OK]
     if pool.exclude_downstream:
         usable = usable[~leaking_cases(usable, leakage, pool)]
     _refuse_too_few(catalogue, usable)

@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.pool.leakage import leaking_cases
-from tsfm_pipeline.preparation.pool import OK
-from tsfm_pipeline.preparation.screening import REPAIRED
-from tsfm_pipeline.sources import PoolSettings, Source
+from tsfm_pipeline.pool.settings import PoolSettings
+from tsfm_pipeline.preparation.verdict import Verdict
+from tsfm_pipeline.sources import Source
 
 _MEASURES = ("spacing_z", "spacing_y", "spacing_x", "size_z", "size_y", "size_x")
 _STATISTICS = ("min", "median", "max")
@@ -81,8 +81,8 @@ def dataset_table(
         be leakage-free. `release` is the size of the public release, `paper` our reading of the
         paper's count.
     """
-    repaired_keys = set(integrity.loc[integrity["verdict"] == REPAIRED, "key"])
-    usable = catalogue[catalogue["verdict"] == OK]
+    repaired_keys = set(integrity.loc[integrity["verdict"] == Verdict.REPAIRED, "key"])
+    usable = catalogue[catalogue["verdict"] == Verdict.OK]
     leaking_keys = set(usable.loc[leaking_cases(usable, leakage, pool), "key"])
     rows = []
     for dataset in [*pool.datasets, *pool.downstream]:
@@ -117,7 +117,7 @@ def dataset_table(
 
 def target_table(catalogue: pd.DataFrame) -> pd.DataFrame:
     """Return, per dataset and target: cases that show it, voxels in the pool, median volume."""
-    usable = catalogue[catalogue["verdict"] == OK]
+    usable = catalogue[catalogue["verdict"] == Verdict.OK]
     long = usable[["dataset", "target_names", "target_voxels", "voxel_volume"]].explode(
         ["target_names", "target_voxels"]
     )
@@ -148,7 +148,7 @@ def supervision_table(
         (region, dataset, modality, count)
         for dataset, modality, count in cases.itertuples(index=False)
         for region in table.regions_annotated_by(
-            sources[dataset].annotated_targets(dataset, modality, table)
+            sources[dataset].annotated_targets(modality, table)
         )
     ]
     return pd.DataFrame(rows, columns=SUPERVISION_SCHEMA.names)

@@ -6,10 +6,10 @@ import pandas as pd
 import pyarrow as pa
 
 from tsfm_pipeline.pool.leakage import leaking_cases
+from tsfm_pipeline.pool.settings import PoolSettings
 from tsfm_pipeline.preparation.identity import PREPARATION_VERSION
-from tsfm_pipeline.preparation.pool import OK
 from tsfm_pipeline.preparation.settings import PreparationSettings
-from tsfm_pipeline.sources import PoolSettings
+from tsfm_pipeline.preparation.verdict import Verdict
 from tsfm_pipeline.store.record import cases_digest
 
 POOL_VERSIONS_SCHEMA = pa.schema(
@@ -53,7 +53,7 @@ def describe_version(
     `leaking` counts its cases whose patient is downstream too; `kind` is `leakage-free` when
     there are none. `left_out` counts those that `exclude_downstream` took away.
     """
-    usable = catalogue[catalogue["verdict"] == OK]
+    usable = catalogue[catalogue["verdict"] == Verdict.OK]
     used = usable[usable["key"].isin(splits["key"])]
     leaking = int(leaking_cases(used, leakage, pool).sum())
     left_out = int(leaking_cases(usable, leakage, pool).sum()) - leaking

@@ -101,12 +101,9 @@ def preparation_digest(
         "settings": settings.model_dump(mode="json"),
         "modality": case.modality,
         "patient": case.patient,
-        "labels": [
-            [str(key), value] for key, value in source.value_mapping(case.dataset, table).items()
-        ],
+        "labels": [[str(key), value] for key, value in source.value_mapping(table).items()],
         "annotated": [
-            [name, table.id_of(name)]
-            for name in source.annotated_targets(case.dataset, case.modality, table)
+            [name, table.id_of(name)] for name in source.annotated_targets(case.modality, table)
         ],
     }
     return _digest_of(decided_by)

@@ -45,8 +45,8 @@ def files_to_paint(
     Raises:
         LabelError: a class that the source's `labels` does not list; names the file.
     """
-    mapping = source.value_mapping(case.dataset, table)
-    annotated = source.annotated_targets(case.dataset, case.modality, table)
+    mapping = source.value_mapping(table)
+    annotated = source.annotated_targets(case.modality, table)
     kept = {table.id_of(name) for name in annotated}
     mapping = {key: value if value in kept else BACKGROUND for key, value in mapping.items()}
     values = {key: value for key, value in mapping.items() if isinstance(key, int)}
@@ -76,7 +76,6 @@ def write_targets(
     path: Path,
     targets_ZYX: NDArray[np.uint8],
     targets: Sequence[str],
-    dataset: str,
     source: Source,
     table: LabelTable,
     like: tuple[Geometry, Reorientation],
@@ -89,12 +88,11 @@ def write_targets(
             become background.
         targets: those to write, all listed in the source's `labels`. Where the dataset has a file
             per class, each gets one, empty or not.
-        dataset: its name.
-        source: its entry.
+        source: the dataset.
         table: the fused label table.
         like: `file_geometry` and `reorientation` of the image.
     """
-    values = source.source_values(dataset, table)
+    values = source.source_values(table)
     wanted = {table.id_of(name): values[table.id_of(name)] for name in targets}
     if not source.class_files:
         lookup = np.zeros(256, np.min_scalar_type(max(map(int, wanted.values()), default=0)))

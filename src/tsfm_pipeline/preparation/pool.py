@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.imaging.resampling import resampled_shape
+from tsfm_pipeline.preparation.copies import warn_of_copies
 from tsfm_pipeline.preparation.identity import RawDigests, preparation_digest
 from tsfm_pipeline.preparation.prepare import prepare_case
-from tsfm_pipeline.preparation.screening import QUARANTINED
 from tsfm_pipeline.preparation.settings import PreparationSettings
+from tsfm_pipeline.preparation.verdict import Verdict
 from tsfm_pipeline.sources import Source, SourceCase
 from tsfm_pipeline.sources.case_index import case_from_row
 from tsfm_pipeline.store.case_store import CaseStore
@@ -22,8 +23,6 @@ from tsfm_pipeline.workers import WorkerFailure, WorkerSettings, run_cases
 
 logger = logging.getLogger(__name__)
 
-OK = "ok"
-
 POOL_CATALOGUE_SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
@@ -31,7 +30,10 @@ POOL_CATALOGUE_SCHEMA = pa.schema(
         pa.field("case", pa.string(), nullable=False),
         pa.field("patient", pa.string(), nullable=False),
         pa.field("modality", pa.string(), nullable=False),
+        # ok or quarantined; the sentence that says why is missing where it is ok, and in catalogues
+        # of before, which have it in `verdict`.
         pa.field("verdict", pa.string(), nullable=False),
+        pa.field("cause", pa.string()),
         # Only usable cases have the rest.
         pa.field("file_shape", pa.string()),
         pa.field("file_spacing", pa.string()),
@@ -72,8 +74,8 @@ def prepare_pool(
     """Prepare every case of an index into the store; return the pool catalogue.
 
     Cases that the store has, made from the same bytes in the same way, are left as they are.
-    Those that screening quarantined are left out; their cause becomes the verdict. A case that
-    fails gets a row whose `verdict` says why; the others go on.
+    Those that screening quarantined are left out, for the cause that it found. A case that fails
+    is quarantined, too, with its own `cause`; the others go on.
 
     Args:
         index: the case index.
@@ -86,9 +88,10 @@ def prepare_pool(
         verify: compare the content of what is stored, not only its files' sizes.
 
     Returns:
-        One row per case: key, dataset, case, patient, modality, verdict, and for usable cases
-        shape and spacing (z, y, x; mm) of the file, of the raw image in canonical orientation and
-        in the pool, targets with voxel counts, digests, and mm^3 of a voxel in the pool.
+        One row per case: key, dataset, case, patient, modality, verdict (ok or quarantined) and
+        cause, and for usable cases shape and spacing (z, y, x; mm) of the file, of the raw image in
+        canonical orientation and in the pool, targets with voxel counts, digests, and mm^3 of a
+        voxel in the pool.
 
     Raises:
         PoolError: a dataset has no usable case at all.
@@ -107,10 +110,11 @@ def prepare_pool(
             "case": case.case,
             "patient": case.patient,
             "modality": case.modality,
-            "verdict": OK,
+            "verdict": Verdict.OK,
+            "cause": None,
         }
-        if found["verdict"] == QUARANTINED:
-            rows[case.key]["verdict"] = found["cause"]
+        if found["verdict"] == Verdict.QUARANTINED:
+            rows[case.key] |= {"verdict": Verdict.QUARANTINED, "cause": found["cause"]}
             continue
         raw = RawDigests(found["image_digest"], found["label_digest"])
         wanted = (raw.joined, preparation_digest(case, source, table, settings))
@@ -124,11 +128,12 @@ def prepare_pool(
             )
     for key, outcome in run_cases(_prepare, tasks, workers, "Preparing cases", memory):
         if isinstance(outcome, WorkerFailure):
-            rows[key]["verdict"] = outcome.cause
+            rows[key] |= {"verdict": Verdict.QUARANTINED, "cause": outcome.cause}
         else:
             rows[key] |= _described(outcome, table)
     catalogue = pd.DataFrame(list(rows.values())).sort_values("key", ignore_index=True)
     _report(catalogue, [key for key in rows if key not in tasks])
+    warn_of_copies(catalogue, integrity)
     return catalogue
 
 
@@ -172,24 +177,23 @@ def _prepare(
 
 def _report(catalogue: pd.DataFrame, untouched: list[str]) -> None:
     """Say what was done, what was set aside and why; refuse a dataset without any case."""
-    bad = catalogue[catalogue["verdict"] != OK]
+    bad = catalogue[catalogue["verdict"] != Verdict.OK]
     for _, row in bad.iterrows():
-        logger.warning("Set aside %s: %s", row["key"], row["verdict"])
+        logger.warning("Set aside %s: %s", row["key"], row["cause"])
     logger.log(
         logging.WARNING if len(bad) else logging.INFO,
         "%d cases: %d usable (%d as they were), %d set aside",
         len(catalogue),
         len(catalogue) - len(bad),
-        (catalogue["key"].isin(untouched) & (catalogue["verdict"] == OK)).sum(),
+        (catalogue["key"].isin(untouched) & (catalogue["verdict"] == Verdict.OK)).sum(),
         len(bad),
     )
-    usable = set(catalogue.loc[catalogue["verdict"] == OK, "dataset"])
+    usable = set(catalogue.loc[catalogue["verdict"] == Verdict.OK, "dataset"])
     lost = [name for name in dict.fromkeys(catalogue["dataset"]) if name not in usable]
     if lost:
         first = catalogue[catalogue["dataset"] == lost[0]].iloc[0]
         raise PoolError(
-            f"no usable case in {', '.join(lost)}; the first one, {first['key']}:"
-            f" {first['verdict']}"
+            f"no usable case in {', '.join(lost)}; the first one, {first['key']}: {first['cause']}"
         )
 
 

@@ -161,7 +161,7 @@ def prepare_case(
         uncropped_shape=image.geometry.shape,
         uncropped_spacing=image.geometry.spacing,
         target_voxels=target_voxels,
-        annotated=source.annotated_targets(case.dataset, case.modality, table),
+        annotated=source.annotated_targets(case.modality, table),
         raw_digest=raw.joined,
         preparation_digest=how,
         voxel_digest=fingerprint.digest,

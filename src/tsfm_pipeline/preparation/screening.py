@@ -31,6 +31,7 @@ from tsfm_pipeline.preparation.identity import (
 )
 from tsfm_pipeline.preparation.labels import files_to_paint
 from tsfm_pipeline.preparation.screening_cache import ScreeningCache, state_of
+from tsfm_pipeline.preparation.verdict import Verdict
 from tsfm_pipeline.sources import Source, SourceCase
 from tsfm_pipeline.sources.case_index import case_from_row
 from tsfm_pipeline.workers import WorkerFailure, WorkerSettings, run_cases
@@ -40,7 +41,6 @@ logger = logging.getLogger(__name__)
 SCREENING_VERSION = 1
 """Raise by one with every change of the code that changes a verdict or what a row says."""
 
-OK, REPAIRED, QUARANTINED = "ok", "repaired", "quarantined"
 NO_LABEL = "no labelled voxel"
 
 INTEGRITY_SCHEMA = pa.schema(
@@ -185,7 +185,7 @@ def screen_case(
         repairs += image.repairs
         found |= _image_columns(image, case.images)
         found["labels_present"] = _present_labels(case, source, table, image, load, repairs)
-        found["verdict"] = REPAIRED if repairs else OK
+        found["verdict"] = Verdict.REPAIRED if repairs else Verdict.OK
         notes = repairs if found["labels_present"] else [*repairs, NO_LABEL]
         found["cause"] = "; ".join(notes)
     except (VolumeError, LabelError) as error:
@@ -195,7 +195,8 @@ def screen_case(
         found["image_digest"] = image_digest(case, digest)
         found["label_digest"] = label_digest(case, digest)
     except VolumeError as error:
-        return Screened({**found, "verdict": QUARANTINED, "cause": str(error)}, lasting=False)
+        found |= {"verdict": Verdict.QUARANTINED, "cause": str(error)}
+        return Screened(found, lasting=False)
     return Screened(found, lasting)
 
 
@@ -273,7 +274,7 @@ def _quarantined(cause: str) -> dict[str, Any]:
         "minimum": None,
         "maximum": None,
         "labels_present": [],
-        "verdict": QUARANTINED,
+        "verdict": Verdict.QUARANTINED,
         "cause": cause,
     }
 
@@ -295,12 +296,10 @@ def _report(integrity: pd.DataFrame) -> None:
         logger.info(
             "%s: %s%s",
             dataset,
-            ", ".join(
-                f"{counts.get(verdict, 0)} {verdict}" for verdict in (OK, REPAIRED, QUARANTINED)
-            ),
+            ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in Verdict),
             f" ({empty} with {NO_LABEL})" if empty else "",
         )
-    bad = integrity[integrity["verdict"] == QUARANTINED]
+    bad = integrity[integrity["verdict"] == Verdict.QUARANTINED]
     for row in bad.itertuples():
         logger.warning("Quarantined %s: %s", row.key, row.cause)
     logger.log(

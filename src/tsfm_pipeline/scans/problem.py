@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Literal
 
 from tsfm_pipeline.imaging.intensity import IntensityError
 from tsfm_pipeline.imaging.volume import VolumeError
@@ -19,21 +19,33 @@ class NoScan(ScanError):
     """A readable file that is no scan to segment: a report, a localizer, a PET."""
 
 
+class Outcome(StrEnum):
+    """Why there is no segmentation of a scan.
+
+    Attributes:
+        FAILED: it could not be segmented though it should.
+        SKIPPED: it is no scan to segment (a DICOM report, a PET).
+    """
+
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
 @dataclass(frozen=True)
 class Problem:
-    """One row of `problems.csv`.
+    """One row of `problems.csv`, in the order of its columns.
 
     Attributes:
         scan: name that the scan's outputs would have.
         file: the file or folder at fault.
-        verdict: `failed`, or `skipped` for what is no scan to segment (a DICOM report, a PET).
+        outcome: the column `verdict`.
         reason: what is wrong.
         remedy: what its owner can do.
     """
 
     scan: str
     file: str
-    verdict: Literal["failed", "skipped"]
+    outcome: Outcome
     reason: str
     remedy: str
 
@@ -57,8 +69,8 @@ def problem_of(error: Exception, scan: str, file: Path) -> Problem:
     reason, separator, remedy = text.removeprefix(f"{file}: ").rpartition("; ")
     if not separator:
         reason, remedy = remedy, "export it again; if other viewers show it, report this"
-    skipped = isinstance(error, NoScan)
-    return Problem(scan, str(file), "skipped" if skipped else "failed", reason, remedy)
+    outcome = Outcome.SKIPPED if isinstance(error, NoScan) else Outcome.FAILED
+    return Problem(scan, str(file), outcome, reason, remedy)
 
 
 @contextmanager

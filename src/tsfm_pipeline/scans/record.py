@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from tsfm_pipeline import __version__
 from tsfm_pipeline.files import file_digest, write_text
+from tsfm_pipeline.files.spreadsheet import csv_text
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.inference.postprocessing import PostprocessingRule
 from tsfm_pipeline.inference.settings import InferenceSettings
@@ -155,7 +156,7 @@ def write_volumes(path: Path, records: dict[str, ScanRecord]) -> pd.DataFrame:
     """Write the table of all finished scans at once, and return it."""
     rows = [{"scan": name, **row} for name in sorted(records) for row in records[name].volumes]
     table = pd.DataFrame(rows, columns=list(VOLUME_COLUMNS))
-    write_text(path, table.to_csv(index=False))
+    write_text(path, csv_text(table))
     return table
 
 

@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
 from tsfm_pipeline.files import write_bytes, write_text
+from tsfm_pipeline.files.spreadsheet import csv_text
 from tsfm_pipeline.imaging.volume import write_label
 from tsfm_pipeline.inference.model import ModelError, SegmentationModel
 from tsfm_pipeline.inference.settings import InferenceSettings
@@ -17,7 +18,7 @@ from tsfm_pipeline.scans.finding import Scan, find_scans
 from tsfm_pipeline.scans.label_files import label_names, write_label_files
 from tsfm_pipeline.scans.loading import LoadedScan, load_scan
 from tsfm_pipeline.scans.overlay import draw_overlay
-from tsfm_pipeline.scans.problem import COLUMNS, Problem, ScanError, problem_of
+from tsfm_pipeline.scans.problem import COLUMNS, Outcome, Problem, ScanError, problem_of
 from tsfm_pipeline.scans.reader_process import ReaderProcess
 from tsfm_pipeline.scans.record import (
     ScanRecord,
@@ -54,7 +55,7 @@ class RunSummary:
     Attributes:
         segmented: names of the scans segmented in this run.
         kept: names of those that were finished before.
-        problems: table with the fields of `problem.Problem`; empty when all went well.
+        problems: table of `problem.Problem`, with `problem.COLUMNS`; empty when all went well.
         volumes: table of all finished scans in the output folder, `segment.VOLUME_COLUMNS`.
         notes: scan -> what was decided or repaired on the way.
     """
@@ -68,7 +69,7 @@ class RunSummary:
     @property
     def failed(self) -> int:
         """Number of scans or files that could not be segmented though they should."""
-        return int((self.problems["verdict"] == "failed").sum())
+        return int((self.problems["verdict"] == Outcome.FAILED).sum())
 
 
 def predict_folder(
@@ -158,8 +159,8 @@ def predict_folder(
                 records[name] = record
                 write_volumes(volumes, records)
                 done.append(name)
-    table = pd.DataFrame([vars(problem) for problem in problems], columns=list(COLUMNS))
-    write_text(_table_path(output, "problems", part), table.to_csv(index=False))
+    table = pd.DataFrame([astuple(problem) for problem in problems], columns=list(COLUMNS))
+    write_text(_table_path(output, "problems", part), csv_text(table))
     return RunSummary(
         segmented=tuple(done),
         kept=kept,

@@ -1,7 +1,7 @@
 """Readers of the public on-disk layouts: one file per publisher, one small interface."""
 
 from tsfm_pipeline.sources.datasets import AnySource, Datasets
-from tsfm_pipeline.sources.settings import PoolSettings, check_labels
+from tsfm_pipeline.sources.label_check import check_labels
 from tsfm_pipeline.sources.source import LabelFile, Modality, Source, SourceCase, SourceError
 
 __all__ = [
@@ -9,7 +9,6 @@ __all__ = [
     "Datasets",
     "LabelFile",
     "Modality",
-    "PoolSettings",
     "Source",
     "SourceCase",
     "SourceError",

@@ -31,7 +31,7 @@ class AbdomenCT1KSource(Source):
     layout: Literal["abdomenct1k"] = "abdomenct1k"
     first: int | None = Field(default=None, ge=1)
 
-    def list_cases(self, dataset: str, root: Path) -> Iterator[SourceCase]:
+    def list_cases(self, root: Path) -> Iterator[SourceCase]:
         """Yield the cases that have a mask."""
         folders = subfolders(root, r"[^._].*")
         masks = next(
@@ -43,10 +43,8 @@ class AbdomenCT1KSource(Source):
         for case in cases[: self.first]:
             image = f"{case}{CHANNEL_SUFFIX}"
             images = next((part for part in parts if image in part), parts[0])
-            yield SourceCase(
-                dataset=dataset,
+            yield self.make_case(
                 case=case,
-                patient=f"{dataset}/{case}",
                 modality="CT",
                 images=(images.path(image),),
                 labels=(LabelFile(masks.path(case)),),

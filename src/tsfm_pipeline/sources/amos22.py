@@ -34,13 +34,13 @@ class Amos22Source(Source):
     layout: Literal["amos22"] = "amos22"
     splits: tuple[Literal["Tr", "Va"], ...] = ("Tr",)
 
-    def published_labels(self, dataset: str, root: Path) -> Mapping[int, str]:
+    def published_labels(self, root: Path) -> Mapping[int, str]:
         """Return the label values that dataset.json lists, if there is one."""
         if not (root / NAME).is_file():
             return {}
-        return numbered_labels(read_header(dataset, root, _Header).labels)
+        return numbered_labels(read_header(self.name, root, _Header).labels)
 
-    def list_cases(self, dataset: str, root: Path) -> Iterator[SourceCase]:
+    def list_cases(self, root: Path) -> Iterator[SourceCase]:
         """Yield the cases of the chosen splits; files of other names are no cases."""
         for split in self.splits:
             images = VolumeFolder(root / f"images{split}")
@@ -49,10 +49,8 @@ class Amos22Source(Source):
                 match = re.fullmatch(r"amos_(\d+)", case)
                 if match is None:
                     continue
-                yield SourceCase(
-                    dataset=dataset,
+                yield self.make_case(
                     case=case,
-                    patient=f"{dataset}/{case}",
                     modality="CT" if int(match[1]) < FIRST_MR else "MR",
                     images=(images.path(case),),
                     labels=(LabelFile(labels.path(case)),),

@@ -28,7 +28,7 @@ class Brats2020Source(Source):
 
     layout: Literal["brats2020"] = "brats2020"
 
-    def list_cases(self, dataset: str, root: Path) -> Iterator[SourceCase]:
+    def list_cases(self, root: Path) -> Iterator[SourceCase]:
         """Yield the cases with their images in the order of CHANNELS."""
         inner = root / "MICCAI_BraTS2020_TrainingData"
         for folder in subfolders(inner if inner.is_dir() else root, r"BraTS20_Training_\d+"):
@@ -39,10 +39,8 @@ class Brats2020Source(Source):
                 files.path(name).name for name in files.names() if name not in (*channels, label)
             ]
             remedy = f"The folder also holds {strays}: rename a misnamed file." if strays else ""
-            yield SourceCase(
-                dataset=dataset,
+            yield self.make_case(
                 case=folder.name,
-                patient=f"{dataset}/{folder.name}",
                 modality="MR",
                 images=tuple(files.path(name) for name in channels),
                 labels=(LabelFile(files.path(label)),),

@@ -31,7 +31,7 @@ class BreastSource(Source):
     layout: Literal["breast"] = "breast"
     phase: Literal["P0", "P1", "P2", "P3", "P4", "P5"] = "P1"
 
-    def list_cases(self, dataset: str, root: Path) -> Iterator[SourceCase]:
+    def list_cases(self, root: Path) -> Iterator[SourceCase]:
         """Yield the cases of the arrangement that is found."""
         phases = root / f"image_{self.phase.lower()}"
         if phases.is_dir():
@@ -39,10 +39,8 @@ class BreastSource(Source):
         else:
             pairs = self._by_case(root)
         for number, image, label, missing in pairs:
-            yield SourceCase(
-                dataset=dataset,
+            yield self.make_case(
                 case=number,
-                patient=f"{dataset}/{number}",
                 modality="MR",
                 images=(image,),
                 labels=(LabelFile(label),),

@@ -22,7 +22,7 @@ class BtcvSource(Source):
 
     layout: Literal["btcv"] = "btcv"
 
-    def list_cases(self, dataset: str, root: Path) -> Iterator[SourceCase]:
+    def list_cases(self, root: Path) -> Iterator[SourceCase]:
         """Yield the training cases; files of other names are no cases."""
         images = VolumeFolder(root / "Training" / "img")
         labels = VolumeFolder(root / "Training" / "label")
@@ -30,10 +30,8 @@ class BtcvSource(Source):
         numbers |= {n.removeprefix("label") for n in labels.names() if n.startswith("label")}
         for number in sorted(numbers):
             case, label = f"img{number}", f"label{number}"
-            yield SourceCase(
-                dataset=dataset,
+            yield self.make_case(
                 case=case,
-                patient=f"{dataset}/{case}",
                 modality="CT",
                 images=(images.path(case),),
                 labels=(LabelFile(labels.path(label)),),

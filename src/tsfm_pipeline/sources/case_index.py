@@ -55,7 +55,7 @@ def build_case_index(
     errors: list[str] = []
     for name in names:
         try:
-            found = datasets[name].find_cases(name, raw_root)
+            found = datasets[name].find_cases(raw_root)
         except SourceError as error:
             errors.append(str(error))
             continue

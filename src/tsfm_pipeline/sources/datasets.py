@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, RootModel
+from pydantic import ConfigDict, Field, RootModel, field_validator
 
 from tsfm_pipeline.sources.abdomenct1k import AbdomenCT1KSource
 from tsfm_pipeline.sources.amos22 import Amos22Source
@@ -34,6 +34,11 @@ AnySource = Annotated[
 
 
 class Datasets(RootModel[dict[str, AnySource]]):
-    """All raw datasets by name, as in parameters_datasets.yml."""
+    """All raw datasets by name, as in parameters_datasets.yml. Each source knows its name."""
 
     model_config = ConfigDict(frozen=True)
+
+    @field_validator("root")
+    @classmethod
+    def _named(cls, sources: dict[str, AnySource]) -> dict[str, AnySource]:
+        return {name: source.named(name) for name, source in sources.items()}

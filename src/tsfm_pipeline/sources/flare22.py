@@ -21,17 +21,15 @@ class Flare22Source(Source):
 
     layout: Literal["flare22"] = "flare22"
 
-    def list_cases(self, dataset: str, root: Path) -> Iterator[SourceCase]:
+    def list_cases(self, root: Path) -> Iterator[SourceCase]:
         """Yield the cases, named as their label file."""
         images, labels = VolumeFolder(root / "images"), VolumeFolder(root / "labels")
         for case in sorted(
             {*labels.names(), *(name.removesuffix(CHANNEL_SUFFIX) for name in images.names())}
         ):
             image = f"{case}{CHANNEL_SUFFIX}"
-            yield SourceCase(
-                dataset=dataset,
+            yield self.make_case(
                 case=case,
-                patient=f"{dataset}/{case}",
                 modality="CT",
                 images=(images.path(image),),
                 labels=(LabelFile(labels.path(case)),),

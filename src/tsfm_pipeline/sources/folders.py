@@ -52,7 +52,7 @@ class FoldersSource(GenericSource):
         """Whether `label` has one file per class."""
         return CLASS in self.label
 
-    def list_cases(self, dataset: str, root: Path) -> Iterator[SourceCase]:
+    def list_cases(self, root: Path) -> Iterator[SourceCase]:
         """Yield the cases that have an image or a label."""
         found = self._find(root)
         images, labels = found[: len(self.images)], found[len(self.images) :]
@@ -69,10 +69,8 @@ class FoldersSource(GenericSource):
             )
             if not label_files:
                 missing.append(_filled(root, self.label, case))
-            yield SourceCase(
-                dataset=dataset,
+            yield self.make_case(
                 case=case,
-                patient=self.patient_of(dataset, case),
                 modality=self.modality,
                 images=tuple(_filled(root, pattern, case) for pattern in self.images),
                 labels=label_files or (LabelFile(_filled(root, self.label, case)),),
@@ -134,7 +132,8 @@ def _entries(folder: Path, part: str, case: str) -> Iterator[tuple[str, str]]:
         yield part.replace(CASE, case), case
         return
     first, *others = map(re.escape, part.split(CASE))
-    fits = re.compile(f"{first}(?P<case>.+){'(?P=case)'.join(others)}")
+    # DOTALL: a name with a line break is told of, too.
+    fits = re.compile(f"{first}(?P<case>.+){'(?P=case)'.join(others)}", re.DOTALL)
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
     for name in names:

@@ -26,16 +26,16 @@ class GenericSource(Source):
             raise ValueError(f"{value!r} is no regular expression: {error}") from error
         return value
 
-    def patient_of(self, dataset: str, case: str) -> str:
+    def patient_of(self, case: str) -> str:
         """Return the patient of a case; raise SourceError where its name does not tell."""
         if self.patient is None:
-            return f"{dataset}/{case}"
+            return f"{self.name}/{case}"
         match = re.search(self.patient, case)
         patient = match and ((match.re.groups and match[1]) or match[0])
         if not patient:
             raise SourceError(
-                f"datasets.{dataset}.patient: {self.patient!r} finds no patient in the case name"
+                f"datasets.{self.name}.patient: {self.patient!r} finds no patient in the case name"
                 f" {case!r}. Correct the expression; with `|.+` at its end, a name that fits"
                 " nothing else is a patient of its own."
             )
-        return f"{dataset}/{patient}"
+        return f"{self.name}/{patient}"

@@ -28,7 +28,11 @@ class KitsSource(Source):
     label_file: str
     first_unlabelled: int | None = None
 
-    def list_cases(self, dataset: str, root: Path) -> Iterator[SourceCase]:
+    def patient_of(self, case: str) -> str:
+        """Return the case number, the patient's name in both releases."""
+        return f"kits_{_number(case):05d}"
+
+    def list_cases(self, root: Path) -> Iterator[SourceCase]:
         """Yield the cases of `data/`, or of `<folder>/data/` as in a clone of the repository."""
         data = root / "data"
         if not data.is_dir():
@@ -37,14 +41,13 @@ class KitsSource(Source):
             return
         for folder in subfolders(data, r"case_\d{5}"):
             files = VolumeFolder(folder)
-            number = int(folder.name.removeprefix("case_"))
-            unlabelled = self.first_unlabelled is not None and number >= self.first_unlabelled
+            unlabelled = (
+                self.first_unlabelled is not None and _number(folder.name) >= self.first_unlabelled
+            )
             if unlabelled and self.label_file not in files:
                 continue
-            yield SourceCase(
-                dataset=dataset,
+            yield self.make_case(
                 case=folder.name,
-                patient=f"kits_{number:05d}",
                 modality="CT",
                 images=(files.path("imaging"),),
                 labels=(LabelFile(files.path(self.label_file)),),
@@ -53,3 +56,7 @@ class KitsSource(Source):
                     "Images are fetched by the repository's starter_code/get_imaging.py.",
                 ),
             )
+
+
+def _number(case: str) -> int:
+    return int(case.removeprefix("case_"))

@@ -60,7 +60,7 @@ class VolumeFolder:
 def subfolders(folder: Path, pattern: str) -> list[Path]:
     """Return the folders directly below `folder` whose whole name matches, sorted by name."""
     with os.scandir(folder) as entries:
-        names = [e.name for e in entries if re.fullmatch(pattern, e.name) and e.is_dir()]
+        names = [e.name for e in entries if re.fullmatch(pattern, e.name, re.DOTALL) and e.is_dir()]
     return [folder / name for name in sorted(names)]
 
 
@@ -72,6 +72,17 @@ def closed(folder: Path) -> str:
         except PermissionError as error:
             return f"{folder}: {error.strerror}; check the folder's permissions"
     return ""
+
+
+def unusable_name(case: str, file: Path) -> str:
+    """Return the `problem` text of a case whose name can't be a folder's; empty for any other."""
+    if not re.search(r"[\x00-\x1f\x7f\\]", case):
+        return ""
+    shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(file))
+    return (
+        f"{shown}: the case's name has a backslash, line break or other control character and can't"
+        " name a folder of the store; rename it"
+    )
 
 
 def not_found(paths: Iterable[Path], remedy: str = "") -> str:

@@ -52,14 +52,14 @@ class MsdSource(GenericSource):
     layout: Literal["msd"] = "msd"
     modality: Modality | None = None
 
-    def published_labels(self, dataset: str, root: Path) -> Mapping[int, str]:
+    def published_labels(self, root: Path) -> Mapping[int, str]:
         """Return the label values that dataset.json lists."""
-        return numbered_labels(read_header(dataset, root, _Header).labels)
+        return numbered_labels(read_header(self.name, root, _Header).labels)
 
-    def list_cases(self, dataset: str, root: Path) -> Iterator[SourceCase]:
+    def list_cases(self, root: Path) -> Iterator[SourceCase]:
         """Yield the cases; raise SourceError where dataset.json or its modality is of no use."""
-        header = read_header(dataset, root, _Header)
-        modality = self.modality or _modality(dataset, root / NAME, header)
+        header = read_header(self.name, root, _Header)
+        modality = self.modality or self._modality_in(root / NAME, header)
         folder = cache(VolumeFolder)
         used: set[Path] = set()
         for pair in header.training or _pairs(root):
@@ -73,43 +73,39 @@ class MsdSource(GenericSource):
                 images, labels = image_folder.path(case), label_folder.path(label_name)
                 problem = not_found(image_folder.missing(case) + label_folder.missing(label_name))
             used.add(images)
-            yield SourceCase(
-                dataset=dataset,
+            yield self.make_case(
                 case=case,
-                patient=self.patient_of(dataset, case),
                 modality=modality,
                 images=(images,),
                 labels=(LabelFile(labels),),
                 problem=problem,
             )
-        _warn_of_unlisted(dataset, folder(root / "imagesTr"), used)
+        self._warn_of_unlisted(folder(root / "imagesTr"), used)
 
-
-def _modality(dataset: str, path: Path, header: _Header) -> Modality:
-    """Translate 'CT', 'MRI', 'MR T1', ...; refuse channels that disagree or say anything else."""
-    found = {name.strip().upper()[:2] for name in header.modality.values()}
-    if found == {"CT"}:
-        return "CT"
-    if found == {"MR"}:
-        return "MR"
-    raise SourceError(
-        f"datasets.{dataset}: {path} names the modality {header.modality}, neither CT nor MR."
-        f" Say which it is with `datasets.{dataset}.modality`."
-    )
-
-
-def _warn_of_unlisted(dataset: str, images: VolumeFolder, used: set[Path]) -> None:
-    unlisted = [name for name in images.names() if images.path(name) not in used]
-    if unlisted:
-        logger.warning(
-            "datasets.%s: %d volumes of %s are not in the training list of %s and are not used,"
-            " %s first; add them to the list, or remove the list to use all",
-            dataset,
-            len(unlisted),
-            images.folder,
-            NAME,
-            unlisted[0],
+    def _modality_in(self, path: Path, header: _Header) -> Modality:
+        """Translate 'CT', 'MRI', 'MR T1', ...; refuse what disagrees or says anything else."""
+        found = {name.strip().upper()[:2] for name in header.modality.values()}
+        if found == {"CT"}:
+            return "CT"
+        if found == {"MR"}:
+            return "MR"
+        raise SourceError(
+            f"datasets.{self.name}: {path} names the modality {header.modality}, neither CT nor MR."
+            f" Say which it is with `datasets.{self.name}.modality`."
         )
+
+    def _warn_of_unlisted(self, images: VolumeFolder, used: set[Path]) -> None:
+        unlisted = [name for name in images.names() if images.path(name) not in used]
+        if unlisted:
+            logger.warning(
+                "datasets.%s: %d volumes of %s are not in the training list of %s and are not used,"
+                " %s first; add them to the list, or remove the list to use all",
+                self.name,
+                len(unlisted),
+                images.folder,
+                NAME,
+                unlisted[0],
+            )
 
 
 def _several_volumes(header: _Header) -> str:

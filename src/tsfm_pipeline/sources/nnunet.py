@@ -59,27 +59,27 @@ class NnunetSource(GenericSource):
     modality: Modality | None = None
     channels: tuple[int, ...] = ()
 
-    def published_labels(self, dataset: str, root: Path) -> Mapping[int, str]:
+    def published_labels(self, root: Path) -> Mapping[int, str]:
         """Return the label values that dataset.json lists, those of its regions among them."""
         found: dict[int, str] = {}
-        for name, values in read_header(dataset, root, _Header).labels.items():
+        for name, values in read_header(self.name, root, _Header).labels.items():
             for value in values if isinstance(values, list) else [values]:
                 if name not in BACKGROUND_NAMES:
                     found.setdefault(value, name)
         return found
 
-    def list_cases(self, dataset: str, root: Path) -> Iterator[SourceCase]:
+    def list_cases(self, root: Path) -> Iterator[SourceCase]:
         """Yield the cases; raise SourceError where dataset.json is of no use."""
-        header = read_header(dataset, root, _Header)
+        header = read_header(self.name, root, _Header)
         if header.file_ending not in ENDINGS:
             raise SourceError(
-                f"datasets.{dataset}: {root / NAME} says file_ending {header.file_ending!r}; only"
+                f"datasets.{self.name}: {root / NAME} says file_ending {header.file_ending!r}; only"
                 f" 3-D volumes are read ({', '.join(ENDINGS)}). Convert the files."
             )
-        channels = self._channels(dataset, root, header)
+        channels = self._channels(root, header)
         names = [header.channel_names[str(channel)] for channel in channels]
-        modality = self.modality or _modality(dataset, root, names)
-        _warn_of_normalisation(dataset, modality, names)
+        modality = self.modality or self._modality_of(root, names)
+        self._warn_of_normalisation(modality, names)
         folder = cache(lambda path: VolumeFolder(path, (header.file_ending,)))
         for case, files in header.dataset.items() or _files(root, header):
             problem = climbing(*files.images, files.label)
@@ -98,59 +98,55 @@ class NnunetSource(GenericSource):
                     for path in paths
                     if path.name.removesuffix(header.file_ending) not in folder(path.parent)
                 )
-            yield SourceCase(
-                dataset=dataset,
+            yield self.make_case(
                 case=case,
-                patient=self.patient_of(dataset, case),
                 modality=modality,
                 images=tuple(paths[:-1]),
                 labels=(LabelFile(paths[-1]),),
                 problem=problem,
             )
 
-    def _channels(self, dataset: str, root: Path, header: _Header) -> list[int]:
+    def _channels(self, root: Path, header: _Header) -> list[int]:
         known = sorted(int(number) for number in header.channel_names)
         if known != list(range(len(known))) or not known:
             raise SourceError(
-                f"datasets.{dataset}: {root / NAME} numbers its channels {known}; number them"
+                f"datasets.{self.name}: {root / NAME} numbers its channels {known}; number them"
                 " 0, 1, 2, ..."
             )
         unknown = [channel for channel in self.channels if channel not in known]
         if unknown:
             raise SourceError(
-                f"datasets.{dataset}.channels: {unknown} not among {header.channel_names} of"
+                f"datasets.{self.name}.channels: {unknown} not among {header.channel_names} of"
                 f" {root / NAME}"
             )
         return list(self.channels) or known
 
+    def _modality_of(self, root: Path, names: list[str]) -> Modality:
+        """Channels named CT are CT, as for nnU-Net's normalisation; all others count as MR."""
+        found = {name.strip().upper() == "CT" for name in names}
+        if len(found) > 1:
+            raise SourceError(
+                f"datasets.{self.name}: {root / NAME} names CT and other channels, {names}. Say"
+                f" which it is with `datasets.{self.name}.modality`, or read some with `channels`."
+            )
+        return "CT" if found.pop() else "MR"
 
-def _modality(dataset: str, root: Path, names: list[str]) -> Modality:
-    """Channels named CT are CT, as for nnU-Net's normalisation; all others count as MR."""
-    found = {name.strip().upper() == "CT" for name in names}
-    if len(found) > 1:
-        raise SourceError(
-            f"datasets.{dataset}: {root / NAME} names CT and other channels, {names}. Say which"
-            f" it is with `datasets.{dataset}.modality`, or read some with `channels`."
-        )
-    return "CT" if found.pop() else "MR"
-
-
-def _warn_of_normalisation(dataset: str, modality: Modality, names: list[str]) -> None:
-    """Name the channels that are normalised otherwise than nnU-Net v2 would by their names."""
-    if modality == "MR":
-        how = "z-scored, each by itself"
-        others = [name for name in names if name.strip().upper() in NOT_Z_SCORED]
-    else:
-        how = "clipped and scaled as CT, with statistics pooled over all channels"
-        others = [name for name in names if name.strip().upper() != "CT"] if names[1:] else []
-    if others:
-        logger.warning(
-            "datasets.%s: the channel(s) %s are %s; nnU-Net would normalise them otherwise. If"
-            " that is wrong for them, read others with `channels` or change `modality`",
-            dataset,
-            ", ".join(others),
-            how,
-        )
+    def _warn_of_normalisation(self, modality: Modality, names: list[str]) -> None:
+        """Name the channels that are normalised otherwise than nnU-Net v2 would by their names."""
+        if modality == "MR":
+            how = "z-scored, each by itself"
+            others = [name for name in names if name.strip().upper() in NOT_Z_SCORED]
+        else:
+            how = "clipped and scaled as CT, with statistics pooled over all channels"
+            others = [name for name in names if name.strip().upper() != "CT"] if names[1:] else []
+        if others:
+            logger.warning(
+                "datasets.%s: the channel(s) %s are %s; nnU-Net would normalise them otherwise. If"
+                " that is wrong for them, read others with `channels` or change `modality`",
+                self.name,
+                ", ".join(others),
+                how,
+            )
 
 
 def _files(root: Path, header: _Header) -> Iterator[tuple[str, _Files]]:

@@ -6,12 +6,13 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.sources.listing import unusable_name
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,9 @@ class SourceCase:
 class Source(FrozenModel):
     """Settings and reader of one dataset. Subclasses name a `layout` and implement `list_cases`.
 
+    Its name is the key that it has in `Datasets`, so it is no setting of its own; a source made
+    otherwise gets one from `named`.
+
     Attributes:
         folder: where the dataset lies, relative to the raw root.
         labels: source label value (or class name) -> target name; null drops the value.
@@ -89,6 +93,8 @@ class Source(FrozenModel):
     url: str = ""
     licence: str = ""
 
+    _name: str = PrivateAttr(default="")
+
     @model_validator(mode="after")
     def _label_keys(self) -> "Source":
         wanted, kind = (str, "class name") if self.class_files else (int, "whole number")
@@ -102,19 +108,55 @@ class Source(FrozenModel):
                     raise ValueError(f"unannotated.{modality}: {name!r} is no target of `labels`")
         return self
 
+    @property
+    def name(self) -> str:
+        """Name of the dataset entry."""
+        if not self._name:
+            raise ValueError(f"the source of {self.folder} has no name; see `Source.named`")
+        return self._name
+
+    def named(self, name: str) -> Self:
+        """Return this source under a name."""
+        source = self.model_copy()
+        source._name = name
+        return source
+
     @abstractmethod
-    def list_cases(self, dataset: str, root: Path) -> Iterable[SourceCase]:
+    def list_cases(self, root: Path) -> Iterable[SourceCase]:
         """Yield the labelled cases below `root`, in any order.
 
         A case that lacks a file is yielded with its `problem`. Hidden files (AppleDouble twins)
         are passed over.
         """
 
-    def published_labels(self, dataset: str, root: Path) -> Mapping[int, str]:
+    def patient_of(self, case: str) -> str:
+        """Return the patient of a case: one of its own, unless the layout knows better."""
+        return f"{self.name}/{case}"
+
+    def make_case(
+        self,
+        case: str,
+        modality: Modality,
+        images: tuple[Path, ...],
+        labels: tuple[LabelFile, ...],
+        problem: str = "",
+    ) -> SourceCase:
+        """Return a case of this dataset; see `SourceCase`. Its name may be a problem, too."""
+        return SourceCase(
+            dataset=self.name,
+            case=case,
+            patient=self.patient_of(case),
+            modality=modality,
+            images=images,
+            labels=labels,
+            problem=unusable_name(case, images[0]) or problem,
+        )
+
+    def published_labels(self, root: Path) -> Mapping[int, str]:
         """Return label value -> name as the download itself lists them; empty where it doesn't."""
         return {}
 
-    def find_cases(self, dataset: str, raw_root: Path) -> list[SourceCase]:
+    def find_cases(self, raw_root: Path) -> list[SourceCase]:
         """List the labelled cases below `raw_root / folder`, sorted by case identifier.
 
         Raises:
@@ -122,47 +164,47 @@ class Source(FrozenModel):
                 those that `labels` maps.
         """
         try:
-            root = self.root(dataset, raw_root)
+            root = self.root(raw_root)
             os.scandir(root).close()  # else a closed folder would pass for an empty one
-            cases = sorted(self.list_cases(dataset, root), key=lambda case: case.case)
+            cases = sorted(self.list_cases(root), key=lambda case: case.case)
         except PermissionError as error:
             raise SourceError(
-                f"datasets.{dataset}: {error.filename}: {error.strerror}. Check the folder's"
-                f" permissions, or take {dataset!r} out of `pool`."
+                f"datasets.{self.name}: {error.filename}: {error.strerror}. Check the folder's"
+                f" permissions, or take {self.name!r} out of `pool`."
             ) from error
         if not cases:
             raise SourceError(
-                f"datasets.{dataset}: no case in {root}, which should hold {self.expects}."
-                f" Set `datasets.{dataset}.folder` to the folder that does, or take {dataset!r}"
+                f"datasets.{self.name}: no case in {root}, which should hold {self.expects}."
+                f" Set `datasets.{self.name}.folder` to the folder that does, or take {self.name!r}"
                 " out of `pool`."
             )
-        self._compare_labels(dataset, root)
+        self._compare_labels(root)
         if self.class_files:
-            self._require_classes(dataset, cases)
-        return self._without_left_out(dataset, cases)
+            self._require_classes(cases)
+        return self._without_left_out(cases)
 
-    def _compare_labels(self, dataset: str, root: Path) -> None:
-        published = self.published_labels(dataset, root)
+    def _compare_labels(self, root: Path) -> None:
+        published = self.published_labels(root)
         unmapped = {
             value: name for value, name in published.items() if value and value not in self.labels
         }
         if unmapped:
             raise SourceError(
-                f"datasets.{dataset}: dataset.json in {root} lists the labels {unmapped}, which"
-                f" `datasets.{dataset}.labels` does not map. Map each value to a target, or to null"
-                " to drop it."
+                f"datasets.{self.name}: dataset.json in {root} lists the labels {unmapped}, which"
+                f" `datasets.{self.name}.labels` does not map. Map each value to a target, or to"
+                " null to drop it."
             )
         unknown = [value for value in self.labels if published and value not in published]
         if unknown:
             logger.warning(
                 "datasets.%s.labels maps %s, which dataset.json in %s does not list (%s)",
-                dataset,
+                self.name,
                 unknown,
                 root,
                 dict(published),
             )
 
-    def _require_classes(self, dataset: str, cases: Sequence[SourceCase]) -> None:
+    def _require_classes(self, cases: Sequence[SourceCase]) -> None:
         """Refuse a class without any file, which would be learnt as absent from every case.
 
         Where single cases lack one, it is taken as absent, and the user is told.
@@ -172,8 +214,8 @@ class Source(FrozenModel):
         lost = sorted(str(name) for name in wanted - found)
         if lost and wanted & found:
             raise SourceError(
-                f"datasets.{dataset}: no case has a file of the class(es) {', '.join(lost)}. Is"
-                f" this another release? Correct `datasets.{dataset}.labels`, or map what the"
+                f"datasets.{self.name}: no case has a file of the class(es) {', '.join(lost)}. Is"
+                f" this another release? Correct `datasets.{self.name}.labels`, or map what the"
                 " release lacks to null."
             )
         lacking = {
@@ -187,17 +229,19 @@ class Source(FrozenModel):
             logger.warning(
                 "datasets.%s: %d of %d cases lack the file of some class, which counts as absent"
                 " from them; %s lacks %s",
-                dataset,
+                self.name,
                 len(lacking),
                 len(cases),
                 first,
                 ", ".join(lacking[first]),
             )
 
-    def _without_left_out(self, dataset: str, cases: list[SourceCase]) -> list[SourceCase]:
+    def _without_left_out(self, cases: list[SourceCase]) -> list[SourceCase]:
         unknown = sorted(set(self.left_out) - {case.case for case in cases})
         if unknown:
-            logger.warning("datasets.%s.left_out names no case of the folder: %s", dataset, unknown)
+            logger.warning(
+                "datasets.%s.left_out names no case of the folder: %s", self.name, unknown
+            )
         reasons = {case: reason for case, reason in self.left_out.items() if reason}
         return [
             replace(case, problem=f"left out: {reasons[case.case]}")
@@ -206,33 +250,31 @@ class Source(FrozenModel):
             for case in cases
         ]
 
-    def root(self, dataset: str, raw_root: Path) -> Path:
+    def root(self, raw_root: Path) -> Path:
         """Return the dataset's folder; raise SourceError with a remedy when it is missing."""
         path = raw_root / self.folder
         if not path.is_dir():
             raise SourceError(
-                f"datasets.{dataset}: folder {path} not found. Download the dataset"
+                f"datasets.{self.name}: folder {path} not found. Download the dataset"
                 f"{f' from {self.url}' if self.url else ''} and unpack it there, set `raw_root`"
-                f" or `datasets.{dataset}.folder`, or take {dataset!r} out of `pool`."
+                f" or `datasets.{self.name}.folder`, or take {self.name!r} out of `pool`."
             )
         return path
 
-    def annotated_targets(
-        self, dataset: str, modality: Modality, table: LabelTable
-    ) -> tuple[str, ...]:
+    def annotated_targets(self, modality: Modality, table: LabelTable) -> tuple[str, ...]:
         """Return the table's targets that a case of this modality annotates, each once."""
         left_out = set(self.unannotated.get(modality, ()))
         names = dict.fromkeys(name for name in self.labels.values() if name is not None)
-        return tuple(table.target_of(dataset, name) for name in names if name not in left_out)
+        return tuple(table.target_of(self.name, name) for name in names if name not in left_out)
 
-    def value_mapping(self, dataset: str, table: LabelTable) -> dict[int | str, int]:
+    def value_mapping(self, table: LabelTable) -> dict[int | str, int]:
         """Return source label value (or class name) -> stored integer; dropped values give 0."""
         return {
-            value: table.id_of(table.target_of(dataset, target)) if target is not None else 0
+            value: table.id_of(table.target_of(self.name, target)) if target is not None else 0
             for value, target in self.labels.items()
         }
 
-    def source_values(self, dataset: str, table: LabelTable) -> dict[int, int | str]:
+    def source_values(self, table: LabelTable) -> dict[int, int | str]:
         """Return stored integer -> source label value (or class name): `value_mapping` inverted.
 
         Where several values map to one target it is the lowest, or the class listed first.
@@ -241,5 +283,5 @@ class Source(FrozenModel):
         for value in self.labels if self.class_files else sorted(self.labels, key=int):
             target = self.labels[value]
             if target is not None:
-                values.setdefault(table.id_of(table.target_of(dataset, target)), value)
+                values.setdefault(table.id_of(table.target_of(self.name, target)), value)
         return values

@@ -31,10 +31,10 @@ class TotalSegmentatorSource(Source):
     layout: Literal["totalsegmentator"] = "totalsegmentator"
     splits: tuple[Literal["train", "val", "test"], ...] = ()
 
-    def list_cases(self, dataset: str, root: Path) -> Iterator[SourceCase]:
+    def list_cases(self, root: Path) -> Iterator[SourceCase]:
         """Yield the cases, their label files in the order of `labels`."""
         wanted = [str(name) for name, target in self.labels.items() if target is not None]
-        chosen = self._chosen(dataset, root) if self.splits else None
+        chosen = self._chosen(root) if self.splits else None
         for folder in subfolders(root, r"s\d+"):
             if chosen is not None and folder.name not in chosen:
                 continue
@@ -43,19 +43,17 @@ class TotalSegmentatorSource(Source):
             problem = not_found(files.missing("ct")) or closed(masks.folder)
             if not labels and not problem:
                 problem = (
-                    f"{masks.folder} holds none of the classes in `datasets.{dataset}.labels`."
+                    f"{masks.folder} holds none of the classes in `datasets.{self.name}.labels`."
                 )
-            yield SourceCase(
-                dataset=dataset,
+            yield self.make_case(
                 case=folder.name,
-                patient=f"{dataset}/{folder.name}",
                 modality="CT",
                 images=(files.path("ct"),),
                 labels=tuple(labels),
                 problem=problem,
             )
 
-    def _chosen(self, dataset: str, root: Path) -> set[str]:
+    def _chosen(self, root: Path) -> set[str]:
         """Return the cases that meta.csv, separated by `;`, assigns to the chosen splits."""
         path = root / META
         try:
@@ -64,6 +62,6 @@ class TotalSegmentatorSource(Source):
             return {row["image_id"] for row in rows if row["split"] in self.splits}
         except (OSError, UnicodeDecodeError, KeyError) as error:
             raise SourceError(
-                f"datasets.{dataset}.splits: {path} can't be read or lacks the columns image_id and"
-                f" split ({error}). Download it again, or remove `splits` to use all cases."
+                f"datasets.{self.name}.splits: {path} can't be read or lacks the columns image_id"
+                f" and split ({error}). Download it again, or remove `splits` to use all cases."
             ) from error

@@ -12,10 +12,10 @@ from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.planning.settings import PlanningSettings
 from tsfm_pipeline.pool import leakage as leaks
 from tsfm_pipeline.pool import splits as folds
-from tsfm_pipeline.pool.splits import SplitSettings
+from tsfm_pipeline.pool.settings import PoolSettings, SplitSettings
 from tsfm_pipeline.preparation.settings import PreparationSettings, ScreeningSettings
 from tsfm_pipeline.reporting.settings import ReportingSettings
-from tsfm_pipeline.sources import Datasets, PoolSettings
+from tsfm_pipeline.sources import Datasets
 from tsfm_pipeline.sources.case_index import build_case_index
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.workers import WorkerSettings
@@ -183,9 +183,10 @@ def plan_datasets(
     from tsfm_pipeline.planning.dataset_plan import DatasetPlan
     from tsfm_pipeline.planning.fingerprint import Fingerprint
     from tsfm_pipeline.planning.target_spacing import PoolSpacing
+    from tsfm_pipeline.preparation.verdict import Verdict
 
     spacing = PoolSpacing.model_validate(target_spacing).spacing
-    usable = pool_catalogue[pool_catalogue["verdict"] == "ok"]
+    usable = pool_catalogue[pool_catalogue["verdict"] == Verdict.OK]
     plans = {}
     for dataset, cases in usable.groupby("dataset", sort=False):
         records = [pool_store.record(key) for key in cases["key"]]

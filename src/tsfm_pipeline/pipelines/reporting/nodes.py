@@ -11,6 +11,7 @@ from tsfm_pipeline.evaluation.statistics import compare_experiments
 from tsfm_pipeline.evaluation.summary import summarise
 from tsfm_pipeline.experiments.comparisons import COMPARISONS
 from tsfm_pipeline.pool.leakage import leaking_cases
+from tsfm_pipeline.pool.settings import PoolSettings
 from tsfm_pipeline.reporting.comparison import build_table
 from tsfm_pipeline.reporting.dice_summary import dice_summary
 from tsfm_pipeline.reporting.figure import comparison_figure
@@ -24,7 +25,6 @@ from tsfm_pipeline.reporting.score_sections import (
     dice_summary_markdown,
 )
 from tsfm_pipeline.reporting.settings import ReportingSettings
-from tsfm_pipeline.sources import PoolSettings
 
 logger = logging.getLogger(__name__)
 

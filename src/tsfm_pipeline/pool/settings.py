@@ -1,0 +1,55 @@
+"""Which datasets make the pool, and how its cases are split into folds."""
+
+from pydantic import Field, FilePath, model_validator
+
+from tsfm_pipeline.frozen import FrozenModel
+
+
+class PoolSettings(FrozenModel):
+    """Names of datasets by the part they play.
+
+    Attributes:
+        datasets: the pre-training pool (ten in the paper, section 2.1).
+        downstream: datasets of the transfer experiments (three in the paper, section 3.3).
+        exclude_downstream: leave out of the pool every case whose patient is also downstream;
+            false, as in the paper, keeps them.
+        duplicate_correlation: two thumbnails that correlate at least so show one scan.
+        paper_cases: our reading of how many cases of each dataset make up the paper's 2779.
+    """
+
+    datasets: tuple[str, ...]
+    downstream: tuple[str, ...] = ()
+    exclude_downstream: bool = False
+    duplicate_correlation: float = Field(default=0.7, gt=0, le=1)
+    paper_cases: dict[str, int] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> "PoolSettings":
+        names = [*self.datasets, *self.downstream]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"pool: {repeated} named more than once in datasets and downstream")
+        return self
+
+
+class SplitSettings(FrozenModel):
+    """Cross-validation folds.
+
+    Attributes:
+        folds: number of folds (nnU-Net: 5).
+        fold: the fold that validates; the others train.
+        seed: of the shuffle (nnU-Net: 12345).
+        files: dataset -> file like nnU-Net's splits_final.json, whose entry number `fold` is its
+            split; cases that this entry does not name are not used. A relative path starts at
+            the working folder.
+    """
+
+    folds: int = Field(default=5, ge=2)
+    fold: int = Field(default=0, ge=0)
+    seed: int = 12345
+    files: dict[str, FilePath] = Field(default_factory=dict)
+
+    def model_post_init(self, context: object) -> None:
+        """Refuse a validation fold that does not exist."""
+        if self.fold >= self.folds:
+            raise ValueError(f"splits.fold is {self.fold}, but there are folds 0..{self.folds - 1}")
