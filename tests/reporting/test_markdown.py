@@ -1,5 +1,8 @@
+import dataclasses
+
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from tsfm_pipeline.reporting.comparison import build_table
 from tsfm_pipeline.reporting.figure import comparison_figure
@@ -103,3 +106,19 @@ def test_the_figure_draws_both_numbers_of_every_line(tables, summary_of, tmp_pat
     assert np.nansum(series["threshold (ours)"].get_xdata()) == pytest.approx(0.3)
     figure.savefig(tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+def test_no_text_of_the_figure_is_cut_off(tables, summary_of):
+    summary = summary_of(("pretrain.tsfm", "best", "kits21", "kidney", 0.7))
+    table = tables["table_1"].model_copy(update={"title": "A table of a long title " * 6})
+    long = dataclasses.replace(PHANTOMS, environment="an environment of many words " * 9)
+    frame = build_table("table_1", table, summary, {})
+    figure = comparison_figure(frame, table, long)
+    figure.set_dpi(120)
+    figure.draw_without_rendering()
+    ticks = figure.axes[0].get_xticklabels()  # those beyond the axis are never drawn
+    texts = [text for text in figure.findobj(Text) if text.get_text() and text not in ticks]
+    boxes = [text.get_window_extent() for text in texts]
+    for text, box in zip(texts, boxes, strict=True):
+        assert box.x0 >= 0 and box.y0 >= 0, text.get_text()
+        assert box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1, text.get_text()

@@ -1,5 +1,7 @@
 """Augmentation on the device against the one in the loader processes."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -100,16 +102,26 @@ def test_untouched_samples_are_the_middle_of_the_box() -> None:
 
 def test_rotation_turns_image_and_labels_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """By 90 degrees about z, against numpy's own rotation."""
-    monkeypatch.setattr(device_augmentation, "ROTATION", np.pi / 2)
     quarter = device_augmentation._rotation(np.pi / 2, 0, 0)
     _, batch = _both()
     batch._patch = (13, 13, 13)
     image, labels = _scan((13, 13, 13))
     labels[:2] = OUTSIDE
-    grid = batch._grid(quarter, [0, 0, 0], labels.shape, image)
-    turned = torch.nn.functional.grid_sample(image[None], grid, align_corners=True)[0, 0]
-    expected = [np.rot90(image[0].numpy(), k, axes=(1, 2)) for k in (1, -1)]
-    assert min(np.abs(turned.numpy() - one).max() for one in expected) < 1e-4
+    monkeypatch.setattr(device_augmentation, "_rotation", lambda *angles: quarter)
+    rng = SimpleNamespace(
+        random=lambda n: np.array([0.0, 1.0]),  # rotated, not scaled
+        uniform=lambda low, high, n: np.zeros(n),
+    )
+    turned, mask = batch._place(image, labels, rng)
+    turns = [k for k in (1, -1) if _apart(turned[0], image[0], k) < 1e-4]
+    assert len(turns) == 1
+    assert np.array_equal(mask.numpy(), np.rot90(labels.numpy(), turns[0], axes=(1, 2)))
+    assert (mask == 5).any() and (mask == OUTSIDE).any()
+    assert not torch.equal(mask, labels)  # a blob in the middle would look turned as it is
+
+
+def _apart(turned: torch.Tensor, given: torch.Tensor, quarters: int) -> float:
+    return float(np.abs(turned.numpy() - np.rot90(given.numpy(), quarters, axes=(1, 2))).max())
 
 
 def test_outside_the_box_is_background_image_and_outside_label(

@@ -57,6 +57,9 @@ def dice(reference: Mask, prediction: Mask) -> float:
     """Return 2 |A and B| / (|A| + |B|) of two masks of one shape.
 
     nnU-Net's convention (`evaluation/metrics.py`): NaN when both are empty, 0 when one is.
+
+    >>> round(dice(np.array([True, True, False]), np.array([True, False, False])), 3)
+    0.667
     """
     total = int(np.count_nonzero(reference)) + int(np.count_nonzero(prediction))
     return 2.0 * int(np.count_nonzero(reference & prediction)) / total if total else float("nan")
@@ -71,6 +74,21 @@ def score_case(
     settings: EvaluationSettings,
 ) -> list[Row]:
     """Score every region of one case, each within the box that its two masks span.
+
+    >>> table = LabelTable(
+    ...     targets={"liver": 5, "liver_tumor": 25}, regions={"liver": ("liver", "liver_tumor")}
+    ... )
+    >>> reference = np.zeros((4, 8, 8), np.uint8)
+    >>> reference[1:3, 2:6, 2:6], reference[1, 3, 3] = 5, 25
+    >>> prediction = np.where(reference == 25, 5, reference)  # the tumour is taken for liver
+    >>> settings = EvaluationSettings(tumor_targets=("*_tumor",))
+    >>> rows = score_case(
+    ...     reference, prediction, ["liver", "liver_tumor"], table, (3.0, 1.0, 1.0), settings
+    ... )
+    >>> [(row["target"], row["dice"], row["reference_ml"]) for row in rows]
+    [('liver', 1.0, 0.096), ('liver_tumor', 0.0, 0.003)]
+    >>> rows[1]["reference_lesions"], rows[1]["detected_lesions"]
+    (1, 0)
 
     Args:
         reference: fused label integers (z, y, x); voxels outside the nonzero mask belong to none.

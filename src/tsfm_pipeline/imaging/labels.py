@@ -36,6 +36,17 @@ class LabelTable(FrozenModel):
     regions named `dataset/target`, with the integers of `per_dataset`; a dataset has those of the
     regions whose deciding target it labels, over the members that it labels.
 
+    >>> table = LabelTable(
+    ...     targets={"spleen": 1, "liver": 5, "liver_tumor": 25},
+    ...     regions={"liver": ("liver", "liver_tumor")},
+    ... )
+    >>> table.region_ids("liver")
+    (5, 25)
+    >>> table.regions_annotated_by(["liver_tumor"])  # says nothing about the whole liver
+    ('liver_tumor',)
+    >>> table.collapse_order(["liver_tumor", "spleen", "liver"])
+    ('liver', 'liver_tumor', 'spleen')
+
     Attributes:
         reading: which of the two.
         targets: target name -> stored integer, 1..254.
@@ -156,6 +167,9 @@ def remap_values(
     labels: NDArray, mapping: Mapping[int, int], where: str = "label map"
 ) -> NDArray[np.uint8]:
     """Replace source label values by target integers through one lookup.
+
+    >>> remap_values(np.array([0, 1, 2, 1]), {1: 5, 2: 25})
+    array([ 0,  5, 25,  5], dtype=uint8)
 
     Args:
         labels: integer or integral float array of any shape; values of the source dataset.

@@ -30,6 +30,21 @@ class DatasetPlan(FrozenModel):
     ) -> "DatasetPlan":
         """Plan a dataset.
 
+        >>> fingerprint = Fingerprint(
+        ...     dataset="mine",
+        ...     modalities=("CT",),
+        ...     channels=1,
+        ...     classes=2,
+        ...     shapes=((120, 400, 400), (90, 380, 420)),
+        ...     spacings=((2.5, 0.8, 0.8), (3.0, 0.75, 0.75)),
+        ...     size_reduction=1.0,
+        ... )
+        >>> plan = DatasetPlan.of(fingerprint, PlanningSettings(), (1.5, 1.0, 1.0))
+        >>> plan.nnunet.target_spacing.spacing, plan.nnunet.fullres.topology.patch
+        ((2.55, 0.775, 0.775), (48, 192, 192))
+        >>> plan.tsfm.patch, plan.tsfm.batch_size
+        ((96, 160, 160), 2)
+
         Args:
             fingerprint: of the dataset.
             settings: the memory to plan for.

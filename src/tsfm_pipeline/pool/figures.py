@@ -28,6 +28,8 @@ def overview_figure(datasets: pd.DataFrame) -> Figure:
     panels = figure.subplots(1, 5, sharey=True, width_ratios=ratios)
     place = -np.arange(len(datasets))
     _draw_cases(panels[0], datasets, place)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=3, frameon=False, fontsize=8)
     for axes, (measure, title) in zip(
         panels[1:],
         (
@@ -101,15 +103,6 @@ def _draw_cases(axes: Any, datasets: pd.DataFrame, place: np.ndarray) -> None:
         axes.text(total + left.max() * 0.015, y, f"{total:.0f}", va="center", fontsize=8)
     axes.set_xlim(0, left.max() * 1.14)
     axes.set_title("cases", loc="left", fontsize=9)
-    axes.legend(
-        loc="upper left",
-        bbox_to_anchor=(0, -0.08),
-        ncols=3,
-        frameon=False,
-        fontsize=8,
-        handlelength=1,
-        columnspacing=1,
-    )
 
 
 def _draw_ranges(axes: Any, datasets: pd.DataFrame, place: np.ndarray, measure: str) -> None:
@@ -117,4 +110,4 @@ def _draw_ranges(axes: Any, datasets: pd.DataFrame, place: np.ndarray, measure: 
     colours = np.where(datasets["part"] == "downstream", DOWNSTREAM, TRAINING)
     axes.hlines(place, low, high, color=colours, alpha=0.45, linewidth=3)
     axes.scatter(middle, place, s=26, color=colours, zorder=3)
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, high.max() * 1.08)  # a dot at the end is not cut

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
 from tsfm_pipeline.imaging.voxel_fingerprint import THUMBNAIL, thumbnail_correlation
@@ -77,19 +79,14 @@ def patient_groups(cases: pd.DataFrame, leakage: pd.DataFrame) -> pd.Series:
     Returns:
         Series on the index of `cases`: the first name, in order, of all names of the person.
     """
-    patient_of = dict(zip(cases["key"], cases["patient"], strict=True))
-    name = {patient: patient for patient in patient_of.values()}
-
-    def first_name(patient: str) -> str:
-        while name[patient] != patient:
-            patient = name[patient]
-        return patient
-
-    for one, other in zip(leakage["pool_key"], leakage["downstream_key"], strict=True):
-        if one in patient_of and other in patient_of:
-            names = sorted((first_name(patient_of[one]), first_name(patient_of[other])))
-            name[names[1]] = names[0]
-    return cases["patient"].map(first_name)
+    number, names = pd.factorize(cases["patient"], sort=True)
+    number_of_key = pd.Series(number, cases["key"])
+    pairs = leakage[["pool_key", "downstream_key"]].apply(lambda keys: keys.map(number_of_key))
+    joined = pairs.dropna().to_numpy(int)
+    graph = coo_array((np.ones(len(joined)), tuple(joined.T)), shape=(len(names),) * 2)
+    _, person = connected_components(graph, directed=False)
+    _, first = np.unique(person, return_index=True)  # names are sorted
+    return pd.Series(names[first[person[number]]], cases.index, name="patient")
 
 
 def leaking_cases(

@@ -44,7 +44,7 @@ def build_table(
     Args:
         name: of the table, written into the rows.
         table: the paper's numbers and where ours come from.
-        summary: mean scores with the columns of `evaluation.metrics.summarise`.
+        summary: mean scores with the columns of `evaluation.summary.summarise`.
         statuses: experiment -> finished, failed or not run; an experiment that it lacks and that
             has no scores counts as not run.
 

@@ -51,7 +51,8 @@ def comparison_figure(frame: pd.DataFrame, table: PaperTable, provenance: Proven
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    figure.suptitle(table.title, x=0.01, ha="left", fontsize=11, weight="bold")
-    axes.set_title(provenance.header().replace("*", "").replace("`", ""), loc="left", fontsize=9)
+    figure.suptitle(table.title, x=0.01, ha="left", fontsize=11, weight="bold", wrap=True)
+    caption = provenance.header().replace("*", "").replace("`", "")
+    axes.set_title(caption, loc="left", fontsize=9, wrap=True)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure

@@ -3,12 +3,13 @@
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import ValidationError
 
 from tsfm_pipeline import __version__
@@ -22,6 +23,14 @@ from tsfm_pipeline.scans.segment import FAST
 from tsfm_pipeline.training.model_card import CARD, ModelCard
 
 README = "README.md"
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("tsfm_pipeline.scans"),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
 
 
 class ReleaseError(ValueError):
@@ -136,111 +145,33 @@ def model_card_text(
     scores: pd.DataFrame | None,
 ) -> str:
     """Return the model card in Markdown."""
-    spacing = card.target_spacing
-    cases = training_cases(card)
-    statistics = card.ct_statistics
-    lines = [
-        f"# {card.name}",
-        "",
-        "A TSFM network that segments"
-        f" {len(card.regions)} target(s) in 3-D {' and '.join(known_modalities(card))} scans,"
-        f" trained and released with tsfm-pipeline {__version__}.",
-        "",
-        "```",
-        "tsfm-predict -i scans -o segmentations -m THIS_FOLDER",
-        "```",
-        "",
-        "## Intended use",
-        "",
-        "Research on image segmentation. **Not a medical device:** not tested or cleared for"
-        " diagnosis, treatment or any other clinical decision; a person qualified to do so has to"
-        " check every segmentation.",
-        "It knows scans like those of its training datasets; expect less on other scanners,"
-        " protocols, body regions and patients. Each target was learnt only from the datasets"
-        " that label it.",
-        "",
-        "## Targets",
-        "",
-        "| id | target | covers |",
-        "|---|---|---|",
-    ]
-    lines += [
-        f"| {value} | {name} | {', '.join(card.table.region_targets(name))} |"
-        for value, name in label_names(card.table, card.regions).items()
-    ]
-    lines += [
-        "",
-        "## Training data",
-        "",
-        "The weights derive from these datasets, whose terms apply to what is done with them."
-        f" `{CARD}` lists every training case by its name.",
-        "",
-        "| dataset | training cases | licence | source |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| {name} | {count} | {origins[name].licence} | {origins[name].url} |"
-        for name, count in cases.items()
-    ]
-    lines += ["", "## Dice on held-out cases", "", *_dice_lines(card, weights, scores)]
-    network = card.network.model_dump()
-    lines += [
-        "",
-        "## Plan",
-        "",
-        f"- network: {', '.join(f'{key} {value}' for key, value in network.items())}",
-        f"- image channels: {card.in_channels}",
-        f"- patch (z, y, x): {' x '.join(map(str, card.patch))} voxels",
-        "- spacing (z, y, x): "
-        + (" x ".join(f"{step:g}" for step in spacing) + " mm" if spacing else "each scan's own"),
-        "- CT: clipped to"
-        f" {statistics.lower:g}..{statistics.upper:g} HU, mean {statistics.mean:g},"
-        f" sd {statistics.sd:g}"
-        if statistics
-        else "- MR: z-scored per scan",
-        f"- trained for {card.settings.epochs} epochs with patches in batches of"
-        f" {card.settings.batch_size}, seed {card.settings.seed}",
-        f"- postprocessing: {_rule_text(rule)}",
-        f"- coarser model for `--fast`: {'yes, in fast/' if fast else 'none'}",
-        "",
-        "## Digests",
-        "",
-        f"- `{weights}.safetensors`: SHA-256 `{digest}`",
-        f"- training pool: `{card.pool_digest}`",
-        f"- initial weights: `{card.initial_weights or 'none, trained from scratch'}`",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _rule_text(rule: PostprocessingRule | None) -> str:
-    if rule is None:
-        return "none"
-    reduced = ["all foreground together"] if rule.all_foreground else []
-    reduced += rule.regions
-    return (
-        f"largest component only of {', '.join(reduced) or 'nothing'}, decided on"
-        f" {len(rule.cases)} training cases"
+    return _TEMPLATES.get_template("model_card.md").render(
+        card=card,
+        card_file=CARD,
+        version=__version__,
+        modalities=known_modalities(card),
+        targets=[
+            (value, name, card.table.region_targets(name))
+            for value, name in label_names(card.table, card.regions).items()
+        ],
+        training_cases=training_cases(card),
+        origins=origins,
+        network=card.network.model_dump(),
+        weights=weights,
+        digest=digest,
+        rule=rule,
+        fast=fast,
+        scores=_mean_dice(card, weights, scores) if scores is not None else None,
     )
 
 
-def _dice_lines(card: ModelCard, weights: str, scores: pd.DataFrame | None) -> list[str]:
-    if scores is not None:
-        chosen = scores[(scores["experiment"] == card.name) & (scores["weights"] == weights)]
-        if chosen.empty:
-            raise ReleaseError(
-                f"the score table has no row of experiment {card.name} with {weights} weights;"
-                " give the table that the model's pipeline wrote"
-            )
-        by_target = chosen.groupby(["dataset", "target"])["dice"]
-        means = by_target.agg(cases="count", dice="mean").reset_index()
-        rows = [
-            f"| {row.dataset} | {row.target} | {row.cases} | {row.dice:.4f} |"
-            for row in means.itertuples()
-        ]
-        note = "The best weights were chosen on these cases, so the figures are optimistic."
-        return [
-            *([note, ""] if weights == "best" else []),
-            *("| dataset | target | cases | mean Dice |", "|---|---|---|---|"),
-            *rows,
-        ]
-    return ["No score table was given at release."]
+def _mean_dice(card: ModelCard, weights: str, scores: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    """Return the model's rows of the score table, averaged over cases."""
+    chosen = scores[(scores["experiment"] == card.name) & (scores["weights"] == weights)]
+    if chosen.empty:
+        raise ReleaseError(
+            f"the score table has no row of experiment {card.name} with {weights} weights;"
+            " give the table that the model's pipeline wrote"
+        )
+    by_target = chosen.groupby(["dataset", "target"])["dice"]
+    return by_target.agg(cases="count", dice="mean").reset_index().to_dict("records")

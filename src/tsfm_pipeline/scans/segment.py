@@ -61,8 +61,13 @@ def segment(
 ) -> Segmentation:
     """Segment one scan.
 
-    >>> segmentation = segment("ct.nii.gz", "weights", ["liver"])  # doctest: +SKIP
-    >>> SimpleITK.WriteImage(segmentation.labels, "liver.nii.gz")  # doctest: +SKIP
+    >>> segmentation = segment("ct.nii.gz", "weights", ["liver"])
+    >>> segmentation.names
+    {5: 'liver'}
+    >>> segmentation.volumes[["target", "label", "includes"]].to_dict("records")
+    [{'target': 'liver', 'label': 5, 'includes': ''}]
+    >>> import SimpleITK
+    >>> SimpleITK.WriteImage(segmentation.labels, "liver.nii.gz")
 
     Args:
         images: a file, a DICOM folder of one series, a SimpleITK image, or a sequence of files or

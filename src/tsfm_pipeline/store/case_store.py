@@ -49,6 +49,20 @@ class CaseStore:
     What is read is what was written: the first time that a process reads a file, its digest is
     compared with the sidecar's, and again whenever its size or time of change differ.
 
+    >>> store = CaseStore(Path("store"))  # in a project: data/03_primary/WORKSPACE/cases
+    >>> store.keys()
+    ['msd_liver/liver_0']
+    >>> record = store.record("msd_liver/liver_0")
+    >>> record.modality, record.target_voxels
+    ('CT', {5: 120, 25: 7})
+    >>> store.read_image(record.key).shape, store.read_labels(record.key).shape
+    ((1, 70, 40, 66), (70, 40, 66))
+    >>> image, labels, inside = store.read_patch(record.key, (-4, 0, 0), (16, 16, 16))
+    >>> image.shape, inside[0]  # what is beyond the volume is 0, its label OUTSIDE
+    ((1, 16, 16, 16), slice(4, 16, None))
+    >>> bool(labels[0, 0, 0] == OUTSIDE)
+    True
+
     Attributes:
         root: the folder. It is made by the first write.
     """
