@@ -38,23 +38,21 @@ def failures(run_params: dict[str, Any], pipeline: Pipeline, catalog: Any) -> li
         catalog: what they have written.
 
     Returns:
-        Sentences: trainings and predictions of experiments that failed; scans that the `predict`
+        Sentences: experiments that failed, with the stage and the cause; scans that the `predict`
         pipeline could not segment; quarantined cases, but only of a run that only screens. A pool
         without its bad cases is a sound pool.
     """
-    from tsfm_pipeline.experiments.record import prediction_problem
+    from tsfm_pipeline.catalog import RecordDataset
+    from tsfm_pipeline.experiments.outcome import Outcome
     from tsfm_pipeline.preparation.screening import QUARANTINED
 
     found = []
     for name in sorted(pipeline.all_outputs()):
-        if name.endswith("_model"):
-            model = catalog.load(name)
-            if model.status == "failed":
-                found.append(f"training of {model.experiment} failed: {model.reason}")
-        elif name.endswith("_predictions"):
-            predictions = catalog.load(name)
-            if problem := prediction_problem(predictions):
-                found.append(f"{predictions['experiment'].iat[0]}: {problem}")
+        dataset = catalog.get(name)
+        if isinstance(dataset, RecordDataset) and issubclass(dataset.model, Outcome):
+            outcome = catalog.load(name)
+            if outcome.status == "failed":
+                found.append(f"{outcome.experiment}: {outcome.explanation()}")
         elif name == "prediction_problems":
             failed = int((catalog.load(name)["verdict"] == "failed").sum())
             if failed:
@@ -64,4 +62,4 @@ def failures(run_params: dict[str, Any], pipeline: Pipeline, catalog: Any) -> li
             quarantined = int((verdicts == QUARANTINED).sum())
             if quarantined:
                 found.append(f"{quarantined} of {len(verdicts)} cases are quarantined")
-    return found
+    return list(dict.fromkeys(found))  # later stages repeat what an earlier one failed of
