@@ -12,7 +12,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tsfm_pipeline.experiments.record import WEIGHTS, ModelRecord
+from tsfm_pipeline.experiments.outcome import WEIGHTS, ModelRecord
 from tsfm_pipeline.training.checkpoint import METRICS
 from tsfm_pipeline.training.model_card import ModelCard, TrainingSummary
 

@@ -29,7 +29,7 @@ from tsfm_pipeline.sources.case_index import build_case_index
 from tsfm_pipeline.sources.msd import MsdSource
 from tsfm_pipeline.store import CaseStore
 from tsfm_pipeline.workers import WorkerSettings
-from tsfm_pipeline.workers.local import LocalPool
+from tsfm_pipeline.workers.local import LocalExecutor
 
 TABLE = LabelTable(targets={"liver": 1})
 SOURCES = {"cases": MsdSource(layout="msd", folder="raw", labels={1: "liver"}).named("cases")}
@@ -88,7 +88,7 @@ def main() -> None:
             )
         )
         refusal = AssertionError("a worker was started")
-        with mock.patch.object(LocalPool, "submit", side_effect=refusal):
+        with mock.patch.object(LocalExecutor, "submit", side_effect=refusal):
             after = run(root)
         end = time.perf_counter()
     assert before.equals(after)

@@ -12,8 +12,8 @@ from tsfm_pipeline.catalog import (
     ModelRecordDataset,
     OptionalTableDataset,
 )
-from tsfm_pipeline.evaluation.metrics import SCORE_COLUMNS
-from tsfm_pipeline.experiments.record import ModelRecord
+from tsfm_pipeline.evaluation.metrics import SCORES_SCHEMA
+from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.imaging.geometry import Geometry, Reorientation
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.store.record import CaseRecord
@@ -30,12 +30,12 @@ def test_a_folder_is_given_and_checked_never_written(tmp_path) -> None:
 
 def test_absent_scores_are_an_empty_table(tmp_path) -> None:
     dataset = OptionalTableDataset(
-        filepath=str(tmp_path / "x.parquet"), columns=list(SCORE_COLUMNS)
+        filepath=str(tmp_path / "x.parquet"), columns=SCORES_SCHEMA.names
     )
     assert dataset.load().empty
-    assert list(dataset.load().columns) == list(SCORE_COLUMNS)
+    assert list(dataset.load().columns) == SCORES_SCHEMA.names
     row = {"experiment": "pretrain.tsfm", "target": "liver", "dice": 0.5}
-    dataset.save(pd.DataFrame([row], columns=list(SCORE_COLUMNS)))
+    dataset.save(pd.DataFrame([row], columns=SCORES_SCHEMA.names))
     assert dataset.load().iloc[0]["dice"] == 0.5
     assert "liver" in dataset.preview()["data"][0]
 
@@ -84,4 +84,4 @@ def test_the_store_previews_a_slice(tmp_path) -> None:
 def test_the_catalogue_keeps_every_score(repository) -> None:
     entries = yaml.safe_load((repository / "conf/base/catalog_experiments.yml").read_text())
     for name in ("{pipeline}.{experiment}_scores", "{pipeline}_scores"):
-        assert entries[name]["columns"] == list(SCORE_COLUMNS)
+        assert entries[name]["columns"] == SCORES_SCHEMA.names

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from tsfm_pipeline.evaluation.metrics import AUTOMATIC, SCORE_COLUMNS
+from tsfm_pipeline.evaluation.metrics import AUTOMATIC, SCORES_SCHEMA
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
 
 
@@ -33,6 +33,6 @@ def score_rows():
             }
             for i, (reference, prediction, dice) in enumerate(cases)
         ]
-        return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+        return pd.DataFrame(rows, columns=SCORES_SCHEMA.names)
 
     return make

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tsfm_pipeline.evaluation.metrics import PROMPTED, SCORE_COLUMNS
+from tsfm_pipeline.evaluation.metrics import PROMPTED, SCORES_SCHEMA
 from tsfm_pipeline.evaluation.prompted import (
     SIDE,
     PromptError,
@@ -156,7 +156,7 @@ def test_every_row_says_that_it_was_prompted(settings):
         image_of(labels > 0), labels, regions, table, SPACING, BallAroundClicks(), settings
     )
     assert {row["protocol"] for row in rows} == {PROMPTED}
-    assert all(set(row) <= set(SCORE_COLUMNS) for row in rows)
+    assert all(set(row) <= set(SCORES_SCHEMA.names) for row in rows)
     liver, tumour, spleen = rows
     assert 0 < liver["dice"] < 1
     assert tumour["reference_lesions"] == tumour["detected_lesions"] == 1

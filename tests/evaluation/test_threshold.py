@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tsfm_pipeline.evaluation.metrics import SCORE_COLUMNS, dice
+from tsfm_pipeline.evaluation.metrics import SCORES_SCHEMA, dice
 from tsfm_pipeline.evaluation.threshold import (
     fit_thresholds,
     score_thresholds,
@@ -117,7 +117,7 @@ def test_modalities_are_fitted_apart_and_rows_are_scores():
     scores = threshold_baseline(
         Store(), ["d/ct1", "d/mr1", "d/mr2"], ["d/ct9", "d/mr9"], TABLE, "pretrain.threshold"
     )
-    assert tuple(scores.columns) == SCORE_COLUMNS
+    assert list(scores.columns) == SCORES_SCHEMA.names
     assert scores["dice"].tolist() == [1.0, 1.0, 1.0]
     assert scores["case"].tolist() == ["ct9", "ct9", "mr9"]
     assert set(scores["weights"]) == {"only"}

@@ -12,9 +12,9 @@ import torch
 
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.experiments import prediction_run
+from tsfm_pipeline.experiments.outcome import ModelRecord, prediction_problem
 from tsfm_pipeline.experiments.postprocessing_run import sample
-from tsfm_pipeline.experiments.prediction_run import PREDICTION_COLUMNS, run_prediction
-from tsfm_pipeline.experiments.record import ModelRecord, prediction_problem
+from tsfm_pipeline.experiments.prediction_run import PREDICTIONS_SCHEMA, run_prediction
 from tsfm_pipeline.experiments.scoring_run import run_scoring
 from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.imaging.labels import LabelTable
@@ -229,7 +229,7 @@ def test_no_usable_model_gives_no_files_and_no_error(status, tmp_path: Path, cap
             tmp_path / "models",
             tmp_path / "predictions",
         )
-    assert list(rows.columns) == list(PREDICTION_COLUMNS)
+    assert list(rows.columns) == PREDICTIONS_SCHEMA.names
     # only a model that should be there is worth an error, and a row that keeps it
     assert len(rows) == (status == "finished")
     assert ("Prediction of pretrain.tsfm failed" in caplog.text) == (status == "finished")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tsfm_pipeline.evaluation.metrics import SCORE_COLUMNS
+from tsfm_pipeline.evaluation.metrics import SCORES_SCHEMA
 from tsfm_pipeline.evaluation.summary import summarise
 from tsfm_pipeline.experiments.scoring_run import mean_dice, tracked_means
 
@@ -33,7 +33,7 @@ def summary() -> pd.DataFrame:
         _row("final", "kits21", "kidney", "a", dice=0.5, nsd=0.5, hd95=5.0),
         _row("final", "lung", "lung_tumor", "c", dice=np.nan, nsd=np.nan, hd95=np.nan),
     ]
-    return summarise(pd.DataFrame(rows, columns=list(SCORE_COLUMNS)))
+    return summarise(pd.DataFrame(rows, columns=SCORES_SCHEMA.names))
 
 
 def test_a_tracker_gets_every_measure_that_has_a_figure(summary: pd.DataFrame) -> None:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from tsfm_pipeline.experiments import training_run
 from tsfm_pipeline.experiments.grid import EXPERIMENTS
-from tsfm_pipeline.experiments.record import ModelRecord
+from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelTable
 

@@ -8,8 +8,8 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
-from tsfm_pipeline.experiments.prediction_run import PREDICTION_COLUMNS
-from tsfm_pipeline.experiments.record import ModelRecord
+from tsfm_pipeline.experiments.outcome import ModelRecord
+from tsfm_pipeline.experiments.prediction_run import PREDICTIONS_SCHEMA
 from tsfm_pipeline.hooks import ExitStatusHook, TrackRunHook
 from tsfm_pipeline.tracking import runs
 from tsfm_pipeline.tracking.settings import TrackingSettings
@@ -21,7 +21,7 @@ NOT_RUN = ModelRecord(experiment="transfer.y", status="not run", reason="left ou
 
 def predictions(*problems: str) -> pd.DataFrame:
     rows = [("pretrain.tsfm", "best", "kits21/a", "kits21", "a", "", "", p) for p in problems]
-    return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
+    return pd.DataFrame(rows, columns=PREDICTIONS_SCHEMA.names)
 
 
 def verdicts(*found: str) -> pd.DataFrame:

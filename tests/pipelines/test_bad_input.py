@@ -14,8 +14,8 @@ from tests.pipelines.conftest import kedro
 
 SETTINGS = {
     "globals.yml": "workspace: bad\nraw_root: {raw_root}\n",
-    "parameters_pool.yml": "pool:\n  datasets: [msd_liver]\n  downstream: [brats2020]\n",
-    "parameters_preparation.yml": "preparation:\n  target_spacing: [2.0, 2.0, 2.0]\n",
+    "parameters_datasets.yml": "pool:\n  datasets: [msd_liver]\n  downstream: [brats2020]\n",
+    "parameters_data_pool.yml": "preparation:\n  target_spacing: [2.0, 2.0, 2.0]\n",
 }
 AFFINE = np.diag((-1.0, -1.0, 2.0, 1.0))
 SHEARED, SKEW, MOVED = AFFINE.copy(), AFFINE.copy(), AFFINE.copy()

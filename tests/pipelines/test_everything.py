@@ -8,7 +8,7 @@ import pytest
 
 from tests.pipelines.conftest import kedro
 from tsfm_pipeline.experiments.grid import GRID
-from tsfm_pipeline.experiments.record import ModelRecord
+from tsfm_pipeline.experiments.outcome import ModelRecord
 
 
 def newest(project: Path, name: str) -> Path:

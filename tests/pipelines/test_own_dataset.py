@@ -64,7 +64,7 @@ def test_the_documents_blocks_add_a_dataset(make_project, run_kedro, raw_root: P
         if first.startswith("# conf/thyroid/"):
             (project / first.removeprefix("# ")).write_text(text)
             written[Path(first).name] = yaml.safe_load(text)
-    assert len(written) == 6
+    assert len(written) == 5
 
     run_kedro(project, "data_pool", env="thyroid", params={"raw_root": str(raw_root)})
 

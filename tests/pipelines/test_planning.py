@@ -23,8 +23,8 @@ def small_pool(project: Path, spacing) -> None:
     folder = project / "conf" / "test"
     pool = {"datasets": ["msd_liver", "breast"], "downstream": ["brats2020"]}
     (folder / "parameters_datasets.yml").write_text(json.dumps({"pool": pool}))
-    (folder / "parameters_preparation.yml").write_text(
-        json.dumps({"preparation": {"target_spacing": spacing}})
+    (folder / "parameters_data_pool.yml").write_text(
+        json.dumps({"preparation": {"target_spacing": spacing}, "splits": {"folds": 2}})
     )
 
 

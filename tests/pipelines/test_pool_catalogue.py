@@ -13,7 +13,7 @@ POOL = "pool: {datasets: [kits21, msd_colon], downstream: [kits19]}"
 def test_a_leakage_free_pool_prepares_nothing_again(make_project: Callable[[], Path]) -> None:
     project = make_project()
     conf = project / "conf/test"
-    (conf / "parameters_pool.yml").write_text(POOL)
+    (conf / "parameters_datasets.yml").write_text(POOL)
     phantoms = conf / "parameters_phantom.yml"
     phantoms.write_text(phantoms.read_text().replace("kits21: 2", "kits21: 4"))
     data = project / "data"

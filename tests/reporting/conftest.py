@@ -15,7 +15,7 @@ BASE = Path(__file__).parents[2] / "conf" / "base"
 @pytest.fixture(scope="session")
 def base_parameters():
     parameters = {}
-    for name in ("paper_tables", "evaluation"):
+    for name in ("paper_tables", "experiments"):
         parameters |= yaml.safe_load((BASE / f"parameters_{name}.yml").read_text())
     return parameters
 

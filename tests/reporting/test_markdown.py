@@ -8,8 +8,8 @@ from tsfm_pipeline.reporting.comparison import build_table
 from tsfm_pipeline.reporting.figure import comparison_figure
 from tsfm_pipeline.reporting.markdown import Provenance, markdown_table, paper_table_markdown
 
-PHANTOMS = Provenance(environment="base", pool="2026-01-01T00.00.00", leaking=3, phantoms=True)
-REAL = Provenance(environment="paper", pool="v1", leaking=0, phantoms=False)
+PHANTOMS = Provenance(workspace="base", pool="2026-01-01T00.00.00", leaking=3, phantoms=True)
+REAL = Provenance(workspace="paper", pool="v1", leaking=0, phantoms=False)
 
 
 def parsed(markdown):

@@ -36,6 +36,7 @@ class CheckedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         schema: str,
         csv_copy: bool = False,
         append_new: list[str] | None = None,
+        optional: bool = False,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         """Name the file and its schema.
@@ -46,12 +47,14 @@ class CheckedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
             csv_copy: also write a CSV file of the same name, for people; it is never read.
             append_new: columns that name a row. Saving adds the rows that the file lacks and
                 changes none that it has; without, it replaces the file.
+            optional: an absent file loads as a table without rows; without, it is an error.
             metadata: for Kedro-Viz.
         """
         self._path = Path(filepath)
         self._schema_name = schema
         self._csv_copy = csv_copy
         self._append_new = append_new
+        self._optional = optional
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
@@ -95,6 +98,8 @@ class CheckedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
 
     def _read(self) -> pa.Table:
         schema = self._schema()
+        if self._optional and not self._path.is_file():
+            return schema.empty_table()
         try:
             table = pq.read_table(self._path)
         except (OSError, pa.ArrowException) as error:
@@ -105,7 +110,7 @@ class CheckedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         self._check_columns(table.column_names, "run the node that makes it again")
         for field in schema:
             found = table.schema.field(field.name).type
-            if found != field.type:
+            if not _reads_as(found, field.type):
                 raise self._error(
                     field, str(found), "the file is of another version; run the node that makes it"
                 )
@@ -176,6 +181,20 @@ def _with_later_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
         for field in later:
             table = table.append_column(field, pa.nulls(len(table), field.type))
     return table
+
+
+def _reads_as(found: pa.DataType, declared: pa.DataType) -> bool:
+    """Say whether a stored column holds the declared one: pandas writes some types otherwise.
+
+    Its texts are long ones, a column without a value has no type, and one of counts that are
+    empty in other files has whole numbers where none is.
+    """
+    return bool(
+        found == declared
+        or pa.types.is_null(found)
+        or (pa.types.is_large_string(found) and pa.types.is_string(declared))
+        or (pa.types.is_integer(found) and pa.types.is_floating(declared))
+    )
 
 
 def _as_text(values: Any) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -12,27 +13,29 @@ from tsfm_pipeline.evaluation.surface import surface_distances
 from tsfm_pipeline.imaging.geometry import TripleFloat
 from tsfm_pipeline.imaging.labels import LabelTable
 
-SCORE_COLUMNS = (
-    "experiment",
-    "weights",
-    "protocol",
-    "dataset",
-    "case",
-    "patient",
-    "target",
-    "dice",
-    "nsd",
-    "hd95",
-    "reference_voxels",
-    "prediction_voxels",
-    "reference_ml",
-    "prediction_ml",
-    "both_empty",
-    "false_positive_on_empty",
-    "reference_lesions",
-    "detected_lesions",
-    "false_positive_lesions",
-    "reference_outside_crop",
+SCORES_SCHEMA = pa.schema(
+    [
+        pa.field("experiment", pa.string(), nullable=False),
+        pa.field("weights", pa.string(), nullable=False),
+        pa.field("protocol", pa.string(), nullable=False),
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("case", pa.string(), nullable=False),
+        pa.field("patient", pa.string(), nullable=False),
+        pa.field("target", pa.string(), nullable=False),
+        pa.field("dice", pa.float64()),
+        pa.field("nsd", pa.float64()),
+        pa.field("hd95", pa.float64()),
+        pa.field("reference_voxels", pa.int64(), nullable=False),
+        pa.field("prediction_voxels", pa.int64(), nullable=False),
+        pa.field("reference_ml", pa.float64(), nullable=False),
+        pa.field("prediction_ml", pa.float64(), nullable=False),
+        pa.field("both_empty", pa.bool_(), nullable=False),
+        pa.field("false_positive_on_empty", pa.bool_(), nullable=False),
+        pa.field("reference_lesions", pa.float64()),
+        pa.field("detected_lesions", pa.float64()),
+        pa.field("false_positive_lesions", pa.float64()),
+        pa.field("reference_outside_crop", pa.float64()),
+    ]
 )
 """One row per experiment, weights (best, final or only), protocol, case and region; `target` names
 the region. `hd95` is in mm. Lesions are NaN where the target is no tumour, `reference_outside_crop`

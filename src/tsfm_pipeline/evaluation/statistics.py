@@ -74,7 +74,7 @@ def compare_experiments(
     patient's cases), Holm-corrected over all tests of the table.
 
     Args:
-        scores: rows with `metrics.SCORE_COLUMNS`.
+        scores: rows of `metrics.SCORES_SCHEMA`.
         pairs: (experiment, baseline); one that has no scores has no rows.
         weights: which checkpoints are compared. The best ones were chosen on the scored cases.
 

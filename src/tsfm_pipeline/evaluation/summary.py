@@ -7,11 +7,11 @@ import pandas as pd
 
 from tsfm_pipeline.evaluation.statistics import bootstrap_interval
 
-GROUP = ("experiment", "weights", "protocol", "dataset", "target")
+MEAN_WITHIN = ("experiment", "weights", "protocol", "dataset", "target")
 """What a mean is taken within."""
 
 SUMMARY_COLUMNS = (
-    *GROUP,
+    *MEAN_WITHIN,
     "dice",
     "dice_low",
     "dice_high",
@@ -33,7 +33,7 @@ def summarise(scores: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
     """Average the scores per experiment, weights, protocol, dataset and region.
 
     Args:
-        scores: rows with `metrics.SCORE_COLUMNS`.
+        scores: rows of `metrics.SCORES_SCHEMA`.
         resamples: of the bootstrap behind the confidence intervals.
 
     Returns:
@@ -52,8 +52,8 @@ def summarise(scores: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
           `false_positive_lesions`: per case. NaN where the target is no tumour.
     """
     rows: list[dict[Hashable, object]] = [
-        {**dict(zip(GROUP, names, strict=True)), **_means(group, resamples)}
-        for names, group in scores.groupby(list(GROUP), sort=False)
+        {**dict(zip(MEAN_WITHIN, names, strict=True)), **_means(group, resamples)}
+        for names, group in scores.groupby(list(MEAN_WITHIN), sort=False)
     ]
     return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
 
@@ -69,7 +69,7 @@ def foreground_mean(summary: pd.DataFrame) -> pd.DataFrame:
         so that a rare target weighs as much as a frequent one. NaN where a target has no case
         with a Dice, as in nnU-Net.
     """
-    grouped = summary.groupby(list(GROUP[:-1]), sort=False)["dice"]
+    grouped = summary.groupby(list(MEAN_WITHIN[:-1]), sort=False)["dice"]
     return grouped.agg(lambda values: values.mean(skipna=False)).reset_index()
 
 

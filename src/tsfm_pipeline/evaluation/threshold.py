@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tsfm_pipeline.evaluation.metrics import AUTOMATIC, ONLY, SCORE_COLUMNS, Row, overlap
+from tsfm_pipeline.evaluation.metrics import AUTOMATIC, ONLY, SCORES_SCHEMA, Row, overlap
 from tsfm_pipeline.imaging.geometry import TripleFloat
 from tsfm_pipeline.imaging.labels import OUTSIDE, LabelTable
 from tsfm_pipeline.store.case_store import CaseStore
@@ -146,7 +146,7 @@ def threshold_baseline(
         experiment: name written into the rows.
 
     Returns:
-        Rows with SCORE_COLUMNS; `weights` is 'only'; surface distances and lesions are NaN.
+        Rows of SCORES_SCHEMA; `weights` is 'only'; surface distances and lesions are NaN.
     """
 
     def load(key: str) -> tuple[Image, Labels]:
@@ -182,7 +182,7 @@ def threshold_baseline(
                         **row,
                     }
                 )
-    return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+    return pd.DataFrame(rows, columns=SCORES_SCHEMA.names)
 
 
 def _fractions() -> NDArray[np.float64]:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from tsfm_pipeline.experiments.outcome import WEIGHTS, ModelRecord, Outcome, Weights
 from tsfm_pipeline.experiments.postprocessing_run import find_rule
-from tsfm_pipeline.experiments.record import WEIGHTS, ModelRecord, Weights
 from tsfm_pipeline.files import content_digest, file_digest
 from tsfm_pipeline.inference.case import predict_case
 from tsfm_pipeline.inference.export import OriginalGrid
@@ -25,17 +26,14 @@ from tsfm_pipeline.store.record import CaseRecord
 
 logger = logging.getLogger(__name__)
 
-PREDICTION_COLUMNS = (
-    "experiment",
-    "weights",
-    "key",
-    "dataset",
-    "case",
-    "regions",
-    "file",
-    "problem",
+PREDICTIONS_SCHEMA = pa.schema(
+    [
+        pa.field(name, pa.string(), nullable=False)
+        for name in ("experiment", "weights", "key", "dataset", "case", "regions", "file")
+    ]
 )
-"""`problem` says why prediction failed, in the one row that is then left; else it is empty."""
+"""One row per predicted file; `file` is relative to the folder of all predictions, `regions` are
+comma-separated."""
 
 FORMAT = 2
 """Of the predicted files, raised by hand when it changes: 2 is the datasets' own label values."""
@@ -48,7 +46,7 @@ def run_prediction(
     store: CaseStore,
     models_root: Path,
     predictions_root: Path,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, Outcome]:
     """Predict an experiment's validation cases with its best and its final weights.
 
     A case is predicted for the regions that its dataset annotates, on its original grid and in
@@ -58,21 +56,22 @@ def run_prediction(
     postprocessing rule, and a file appears whole.
 
     Returns:
-        Rows with PREDICTION_COLUMNS; `file` is relative to `predictions_root`, `regions` are
-        comma-separated. No rows for an experiment without a finished model. Where prediction
-        fails, the error is logged and one row names the case and the `problem`: there are no files
-        to score, because a mean over some cases would mislead.
+        Rows of PREDICTIONS_SCHEMA, and the outcome: that of the training where it is not finished.
+        Where prediction fails, the error is logged, the reason names the case, and there are no
+        rows to score, because a mean over some cases would mislead.
     """
+    name = record.experiment
     rows: list[tuple[str, ...]] = []
-    at: tuple[str, ...] = (record.experiment, "", "", "", "")  # until a case is at hand
-    if record.status == "finished":
+    outcome = record.unfinished()
+    if outcome is None:
+        at = ""  # until a case is at hand
         try:
             for weights in WEIGHTS:
                 model, digest = _ready(record, weights, settings, sources, store, models_root)
-                folder = Path(record.experiment) / digest / weights
-                name = f"Predicting {record.experiment} ({weights})"
-                for key in tqdm(model.card.validation, desc=name, unit="case", disable=None):
-                    at = (record.experiment, weights, key, *key.split("/", 1))
+                folder = Path(name) / digest / weights
+                title = f"Predicting {name} ({weights})"
+                for key in tqdm(model.card.validation, desc=title, unit="case", disable=None):
+                    at = f"{key}: "
                     case = store.record(key)
                     source = sources[case.dataset]
                     regions = model.regions_for(case.annotated)
@@ -81,11 +80,15 @@ def run_prediction(
                     if not path.exists():
                         image_CZYX = store.read_image(key)
                         _predict_into(path, image_CZYX, case, regions, model, source, settings)
-                    rows.append((*at, ",".join(regions), str(file), ""))
-        except Exception as error:  # the other experiments go on; the row keeps the cause
-            logger.exception("Prediction of %s failed", record.experiment)
-            rows = [(*at, "", "", f"{type(error).__name__}: {error}")]
-    return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
+                    where = (name, weights, key, *key.split("/", 1))
+                    rows.append((*where, ",".join(regions), str(file)))
+            outcome = Outcome(experiment=name, stage="prediction", status="finished")
+        except Exception as error:  # the other experiments go on; the outcome keeps the cause
+            logger.exception("Prediction of %s failed", name)
+            reason = f"{at}{type(error).__name__}: {error}"
+            outcome = Outcome(experiment=name, stage="prediction", status="failed", reason=reason)
+            rows = []
+    return pd.DataFrame(rows, columns=PREDICTIONS_SCHEMA.names), outcome
 
 
 def _ready(

@@ -1,19 +1,23 @@
 """Score predicted label maps against the raw label files, on the raw images' own grids."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from tsfm_pipeline.evaluation.metrics import AUTOMATIC, SCORE_COLUMNS, score_case
+from tsfm_pipeline.evaluation.metrics import AUTOMATIC, SCORES_SCHEMA, score_case
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
+from tsfm_pipeline.experiments.outcome import Outcome
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.imaging.volume import read_image
 from tsfm_pipeline.preparation.labels import read_prediction, read_targets
 from tsfm_pipeline.sources import Source, SourceCase
 from tsfm_pipeline.sources.case_index import case_from_row
 from tsfm_pipeline.workers import WorkerFailure, WorkerSettings, run_cases
+
+logger = logging.getLogger(__name__)
 
 
 class ScoringError(ValueError):
@@ -22,18 +26,21 @@ class ScoringError(ValueError):
 
 def run_scoring(
     predictions: pd.DataFrame,
+    predicted: Outcome,
     case_index: pd.DataFrame,
     sources: Mapping[str, Source],
     table: LabelTable,
     settings: EvaluationSettings,
     predictions_root: Path,
     workers: WorkerSettings,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, Outcome]:
     """Score every predicted file.
 
+    A scoring that fails is recorded and logged, and does not stop the other experiments.
+
     Args:
-        predictions: rows of `prediction_run.run_prediction`; none for an experiment not run. A
-            prediction that failed has no files to score.
+        predictions: rows of `prediction_run.run_prediction`.
+        predicted: outcome of the prediction.
         case_index: where each case's raw files are.
         sources: the dataset entries.
         table: the fused label table.
@@ -42,14 +49,38 @@ def run_scoring(
         workers: how many cases at once.
 
     Returns:
-        Rows with `evaluation.metrics.SCORE_COLUMNS`, one per weights, case and region that the
-        case annotates and the model predicts.
-
-    Raises:
-        ScoringError: a case can't be scored; a mean over the others would mislead.
+        Rows of `evaluation.metrics.SCORES_SCHEMA`, one per weights, case and region that the case
+        annotates and the model predicts; and the outcome: that of the prediction where it is not
+        finished. Where one case can't be scored there are no rows: a mean over the others would
+        mislead.
     """
-    if predictions.empty or (predictions["problem"] != "").any():
-        return pd.DataFrame(columns=list(SCORE_COLUMNS))
+    name = predicted.experiment
+    rows: list[dict[str, object]] = []
+    outcome = predicted.unfinished()
+    if outcome is None:
+        try:
+            rows = _score_cases(
+                predictions, case_index, sources, table, settings, predictions_root, workers
+            )
+            outcome = Outcome(experiment=name, stage="scoring", status="finished")
+        except Exception as error:  # the other experiments go on; the outcome keeps the cause
+            logger.exception("Scoring of %s failed", name)
+            named = isinstance(error, ScoringError)  # its text says it all
+            reason = str(error) if named else f"{type(error).__name__}: {error}"
+            outcome = Outcome(experiment=name, stage="scoring", status="failed", reason=reason)
+    return pd.DataFrame(rows, columns=SCORES_SCHEMA.names), outcome
+
+
+def _score_cases(
+    predictions: pd.DataFrame,
+    case_index: pd.DataFrame,
+    sources: Mapping[str, Source],
+    table: LabelTable,
+    settings: EvaluationSettings,
+    predictions_root: Path,
+    workers: WorkerSettings,
+) -> list[dict[str, object]]:
+    """Return the rows of all cases, in the order of the predictions."""
     cases = {case.key: case for case in (case_from_row(row) for _, row in case_index.iterrows())}
     grouped: dict[str, list[dict[str, object]]] = defaultdict(list)
     for row in predictions.to_dict("records"):
@@ -63,9 +94,7 @@ def run_scoring(
         if isinstance(outcome, WorkerFailure):
             raise ScoringError(f"{key}: {outcome.cause}")
         scored[key] = outcome
-    return pd.DataFrame(
-        [row for key in grouped for row in scored[key]], columns=list(SCORE_COLUMNS)
-    )
+    return [row for key in grouped for row in scored[key]]
 
 
 TRACKED = ("dice", "nsd", "hd95", "lesion_sensitivity", "false_positive_lesions")

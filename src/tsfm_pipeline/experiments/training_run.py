@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from tsfm_pipeline.experiments.grid import Experiment
+from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.experiments.planned import with_plan
-from tsfm_pipeline.experiments.record import ModelRecord
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.files import content_digest, file_digest
 from tsfm_pipeline.imaging.geometry import TripleFloat

@@ -38,27 +38,24 @@ def failures(run_params: dict[str, Any], pipeline: Pipeline, catalog: Any) -> li
         catalog: what they have written.
 
     Returns:
-        Sentences: trainings and predictions of experiments that failed; scans that the `predict`
+        Sentences: experiments that failed, with the stage and the cause; scans that the `predict`
         pipeline could not segment; quarantined cases, but only of a run that only screens. A pool
         without its bad cases is a sound pool.
     """
-    from tsfm_pipeline.experiments.record import prediction_problem
+    from tsfm_pipeline.catalog import RecordDataset
+    from tsfm_pipeline.experiments.outcome import Outcome
     from tsfm_pipeline.preparation.verdict import Verdict
+    from tsfm_pipeline.scans.problem import ProblemKind
 
     found = []
     for name in sorted(pipeline.all_outputs()):
-        if name.endswith("_model"):
-            model = catalog.load(name)
-            if model.status == "failed":
-                found.append(f"training of {model.experiment} failed: {model.reason}")
-        elif name.endswith("_predictions"):
-            predictions = catalog.load(name)
-            if problem := prediction_problem(predictions):
-                found.append(f"{predictions['experiment'].iat[0]}: {problem}")
+        dataset = catalog.get(name)
+        if isinstance(dataset, RecordDataset) and issubclass(dataset.model, Outcome):
+            outcome = catalog.load(name)
+            if outcome.status == "failed":
+                found.append(f"{outcome.experiment}: {outcome.explanation()}")
         elif name == "prediction_problems":
-            from tsfm_pipeline.scans.problem import Outcome
-
-            failed = int((catalog.load(name)["verdict"] == Outcome.FAILED).sum())
+            failed = int((catalog.load(name)["verdict"] == ProblemKind.FAILED).sum())
             if failed:
                 found.append(f"{failed} scans or files could not be segmented, see {name}.csv")
         elif name == "integrity" and list(run_params.get("tags") or ()) == [SCREEN]:
@@ -66,4 +63,4 @@ def failures(run_params: dict[str, Any], pipeline: Pipeline, catalog: Any) -> li
             quarantined = int((verdicts == Verdict.QUARANTINED).sum())
             if quarantined:
                 found.append(f"{quarantined} of {len(verdicts)} cases are quarantined")
-    return found
+    return list(dict.fromkeys(found))  # later stages repeat what an earlier one failed of

@@ -1,11 +1,16 @@
 """The plan file of a dataset."""
 
+import pandas as pd
+
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.geometry import TripleFloat
 from tsfm_pipeline.planning.fingerprint import Fingerprint
 from tsfm_pipeline.planning.plan import Plan, plan_dataset
 from tsfm_pipeline.planning.settings import PlanningSettings
+from tsfm_pipeline.planning.target_spacing import PoolSpacing
 from tsfm_pipeline.planning.tsfm import TsfmPlan, plan_for_tsfm
+from tsfm_pipeline.preparation.verdict import Verdict
+from tsfm_pipeline.store.case_store import CaseStore
 
 
 class DatasetPlan(FrozenModel):
@@ -54,3 +59,23 @@ class DatasetPlan(FrozenModel):
         return cls(
             nnunet=plan_dataset(fingerprint, settings), stored=stored, tsfm=plan_for_tsfm(stored)
         )
+
+
+def plan_datasets(
+    catalogue: pd.DataFrame, store: CaseStore, stored: PoolSpacing, settings: PlanningSettings
+) -> dict[str, DatasetPlan]:
+    """Plan patch, batch and pooling of every dataset as nnU-Net v1 does, and for TSFM.
+
+    Args:
+        catalogue: the pool catalogue; its usable cases are planned for.
+        store: holds them.
+        stored: the spacing that the pool is stored at.
+        settings: the memory to plan for.
+    """
+    usable = catalogue[catalogue["verdict"] == Verdict.OK]
+    plans = {}
+    for dataset, cases in usable.groupby("dataset", sort=False):
+        records = [store.record(key) for key in cases["key"]]
+        fingerprint = Fingerprint.from_records(str(dataset), records)
+        plans[str(dataset)] = DatasetPlan.of(fingerprint, settings, stored.spacing)
+    return plans

@@ -17,13 +17,13 @@ class Provenance:
     """Where the figures come from.
 
     Attributes:
-        environment: Kedro environment of the run.
+        workspace: where the results lie below `data/<layer>`; each Kedro environment names its own.
         pool: version of the dataset pool.
         leaking: its cases whose patient is in a downstream dataset, too.
         phantoms: whether the data are the built-in synthetic ones.
     """
 
-    environment: str
+    workspace: str
     pool: str
     leaking: int
     phantoms: bool
@@ -36,7 +36,7 @@ class Provenance:
             if self.leaking
             else "leakage-free"
         )
-        return f"{data}Environment `{self.environment}`, dataset pool `{self.pool}` ({kind})."
+        return f"{data}Workspace `{self.workspace}`, dataset pool `{self.pool}` ({kind})."
 
 
 def paper_table_markdown(frame: pd.DataFrame, table: PaperTable, provenance: Provenance) -> str:

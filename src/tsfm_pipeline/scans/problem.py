@@ -19,7 +19,7 @@ class NoScan(ScanError):
     """A readable file that is no scan to segment: a report, a localizer, a PET."""
 
 
-class Outcome(StrEnum):
+class ProblemKind(StrEnum):
     """Why there is no segmentation of a scan.
 
     Attributes:
@@ -45,7 +45,7 @@ class Problem:
 
     scan: str
     file: str
-    outcome: Outcome
+    outcome: ProblemKind
     reason: str
     remedy: str
 
@@ -69,7 +69,7 @@ def problem_of(error: Exception, scan: str, file: Path) -> Problem:
     reason, separator, remedy = text.removeprefix(f"{file}: ").rpartition("; ")
     if not separator:
         reason, remedy = remedy, "export it again; if other viewers show it, report this"
-    outcome = Outcome.SKIPPED if isinstance(error, NoScan) else Outcome.FAILED
+    outcome = ProblemKind.SKIPPED if isinstance(error, NoScan) else ProblemKind.FAILED
     return Problem(scan, str(file), outcome, reason, remedy)
 
 

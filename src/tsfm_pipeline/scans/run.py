@@ -18,7 +18,7 @@ from tsfm_pipeline.scans.finding import Scan, find_scans
 from tsfm_pipeline.scans.label_files import label_names, write_label_files
 from tsfm_pipeline.scans.loading import LoadedScan, load_scan
 from tsfm_pipeline.scans.overlay import draw_overlay
-from tsfm_pipeline.scans.problem import COLUMNS, Outcome, Problem, ScanError, problem_of
+from tsfm_pipeline.scans.problem import COLUMNS, Problem, ProblemKind, ScanError, problem_of
 from tsfm_pipeline.scans.reader_process import ReaderProcess
 from tsfm_pipeline.scans.record import (
     ScanRecord,
@@ -69,7 +69,7 @@ class RunSummary:
     @property
     def failed(self) -> int:
         """Number of scans or files that could not be segmented though they should."""
-        return int((self.problems["verdict"] == Outcome.FAILED).sum())
+        return int((self.problems["verdict"] == ProblemKind.FAILED).sum())
 
 
 def predict_folder(

@@ -12,7 +12,7 @@ from tsfm_pipeline.memory import available_memory
 RESOURCE = "memory"
 
 
-class DaskPool:
+class DaskExecutor:
     """The workers of a Dask cluster; each thread of a worker is a slot.
 
     Where workers were started with `--resources "memory=<bytes>"`, the scheduler also keeps each

@@ -37,8 +37,8 @@ _resting: list[ProcessPoolExecutor] = []
 os.register_at_fork(after_in_child=_resting.clear)  # they answer to the parent only
 
 
-class LocalPool:
-    """Up to `jobs` worker processes; those of an earlier pool are used again while they wait.
+class LocalExecutor:
+    """Up to `jobs` worker processes; those of an earlier executor are used again while they wait.
 
     Args:
         jobs: processes; -1 takes one per CPU core that this process may use.

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
 
-from tsfm_pipeline.workers.local import LocalPool
+from tsfm_pipeline.workers.local import LocalExecutor
 from tsfm_pipeline.workers.settings import WorkerSettings
 
 T = TypeVar("T")
@@ -37,8 +37,8 @@ class WorkerFailure:
     traceback: str
 
 
-class Pool(Protocol):
-    """Where calls run: see `LocalPool` and `DaskPool`."""
+class Executor(Protocol):
+    """Where calls run: see `LocalExecutor` and `DaskExecutor`."""
 
     def slots(self) -> int: ...  # noqa: D102
     def memory(self) -> int: ...  # noqa: D102
@@ -75,29 +75,29 @@ def run_cases(
     """
     if not tasks:
         return
-    pool = _open_pool(settings)
-    schedule = _Schedule(pool, function, tasks, dict(memory or {}), settings.memory_gb)
+    executor = _open_executor(settings)
+    schedule = _Schedule(executor, function, tasks, dict(memory or {}), settings.memory_gb)
     try:
         with tqdm(total=len(tasks), desc=description, unit="case", disable=None) as bar:
             for key, outcome in schedule.outcomes():
                 bar.update()
                 yield key, outcome
     finally:
-        pool.close()
+        executor.close()
 
 
-def _open_pool(settings: WorkerSettings) -> Pool:
+def _open_executor(settings: WorkerSettings) -> Executor:
     if settings.backend == "loky":
-        return LocalPool(settings.jobs)
+        return LocalExecutor(settings.jobs)
     try:
-        from tsfm_pipeline.workers.cluster import DaskPool  # noqa: PLC0415 (an optional extra)
+        from tsfm_pipeline.workers.cluster import DaskExecutor  # noqa: PLC0415 (an optional extra)
     except ModuleNotFoundError as error:
         raise WorkersError(
             "workers.backend: dask needs Dask; pip install -e '.[dask]' in the checkout, or set it"
             " to loky"
         ) from error
     try:
-        return DaskPool(settings.scheduler, settings.jobs)
+        return DaskExecutor(settings.scheduler, settings.jobs)
     except OSError as error:
         raise WorkersError(
             f"workers.scheduler: {settings.scheduler} does not answer ({error}); start the cluster"
@@ -110,17 +110,17 @@ class _Schedule:
 
     def __init__(
         self,
-        pool: Pool,
+        executor: Executor,
         function: Callable[..., Any],
         tasks: Mapping[str, tuple],
         memory: dict[str, int],
         memory_gb: float | None,
     ) -> None:
-        self._pool = pool
+        self._executor = executor
         self._function = function
         self._tasks = tasks
         self._memory = memory
-        self._budget = memory_gb * 1e9 if memory_gb else pool.memory() * MEMORY_SHARE
+        self._budget = memory_gb * 1e9 if memory_gb else executor.memory() * MEMORY_SHARE
         self._waiting = sorted(tasks, key=lambda key: -memory.get(key, 0))
         self._again: list[str] = []
         self._alone: str | None = None
@@ -137,7 +137,7 @@ class _Schedule:
                 continue
             key = self._running.pop(future)
             error = future.exception()
-            self._pool.release(future)
+            self._executor.release(future)
             if error is None:
                 yield key, future.result()
             elif (died := self._death(error)) is None:
@@ -150,7 +150,7 @@ class _Schedule:
 
     def _start_what_fits(self) -> None:
         if self._waiting:
-            slots = self._pool.slots()
+            slots = self._executor.slots()
             while len(self._running) < slots and (key := self._fitting()) is not None:
                 self._waiting.remove(key)
                 self._start(key)
@@ -168,7 +168,7 @@ class _Schedule:
 
     def _start(self, key: str) -> None:
         needed = self._memory.get(key, 0)
-        future = self._pool.submit(_call, self._function, self._tasks[key], memory=needed)
+        future = self._executor.submit(_call, self._function, self._tasks[key], memory=needed)
         self._running[future] = key
         future.add_done_callback(self._finished.put)
 
@@ -176,7 +176,7 @@ class _Schedule:
         """Say how a task was ended by a lack of memory or another thing that may pass."""
         if isinstance(error, MemoryError):
             return f"ran out of memory ({error})"
-        died = self._pool.death(error)
+        died = self._executor.death(error)
         if died is None:
             return None
         return f"killed its worker ({died}{', probably no memory' if 'SIGKILL' in died else ''})"
@@ -189,7 +189,7 @@ class _Schedule:
             remedy = f"use a machine with more memory, or {remedy}"
         return (
             f"{died}, twice, the second time with nothing running beside it; {estimate}"
-            f"{self._pool.memory() / GIB:.1f} GiB available; {remedy}"
+            f"{self._executor.memory() / GIB:.1f} GiB available; {remedy}"
         )
 
 

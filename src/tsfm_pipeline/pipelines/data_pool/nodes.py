@@ -2,17 +2,13 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from tsfm_pipeline.experiments.grid import warn_of_untransferred
 from tsfm_pipeline.imaging.labels import LabelTable
-from tsfm_pipeline.planning.settings import PlanningSettings
-from tsfm_pipeline.pool import leakage as leaks
-from tsfm_pipeline.pool import splits as folds
-from tsfm_pipeline.pool.settings import PoolSettings, SplitSettings
+from tsfm_pipeline.planning.target_spacing import PoolSpacing, pool_spacing
+from tsfm_pipeline.pool.settings import PoolSettings
 from tsfm_pipeline.preparation.settings import PreparationSettings, ScreeningSettings
 from tsfm_pipeline.reporting.settings import ReportingSettings
 from tsfm_pipeline.sources import Datasets
@@ -29,7 +25,7 @@ def index_cases(raw_data: Path, datasets: Datasets, pool: PoolSettings) -> pd.Da
     return build_case_index(datasets.root, [*pool.datasets, *pool.downstream], raw_data)
 
 
-def screen_cases(
+def screen_raw_cases(
     case_index: pd.DataFrame,
     datasets: Datasets,
     labels: LabelTable,
@@ -38,27 +34,24 @@ def screen_cases(
     screening: ScreeningSettings,
 ) -> pd.DataFrame:
     """Look into every raw case; return the integrity table."""
-    from tsfm_pipeline.preparation import screening as screen
+    from tsfm_pipeline.preparation.screening import screen_cases
 
-    return screen.screen_cases(
+    return screen_cases(
         case_index, datasets.root, labels, screening_root, workers, screening.verify
     )
 
 
 def choose_target_spacing(
     integrity: pd.DataFrame, preparation: PreparationSettings, pool: PoolSettings
-) -> dict[str, Any]:
+) -> PoolSpacing:
     """Return the spacing of the pool: as given, or the median of its cases."""
-    from tsfm_pipeline.planning.target_spacing import pool_spacing
-
-    chosen = pool_spacing(preparation.target_spacing, integrity, pool.datasets)
-    return chosen.model_dump(mode="json")
+    return pool_spacing(preparation.target_spacing, integrity, pool.datasets)
 
 
 def prepare_cases(
     case_index: pd.DataFrame,
     integrity: pd.DataFrame,
-    target_spacing: dict[str, Any],
+    target_spacing: PoolSpacing,
     datasets: Datasets,
     labels: LabelTable,
     preparation: PreparationSettings,
@@ -67,11 +60,9 @@ def prepare_cases(
     store_root: Path,
 ) -> tuple[CaseStore, pd.DataFrame]:
     """Prepare every case into the store; return the store and the pool catalogue."""
-    from tsfm_pipeline.planning.target_spacing import PoolSpacing
     from tsfm_pipeline.preparation.pool import prepare_pool
 
-    spacing = PoolSpacing.model_validate(target_spacing).spacing
-    preparation = preparation.model_copy(update={"target_spacing": spacing})
+    preparation = preparation.model_copy(update={"target_spacing": target_spacing.spacing})
     store = CaseStore(store_root)
     catalogue = prepare_pool(
         case_index,
@@ -84,20 +75,6 @@ def prepare_cases(
         verify=screening.verify,
     )
     return store, catalogue
-
-
-def find_leakage(
-    pool_catalogue: pd.DataFrame, pool_store: CaseStore, pool: PoolSettings
-) -> pd.DataFrame:
-    """Find the pool cases that are downstream cases, too."""
-    return leaks.find_leakage(pool_catalogue, pool_store, pool)
-
-
-def split_cases(
-    pool_catalogue: pd.DataFrame, leakage: pd.DataFrame, pool: PoolSettings, splits: SplitSettings
-) -> pd.DataFrame:
-    """Assign every case in use to training or validation."""
-    return folds.split_cases(pool_catalogue, leakage, pool, splits)
 
 
 def name_version(
@@ -138,13 +115,6 @@ def tabulate_pool(
     )
 
 
-def draw_pool(pool_datasets: pd.DataFrame) -> Figure:
-    """Draw cases, spacing and size of every dataset."""
-    from tsfm_pipeline.pool.figures import overview_figure
-
-    return overview_figure(pool_datasets)
-
-
 def write_pool_page(
     pool_catalogue: pd.DataFrame,
     pool_datasets: pd.DataFrame,
@@ -171,26 +141,3 @@ def write_pool_page(
     )
     phantoms = "Synthetic phantoms, not patients." if raw_root == phantom_root else ""
     return pool_page(tables, reporting.workspace, phantoms)
-
-
-def plan_datasets(
-    pool_catalogue: pd.DataFrame,
-    pool_store: CaseStore,
-    target_spacing: dict[str, Any],
-    planning: PlanningSettings,
-) -> dict[str, dict[str, Any]]:
-    """Plan patch, batch and pooling of every dataset as nnU-Net v1 does, and for TSFM."""
-    from tsfm_pipeline.planning.dataset_plan import DatasetPlan
-    from tsfm_pipeline.planning.fingerprint import Fingerprint
-    from tsfm_pipeline.planning.target_spacing import PoolSpacing
-    from tsfm_pipeline.preparation.verdict import Verdict
-
-    spacing = PoolSpacing.model_validate(target_spacing).spacing
-    usable = pool_catalogue[pool_catalogue["verdict"] == Verdict.OK]
-    plans = {}
-    for dataset, cases in usable.groupby("dataset", sort=False):
-        records = [pool_store.record(key) for key in cases["key"]]
-        fingerprint = Fingerprint.from_records(str(dataset), records)
-        plan = DatasetPlan.of(fingerprint, planning, spacing)
-        plans[str(dataset)] = plan.model_dump(mode="json")
-    return plans

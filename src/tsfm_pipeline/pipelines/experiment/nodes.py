@@ -3,17 +3,18 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from kedro.pipeline.preview_contract import MermaidPreview
 
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.experiments.grid import Experiment
-from tsfm_pipeline.experiments.record import ModelRecord, prediction_problem
+from tsfm_pipeline.experiments.outcome import ModelRecord, Outcome
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.inference.settings import InferenceSettings
+from tsfm_pipeline.planning.dataset_plan import DatasetPlan
+from tsfm_pipeline.planning.target_spacing import PoolSpacing
 from tsfm_pipeline.sources import Datasets
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.workers import WorkerSettings
@@ -24,8 +25,8 @@ def train_model(
     labels: LabelTable,
     pool_store: CaseStore,
     splits: pd.DataFrame,
-    target_spacing: dict[str, Any],
-    dataset_plans: dict[str, Callable[[], dict[str, Any]]],
+    target_spacing: PoolSpacing,
+    dataset_plans: dict[str, Callable[[], DatasetPlan]],
     models_root: Path,
     initial_model: ModelRecord | None = None,
     *,
@@ -33,8 +34,6 @@ def train_model(
 ) -> ModelRecord:
     """Train an experiment, from the best weights of another where one is given."""
     from tsfm_pipeline.experiments.training_run import run_training
-    from tsfm_pipeline.planning.dataset_plan import DatasetPlan
-    from tsfm_pipeline.planning.target_spacing import PoolSpacing
     from tsfm_pipeline.tracking.runs import POOL_TAG, experiment_run, log_experiment_files
     from tsfm_pipeline.training.model_card import CARD
     from tsfm_pipeline.training.transfer import WEIGHTS_TABLE
@@ -45,8 +44,8 @@ def train_model(
         table=labels,
         store=pool_store,
         splits=splits,
-        target_spacing=PoolSpacing.model_validate(target_spacing).spacing,
-        plans={name: DatasetPlan.model_validate(load()) for name, load in dataset_plans.items()},
+        target_spacing=target_spacing.spacing,
+        plans={name: load() for name, load in dataset_plans.items()},
         models_root=models_root,
         initial=initial_model,
         track=partial(experiment_run, tags={POOL_TAG: str(splits["pool_version"].iat[0])}),
@@ -72,7 +71,7 @@ def predict_cases(
     pool_store: CaseStore,
     models_root: Path,
     predictions_root: Path,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, Outcome]:
     """Predict the model's validation cases on their original grids; list the files."""
     from tsfm_pipeline.experiments.prediction_run import run_prediction
 
@@ -84,48 +83,32 @@ def predict_cases(
 def score_predictions(
     model: ModelRecord,
     predictions: pd.DataFrame,
+    prediction_outcome: Outcome,
     case_index: pd.DataFrame,
     datasets: Datasets,
     labels: LabelTable,
     evaluation: EvaluationSettings,
     workers: WorkerSettings,
     predictions_root: Path,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, Outcome]:
     """Score the predicted files against the raw label files."""
     from tsfm_pipeline.evaluation.summary import summarise
     from tsfm_pipeline.experiments.scoring_run import mean_dice, run_scoring, tracked_means
     from tsfm_pipeline.tracking.runs import log_experiment_scores
 
-    scores = run_scoring(
-        predictions, case_index, datasets.root, labels, evaluation, predictions_root, workers
+    scores, outcome = run_scoring(
+        predictions,
+        prediction_outcome,
+        case_index,
+        datasets.root,
+        labels,
+        evaluation,
+        predictions_root,
+        workers,
     )
     if not scores.empty:
         summary = summarise(scores)
         log_experiment_scores(
             model.experiment, model.digest, tracked_means(summary), mean_dice(summary)
         )
-    return scores
-
-
-def concatenate_tables(**tables: pd.DataFrame) -> pd.DataFrame:
-    """Put tables of the same columns under one another; what has not been run has no rows."""
-    found = [table for table in tables.values() if not table.empty]
-    return pd.concat(found, ignore_index=True) if found else next(iter(tables.values()))
-
-
-def collect_statuses(**outcomes: ModelRecord | pd.DataFrame) -> pd.DataFrame:
-    """List a pipeline's experiments with their status and, unless finished, the reason.
-
-    Args:
-        outcomes: `<experiment>_model` and `<experiment>_predictions` of each. An experiment whose
-            training is finished and whose prediction failed counts as failed.
-    """
-    rows = []
-    for name, model in outcomes.items():
-        if isinstance(model, ModelRecord):
-            predictions = outcomes[f"{name.removesuffix('_model')}_predictions"]
-            assert isinstance(predictions, pd.DataFrame)
-            problem = prediction_problem(predictions)
-            status = ("failed", problem) if problem else (model.status, model.reason)
-            rows.append((model.experiment, *status))
-    return pd.DataFrame(rows, columns=["experiment", "status", "reason"])
+    return scores, outcome

@@ -9,9 +9,9 @@ from functools import partial, update_wrapper
 from kedro.pipeline import Node, Pipeline
 
 from tsfm_pipeline.experiments.grid import EXPERIMENTS, GRID, Experiment
+from tsfm_pipeline.experiments.outcome import collect_statuses
+from tsfm_pipeline.experiments.tables import concatenate_tables
 from tsfm_pipeline.pipelines.experiment.nodes import (
-    collect_statuses,
-    concatenate_tables,
     draw_network,
     predict_cases,
     score_predictions,
@@ -32,7 +32,7 @@ SHARED = (
 PARAMETERS = ("experiments", "labels", "inference", "datasets", "evaluation", "workers")
 """Parameters that all experiments read."""
 
-KINDS = ("model", "predictions", "scores")
+OUTPUTS = ("model", "predictions", "prediction_outcome", "scores", "scoring_outcome")
 """What every experiment makes."""
 
 
@@ -43,18 +43,10 @@ def create_grid_pipeline(pipeline: str) -> Pipeline:
     model that an experiment of another pipeline starts from, `<experiment>_model`.
     """
     entries = [entry for entry in GRID if entry.pipeline == pipeline]
-    inner = {kind: [_inner(entry, kind) for entry in entries] for kind in KINDS}
+    inner = {output: [_inner(entry, output) for entry in entries] for output in OUTPUTS}
     collecting = [
-        Node(
-            collect,
-            inputs={name: name for name in names},
-            outputs=output,
-            name=f"collect_{output}",
-        )
-        for collect, names, output in (
-            (concatenate_tables, inner["scores"], "scores"),
-            (collect_statuses, inner["model"] + inner["predictions"], "statuses"),
-        )
+        Node(concatenate_tables, inner["scores"], "scores", name="collect_scores"),
+        Node(collect_statuses, inner["scoring_outcome"], "statuses", name="collect_statuses"),
     ]
     starts = {entry.initial for entry in GRID if entry.initial and entry.pipeline != pipeline}
     given = [entry for entry in entries if entry.name in starts]
@@ -76,14 +68,14 @@ def create_grid_pipeline(pipeline: str) -> Pipeline:
     )
 
 
-def _inner(experiment: Experiment, kind: str) -> str:
+def _inner(experiment: Experiment, output: str) -> str:
     """Name a dataset of an experiment inside its pipeline's namespace."""
-    return f"{experiment.flat_name.removeprefix(experiment.pipeline + '_')}_{kind}"
+    return f"{experiment.flat_name.removeprefix(experiment.pipeline + '_')}_{output}"
 
 
 def _experiment_pipeline(experiment: Experiment) -> Pipeline:
     """Instantiate the template in the experiment's namespace within its pipeline's."""
-    inputs = {name: name for name in SHARED}
+    inputs = dict(zip(SHARED, SHARED, strict=True))
     if experiment.initial:
         start = EXPERIMENTS[experiment.initial]
         inside = start.pipeline == experiment.pipeline
@@ -92,60 +84,59 @@ def _experiment_pipeline(experiment: Experiment) -> Pipeline:
         _template(experiment),
         namespace=experiment.name.removeprefix(f"{experiment.pipeline}."),
         inputs=inputs,
-        outputs={kind: _inner(experiment, kind) for kind in KINDS},
+        outputs={output: _inner(experiment, output) for output in OUTPUTS},
         parameters={f"params:{key}" for key in PARAMETERS},
     )
 
 
 def _template(experiment: Experiment) -> Pipeline:
-    training_inputs = {
-        "experiments": "params:experiments",
-        "labels": "params:labels",
-        "pool_store": "pool_store",
-        "splits": "splits",
-        "target_spacing": "target_spacing",
-        "dataset_plans": "dataset_plans",
-        "models_root": "models_root",
-    }
-    if experiment.initial:
-        training_inputs["initial_model"] = "initial_model"
-    # Bound as the last argument: Kedro matches parameters to type hints by position.
+    # Bound by name, behind the others: Kedro matches parameters to type hints by position.
     train = update_wrapper(partial(train_model, experiment=experiment), train_model)
     return Pipeline(
         [
             Node(
                 train,
-                inputs=training_inputs,
-                outputs="model",
+                [
+                    "params:experiments",
+                    "params:labels",
+                    "pool_store",
+                    "splits",
+                    "target_spacing",
+                    "dataset_plans",
+                    "models_root",
+                    *(["initial_model"] if experiment.initial else []),
+                ],
+                "model",
                 name="train",
                 preview_fn=draw_network,
             ),
             Node(
                 predict_cases,
-                inputs={
-                    "model": "model",
-                    "inference": "params:inference",
-                    "datasets": "params:datasets",
-                    "pool_store": "pool_store",
-                    "models_root": "models_root",
-                    "predictions_root": "predictions_root",
-                },
-                outputs="predictions",
+                [
+                    "model",
+                    "params:inference",
+                    "params:datasets",
+                    "pool_store",
+                    "models_root",
+                    "predictions_root",
+                ],
+                ["predictions", "prediction_outcome"],
                 name="predict",
             ),
             Node(
                 score_predictions,
-                inputs={
-                    "model": "model",
-                    "predictions": "predictions",
-                    "case_index": "case_index",
-                    "datasets": "params:datasets",
-                    "labels": "params:labels",
-                    "evaluation": "params:evaluation",
-                    "workers": "params:workers",
-                    "predictions_root": "predictions_root",
-                },
-                outputs="scores",
+                [
+                    "model",
+                    "predictions",
+                    "prediction_outcome",
+                    "case_index",
+                    "params:datasets",
+                    "params:labels",
+                    "params:evaluation",
+                    "params:workers",
+                    "predictions_root",
+                ],
+                ["scores", "scoring_outcome"],
                 name="score",
             ),
         ]

@@ -11,13 +11,8 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 provide_raw_data,
-                inputs={
-                    "phantom": "params:phantom",
-                    "workers": "params:workers",
-                    "phantom_root": "phantom_root",
-                    "raw_root": "raw_root",
-                },
-                outputs="raw_data",
+                ["params:phantom", "params:workers", "phantom_root", "raw_root"],
+                "raw_data",
                 name="provide_raw_data",
                 tags="screen",
             )

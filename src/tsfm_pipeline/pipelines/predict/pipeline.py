@@ -11,8 +11,8 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 segment_scans,
-                inputs={"predict": "params:predict", "inference": "params:inference"},
-                outputs=["predicted_volumes", "prediction_problems"],
+                ["params:predict", "params:inference"],
+                ["predicted_volumes", "prediction_problems"],
                 name="segment_scans",
             )
         ]

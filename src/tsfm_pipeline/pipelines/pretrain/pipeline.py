@@ -10,8 +10,8 @@ def create_pipeline() -> Pipeline:
     """Create the pre-training on the pool and its baseline."""
     baseline = Node(
         score_threshold_baseline,
-        inputs={"pool_store": "pool_store", "splits": "splits", "labels": "params:labels"},
-        outputs="pretrain_threshold_scores",
+        ["pool_store", "splits", "params:labels"],
+        "pretrain_threshold_scores",
         name="pretrain.threshold.score",
     )
     return create_grid_pipeline("pretrain") + Pipeline([baseline])

@@ -15,15 +15,9 @@ from tsfm_pipeline.pool.settings import PoolSettings
 from tsfm_pipeline.reporting.comparison import build_table
 from tsfm_pipeline.reporting.dice_summary import dice_summary
 from tsfm_pipeline.reporting.figure import comparison_figure
-from tsfm_pipeline.reporting.markdown import (
-    Provenance,
-    paper_table_markdown,
-)
+from tsfm_pipeline.reporting.markdown import Provenance
 from tsfm_pipeline.reporting.paper_tables import PaperTables
-from tsfm_pipeline.reporting.score_sections import (
-    comparison_tests_markdown,
-    dice_summary_markdown,
-)
+from tsfm_pipeline.reporting.report import report_markdown
 from tsfm_pipeline.reporting.settings import ReportingSettings
 
 logger = logging.getLogger(__name__)
@@ -41,7 +35,7 @@ def describe_provenance(
     """Say which data the figures come from."""
     used = pool_catalogue[pool_catalogue["key"].isin(splits["key"])]
     return Provenance(
-        environment=reporting.workspace,
+        workspace=reporting.workspace,
         pool=str(splits["pool_version"].iat[0]),
         leaking=int(leaking_cases(used, leakage, pool).sum()),
         phantoms=raw_root == phantom_root,
@@ -81,22 +75,18 @@ def write_report(
     evaluation: EvaluationSettings,
     provenance: Provenance,
 ) -> str:
-    """Render all tables as one Markdown report and print it."""
+    """Render all tables as one Markdown report; log it to the tracked run and the console."""
     from tsfm_pipeline.tracking.runs import log_text
 
-    parts = [dice_summary_markdown(dice, provenance, evaluation.nsd_tolerance_mm)]
-    for name, table in paper_tables.root.items():
-        rows = comparison[comparison["table"] == name]
-        if (rows["status"] == "done").any():
-            parts.append(paper_table_markdown(rows, table, provenance))
-        else:
-            parts.append(f"## {table.title}\n\nNot run in this environment.\n")
-    parts.append(comparison_tests_markdown(comparison_tests))
-    failed = experiment_statuses[experiment_statuses["status"] == "failed"]
-    if not failed.empty:
-        parts.append("## Failed experiments\n")
-        parts += [f"- {row.experiment}: {row.reason}" for row in failed.itertuples()]
-    report = "\n".join(parts)
+    report = report_markdown(
+        comparison,
+        dice,
+        comparison_tests,
+        experiment_statuses,
+        paper_tables,
+        evaluation,
+        provenance,
+    )
     log_text(report, "report.md")
     logger.info("Report:\n\n%s", report)
     return report

@@ -3,7 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from tsfm_pipeline.experiments.grid import PIPELINES
-from tsfm_pipeline.pipelines.experiment.nodes import concatenate_tables
+from tsfm_pipeline.experiments.tables import concatenate_tables
 from tsfm_pipeline.pipelines.reporting.nodes import (
     build_tables,
     compare_grid,
@@ -20,76 +20,53 @@ def create_pipeline() -> Pipeline:
     statuses = [f"{pipeline}_statuses" for pipeline in PIPELINES]
     return Pipeline(
         [
-            Node(
-                concatenate_tables,
-                inputs={name: name for name in scores},
-                outputs="all_scores",
-                name="concatenate_scores",
-            ),
-            Node(
-                concatenate_tables,
-                inputs={name: name for name in statuses},
-                outputs="experiment_statuses",
-                name="concatenate_statuses",
-            ),
+            Node(concatenate_tables, scores, "all_scores", name="concatenate_scores"),
+            Node(concatenate_tables, statuses, "experiment_statuses", name="concatenate_statuses"),
             Node(
                 describe_provenance,
-                inputs={
-                    "pool_catalogue": "pool_catalogue",
-                    "leakage": "leakage",
-                    "splits": "splits",
-                    "phantom_root": "phantom_root",
-                    "raw_root": "raw_root",
-                    "pool": "params:pool",
-                    "reporting": "params:reporting",
-                },
-                outputs="provenance",
+                [
+                    "pool_catalogue",
+                    "leakage",
+                    "splits",
+                    "phantom_root",
+                    "raw_root",
+                    "params:pool",
+                    "params:reporting",
+                ],
+                "provenance",
                 name="describe_provenance",
             ),
             Node(
                 build_tables,
-                inputs={
-                    "all_scores": "all_scores",
-                    "experiment_statuses": "experiment_statuses",
-                    "paper_tables": "params:paper_tables",
-                },
-                outputs="comparison",
+                ["all_scores", "experiment_statuses", "params:paper_tables"],
+                "comparison",
                 name="build_tables",
             ),
             Node(
                 summarise_dice,
-                inputs={"all_scores": "all_scores", "evaluation": "params:evaluation"},
-                outputs="dice",
+                ["all_scores", "params:evaluation"],
+                "dice",
                 name="summarise_dice",
             ),
-            Node(
-                compare_grid,
-                inputs={"all_scores": "all_scores"},
-                outputs="comparison_tests",
-                name="compare_experiments",
-            ),
+            Node(compare_grid, "all_scores", "comparison_tests", name="compare_experiments"),
             Node(
                 write_report,
-                inputs={
-                    "comparison": "comparison",
-                    "dice": "dice",
-                    "comparison_tests": "comparison_tests",
-                    "experiment_statuses": "experiment_statuses",
-                    "paper_tables": "params:paper_tables",
-                    "evaluation": "params:evaluation",
-                    "provenance": "provenance",
-                },
-                outputs="report",
+                [
+                    "comparison",
+                    "dice",
+                    "comparison_tests",
+                    "experiment_statuses",
+                    "params:paper_tables",
+                    "params:evaluation",
+                    "provenance",
+                ],
+                "report",
                 name="write_report",
             ),
             Node(
                 draw_comparison,
-                inputs={
-                    "comparison": "comparison",
-                    "paper_tables": "params:paper_tables",
-                    "provenance": "provenance",
-                },
-                outputs="comparison_figure",
+                ["comparison", "params:paper_tables", "provenance"],
+                "comparison_figure",
                 name="draw_comparison",
             ),
         ],

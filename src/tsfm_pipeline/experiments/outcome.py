@@ -1,0 +1,82 @@
+"""What became of an experiment, stage by stage: trained, predicted, scored, or why not."""
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import pyarrow as pa
+
+from tsfm_pipeline.frozen import FrozenModel
+
+Stage = Literal["training", "prediction", "scoring"]
+Status = Literal["finished", "failed", "not run"]
+Weights = Literal["best", "final"]
+WEIGHTS: tuple[Weights, ...] = ("best", "final")
+"""Both are kept and scored: a best checkpoint chosen on the scored cases is optimistic."""
+
+STATUSES_SCHEMA = pa.schema(
+    [pa.field(name, pa.string(), nullable=False) for name in ("experiment", "status", "reason")]
+)
+"""One row per experiment; `reason` says why it failed or was not run, and is empty where it is
+finished."""
+
+
+class Outcome(FrozenModel):
+    """How far an experiment came.
+
+    A stage whose predecessor is not finished does nothing and passes the predecessor's outcome on,
+    so the outcome of the last stage speaks for the whole experiment.
+
+    Attributes:
+        experiment: its name in the grid.
+        stage: the stage that is finished, failed or was not run.
+        status: finished, failed or not run.
+        reason: why it failed or was not run; empty when finished.
+    """
+
+    experiment: str
+    stage: Stage
+    status: Status
+    reason: str = ""
+
+    def unfinished(self) -> "Outcome | None":
+        """Return what the next stage passes on instead of starting; None where it can start."""
+        if self.status == "finished":
+            return None
+        return Outcome(**{name: getattr(self, name) for name in Outcome.model_fields})
+
+    def explanation(self) -> str:
+        """Say why it is not finished; empty where it is."""
+        return f"{self.stage} failed: {self.reason}" if self.status == "failed" else self.reason
+
+
+class ModelRecord(Outcome):
+    """Outcome of one experiment's training, and where its model lies.
+
+    Attributes:
+        folder: model folder, relative to the folder of all models.
+        digest: digest of everything that decides the weights but the number of epochs.
+        epochs: epochs trained.
+    """
+
+    stage: Stage = "training"
+    folder: str = ""
+    digest: str = ""
+    epochs: int = 0
+
+    def path(self, models_root: Path) -> Path:
+        """Return the model folder."""
+        return models_root / self.folder
+
+
+def collect_statuses(*outcomes: Outcome) -> pd.DataFrame:
+    """List experiments with their status and, unless finished, the reason.
+
+    Args:
+        outcomes: of the last stage of each experiment.
+
+    Returns:
+        Rows of STATUSES_SCHEMA.
+    """
+    rows = [(outcome.experiment, outcome.status, outcome.explanation()) for outcome in outcomes]
+    return pd.DataFrame(rows, columns=STATUSES_SCHEMA.names)
