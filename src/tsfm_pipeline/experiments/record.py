@@ -8,9 +8,6 @@ import pandas as pd
 from tsfm_pipeline.frozen import FrozenModel
 
 Status = Literal["finished", "failed", "not run"]
-Weights = Literal["best", "final"]
-WEIGHTS: tuple[Weights, ...] = ("best", "final")
-"""Both are kept and scored: a best checkpoint chosen on the scored cases is optimistic."""
 
 
 class ModelRecord(FrozenModel):
