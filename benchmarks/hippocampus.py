@@ -12,9 +12,8 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tsfm_pipeline.experiments.outcome import WEIGHTS, ModelRecord
-from tsfm_pipeline.training.checkpoint import METRICS
-from tsfm_pipeline.training.model_card import ModelCard, TrainingSummary
+from tsfm_pipeline.experiments.outcome import ModelRecord
+from tsfm_pipeline.model.folder import WEIGHTS, ModelFolder
 
 PROJECT = Path(__file__).parents[1]
 
@@ -46,10 +45,10 @@ def main() -> None:
     record = ModelRecord.model_validate_json(
         (data / "06_models/hippocampus/pretrain_tsfm.json").read_bytes()
     )
-    folder = record.path(data / "06_models/hippocampus")
-    card, summary = ModelCard.read(folder), TrainingSummary.read(folder)
+    folder = ModelFolder(record.path(data / "06_models/hippocampus"))
+    card, summary = folder.card, folder.summary
     assert summary is not None, "the training has not finished"
-    lines = (folder / METRICS).read_text().splitlines()
+    lines = folder.metrics.read_text().splitlines()
     metrics = pd.DataFrame([json.loads(line) for line in lines])
 
     mpl.rcParams["svg.hashsalt"] = "hippocampus"  # the same file from the same figures

@@ -10,10 +10,10 @@ import numpy as np
 from tsfm_pipeline.imaging.geometry import Geometry, Reorientation, Triple
 from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.model.training_settings import AugmentationSettings, TrainingSettings
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.store.record import CaseRecord
 from tsfm_pipeline.training.sampling import PatchDataset, make_loader
-from tsfm_pipeline.training.settings import AugmentationSettings, TrainingSettings
 from tsfm_pipeline.training.task import TrainingTask
 
 CASES = 4
@@ -35,9 +35,17 @@ def samples_per_second(
             workers=workers,
             device="cpu",
         )
-        task = TrainingTask("loader", store, list(records), [], TABLE, ("liver",))
+        task = TrainingTask(
+            name="loader",
+            settings=settings,
+            store=store.root,
+            training=tuple(records),
+            validation=(),
+            table=TABLE,
+            regions=("liver",),
+        )
         statistics = CtStatistics(lower=-900, upper=300, mean=60, sd=170)
-        dataset = PatchDataset(task, settings, "training", records, statistics)
+        dataset = PatchDataset(task, "training", records, statistics)
         batches = iter(make_loader(dataset, 0, 10**6, settings))
         for _ in range(workers):  # every process has started
             next(batches)

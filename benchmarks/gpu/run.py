@@ -217,9 +217,9 @@ def measure_augmentation(dossier: Dossier, patch: tuple[int, int, int], batch: i
     with dossier.figure("augmentation on the device", needs_seconds=20) as values:
         if "skipped" in values:
             return
+        from tsfm_pipeline.model.training_settings import AugmentationSettings  # noqa: PLC0415
         from tsfm_pipeline.training.augmentation import Augmentation  # noqa: PLC0415
         from tsfm_pipeline.training.device_augmentation import DeviceAugmentation  # noqa: PLC0415
-        from tsfm_pipeline.training.settings import AugmentationSettings  # noqa: PLC0415
 
         table, regions = table_and_regions()
         single = Augmentation(AugmentationSettings(), patch, table, regions)

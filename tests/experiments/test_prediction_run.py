@@ -21,6 +21,9 @@ from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.inference.model import SegmentationModel
 from tsfm_pipeline.inference.postprocessing import PostprocessingRule
 from tsfm_pipeline.inference.settings import InferenceSettings
+from tsfm_pipeline.model.card import ModelCard
+from tsfm_pipeline.model.folder import ModelFolder
+from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.pipelines.experiment.nodes import collect_statuses
 from tsfm_pipeline.preparation.prepare import prepare_case
@@ -30,8 +33,6 @@ from tsfm_pipeline.sources.case_index import build_case_index, case_from_row
 from tsfm_pipeline.sources.msd import MsdSource
 from tsfm_pipeline.sources.totalsegmentator import TotalSegmentatorSource
 from tsfm_pipeline.store.case_store import CaseStore
-from tsfm_pipeline.training.model_card import ModelCard
-from tsfm_pipeline.training.settings import TrainingSettings
 from tsfm_pipeline.workers import WorkerSettings
 
 TABLE = LabelTable(
@@ -194,7 +195,7 @@ def test_a_rule_is_decided_on_training_cases_recorded_and_applied(setting) -> No
     rows = run(postprocessing_cases=2)
     scores = run_scoring(rows, index, SOURCES, TABLE, SCORING, folder / "predictions", ONE_WORKER)
     assert (scores["dice"] == 1).all()
-    path = PostprocessingRule.path(folder / "models" / "m", "best")
+    path = ModelFolder(folder / "models" / "m").rule("best")
     rule = PostprocessingRule.model_validate_json(path.read_bytes())
     assert rule.cases == TRAINING
     assert rule.regions == ("liver",)

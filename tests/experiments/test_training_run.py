@@ -11,6 +11,7 @@ from tsfm_pipeline.experiments.grid import EXPERIMENTS
 from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.store.case_store import CaseStore
 
 SETTINGS = ExperimentSettings.model_validate(
     {
@@ -36,11 +37,10 @@ class Record:
     preparation_digest = "how"
 
 
-class Store:
+@pytest.fixture(autouse=True)
+def any_case(monkeypatch) -> None:
     """Just enough of a case store to describe a task."""
-
-    def record(self, key: str) -> Record:
-        return Record()
+    monkeypatch.setattr(CaseStore, "record", lambda self, key: Record())
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def run(name, tmp_path, initial=None, settings=SETTINGS, plans=None):
         experiment=EXPERIMENTS[name],
         settings=settings,
         table=LabelTable(targets={"kidney": 22}),
-        store=Store(),
+        store=CaseStore(tmp_path / "store"),
         splits=SPLITS,
         target_spacing=(1.0, 1.0, 1.0),
         plans=plans or {},

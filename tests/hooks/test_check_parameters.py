@@ -9,6 +9,7 @@ from kedro.config import OmegaConfigLoader
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.inference.settings import InferenceSettings
+from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.parameters import Parameters
 from tsfm_pipeline.planning.memory import tsfm_activation_gib
@@ -16,7 +17,6 @@ from tsfm_pipeline.planning.settings import PlanningSettings
 from tsfm_pipeline.pool.settings import SplitSettings
 from tsfm_pipeline.preparation.settings import ScreeningSettings
 from tsfm_pipeline.settings import CONFIG_LOADER_ARGS
-from tsfm_pipeline.training.settings import TrainingSettings
 from tsfm_pipeline.workers import WorkerSettings
 
 

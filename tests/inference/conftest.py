@@ -9,9 +9,9 @@ import torch
 from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.inference.model import SegmentationModel
+from tsfm_pipeline.model.card import ModelCard
+from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.network.sizes import SIZES
-from tsfm_pipeline.training.model_card import ModelCard
-from tsfm_pipeline.training.settings import TrainingSettings
 
 TABLE = LabelTable(
     targets={"spleen": 1, "liver": 5, "kidney": 22, "kidney_cyst": 24, "liver_tumor": 25},

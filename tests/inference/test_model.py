@@ -5,11 +5,11 @@ from safetensors.torch import save_file
 
 from tsfm_pipeline.files import file_digest
 from tsfm_pipeline.imaging.intensity import CtStatistics
-from tsfm_pipeline.inference.model import ModelError, load_model, predict_scores
+from tsfm_pipeline.inference.model import load_model, predict_scores
 from tsfm_pipeline.inference.postprocessing import PostprocessingRule
 from tsfm_pipeline.inference.settings import InferenceSettings
+from tsfm_pipeline.model.folder import ModelError, ModelFolder
 from tsfm_pipeline.network.tsfm import TSFM
-from tsfm_pipeline.training.model_card import CARD
 
 SETTINGS = InferenceSettings()
 
@@ -20,12 +20,12 @@ def folder(card, tmp_path):
     for weights in ("best", "final"):
         network = TSFM(1, len(card.regions), card.network, card.patch)
         save_file(network.state_dict(), tmp_path / f"{weights}.safetensors")
-    (tmp_path / CARD).write_text(card.model_dump_json())
+    (tmp_path / "model.json").write_text(card.model_dump_json())
     return tmp_path
 
 
 def test_a_loaded_model_predicts_as_the_network_that_was_saved(folder, card):
-    model = load_model(folder, "final", "cpu")
+    model = load_model(ModelFolder(folder), "final", "cpu")
     torch.manual_seed(0)
     TSFM(1, len(card.regions), card.network, card.patch)
     same = TSFM(1, len(card.regions), card.network, card.patch).eval()
@@ -42,9 +42,9 @@ def test_a_softmax_models_regions_are_sums_of_its_targets(card, tmp_path):
     torch.manual_seed(0)
     network = TSFM(1, 2, card.network, card.patch).eval()  # liver without tumour, and tumour
     save_file(network.state_dict(), tmp_path / "best.safetensors")
-    (tmp_path / CARD).write_text(card.model_dump_json())
+    (tmp_path / "model.json").write_text(card.model_dump_json())
     image = np.random.default_rng(0).normal(size=(1, *card.patch)).astype(np.float32)
-    model = load_model(tmp_path, "best", "cpu")
+    model = load_model(ModelFolder(tmp_path), "best", "cpu")
     found = predict_scores(model, image, "MR", card.regions, SETTINGS)
     with torch.inference_mode():
         logits = network(torch.from_numpy(image)[None])[0]
@@ -56,7 +56,9 @@ def test_a_softmax_models_regions_are_sums_of_its_targets(card, tmp_path):
 def test_best_and_final_are_told_apart(folder, card):
     image = np.ones((1, *card.patch), np.float32)
     best, final = (
-        predict_scores(load_model(folder, name, "cpu"), image, "MR", card.regions, SETTINGS)
+        predict_scores(
+            load_model(ModelFolder(folder), name, "cpu"), image, "MR", card.regions, SETTINGS
+        )
         for name in ("best", "final")
     )
     assert not np.allclose(best, final)
@@ -65,18 +67,18 @@ def test_best_and_final_are_told_apart(folder, card):
 def test_what_is_missing_or_does_not_fit_is_named(folder, card):
     (folder / "best.safetensors").unlink()
     with pytest.raises(ModelError, match=r"best\.safetensors"):
-        load_model(folder, "best", "cpu")
+        load_model(ModelFolder(folder), "best", "cpu")
     fewer = card.model_copy(update={"regions": ("liver",)})
-    (folder / CARD).write_text(fewer.model_dump_json())
+    (folder / "model.json").write_text(fewer.model_dump_json())
     with pytest.raises(ModelError, match=r"final\.safetensors does not fit"):
-        load_model(folder, "final", "cpu")
-    (folder / CARD).write_text("{}")
+        load_model(ModelFolder(folder), "final", "cpu")
+    (folder / "model.json").write_text("{}")
     with pytest.raises(ModelError, match=r"no usable model\.json"):
-        load_model(folder, "final", "cpu")
+        load_model(ModelFolder(folder), "final", "cpu")
 
 
 def test_a_postprocessing_rule_goes_with_the_weights_it_was_decided_for(folder, caplog):
-    assert load_model(folder, "best", "cpu").postprocessing is None
+    assert load_model(ModelFolder(folder), "best", "cpu").postprocessing is None
     rule = PostprocessingRule(
         all_foreground=False,
         regions=("liver",),
@@ -86,14 +88,14 @@ def test_a_postprocessing_rule_goes_with_the_weights_it_was_decided_for(folder, 
         weights_digest=file_digest(folder / "best.safetensors"),
     )
     for weights in ("best", "final"):
-        PostprocessingRule.path(folder, weights).write_text(rule.model_dump_json())
-    assert load_model(folder, "best", "cpu").postprocessing == rule
+        ModelFolder(folder).rule(weights).write_text(rule.model_dump_json())
+    assert load_model(ModelFolder(folder), "best", "cpu").postprocessing == rule
     assert not caplog.records
-    assert load_model(folder, "final", "cpu").postprocessing is None
+    assert load_model(ModelFolder(folder), "final", "cpu").postprocessing is None
     assert "of other weights" in caplog.text
-    PostprocessingRule.path(folder, "best").write_text("{")
+    ModelFolder(folder).rule("best").write_text("{")
     with pytest.raises(ModelError, match=r"postprocessing_best\.json is no postprocessing rule"):
-        load_model(folder, "best", "cpu")
+        load_model(ModelFolder(folder), "best", "cpu")
 
 
 def test_ct_is_normalised_with_the_cards_statistics_and_mr_is_not(oracle, card):

@@ -14,6 +14,8 @@ from tsfm_pipeline.inference.case import predict_case
 from tsfm_pipeline.inference.export import OriginalGrid
 from tsfm_pipeline.inference.model import load_model
 from tsfm_pipeline.inference.settings import InferenceSettings
+from tsfm_pipeline.model.folder import ModelFolder
+from tsfm_pipeline.model.training_settings import AugmentationSettings, TrainingSettings
 from tsfm_pipeline.phantom.generate import generate_phantoms
 from tsfm_pipeline.phantom.settings import PhantomSettings
 from tsfm_pipeline.preparation.prepare import prepare_case
@@ -23,7 +25,6 @@ from tsfm_pipeline.sources.case_index import build_case_index, case_from_row
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.loop import train
 from tsfm_pipeline.training.losses import RegionLoss, combine, region_ids
-from tsfm_pipeline.training.settings import AugmentationSettings, TrainingSettings
 from tsfm_pipeline.training.task import TrainingTask
 from tsfm_pipeline.workers import WorkerSettings
 
@@ -56,7 +57,24 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CaseStore]:
 def task_of(store: CaseStore) -> TrainingTask:
     annotated = {name for key in store.keys() for name in store.record(key).annotated}
     regions = TABLE.regions_annotated_by(sorted(annotated))
-    return TrainingTask("apart", store, store.keys(), [], TABLE, regions)
+    settings = TrainingSettings(
+        size="tiny",
+        patch=(16, 16, 16),
+        iterations_per_epoch=2,
+        epochs=1,
+        augmentation=AugmentationSettings(transforms="light"),
+        workers=0,
+        device="cpu",
+    )
+    return TrainingTask(
+        name="apart",
+        settings=settings,
+        store=store.root,
+        training=tuple(store.keys()),
+        validation=(),
+        table=TABLE,
+        regions=regions,
+    )
 
 
 def test_stored_maps_differ_by_the_name_of_the_target_alone(stores) -> None:
@@ -78,7 +96,7 @@ def test_every_case_is_supervised_on_its_own_channels(stores) -> None:
     ids_KM = region_ids(TABLE, task.regions)
     for key, record in task.records().items():
         annotated_BK = torch.tensor([[name in task.annotated(record) for name in task.regions]])
-        labels_BDHW = torch.from_numpy(task.store.read_labels(key))[None]
+        labels_BDHW = torch.from_numpy(task.cases.read_labels(key))[None]
         logits = torch.zeros(1, len(task.regions), *labels_BDHW.shape[1:], requires_grad=True)
         loss = RegionLoss(ids_KM)
         terms = loss.terms([logits], labels_BDHW, annotated_BK)
@@ -94,17 +112,8 @@ def test_every_case_is_supervised_on_its_own_channels(stores) -> None:
 def test_it_trains_predicts_and_scores_under_plain_names(stores, tmp_path) -> None:
     store = stores["per_dataset"]
     task = task_of(store)
-    settings = TrainingSettings(
-        size="tiny",
-        patch=(16, 16, 16),
-        iterations_per_epoch=2,
-        epochs=1,
-        augmentation=AugmentationSettings(transforms="light"),
-        workers=0,
-        device="cpu",
-    )
-    train(task, settings, tmp_path / "model", lambda step, metrics: None)
-    model = load_model(tmp_path / "model", "final", "cpu")
+    train(task, tmp_path / "model", lambda step, metrics: None)
+    model = load_model(ModelFolder(tmp_path / "model"), "final", "cpu")
     assert model.card.table == TABLE
     assert tuple(model.card.regions) == tuple(task.regions)
     assert model.network(torch.zeros(1, 1, 16, 16, 16)).shape[1] == 30

@@ -2,13 +2,14 @@
 
 from tests.imaging.test_voxel_fingerprint import scan
 from tests.pool.conftest import POOL, PREPARATION, TABLE, prepare, write_btcv
+from tsfm_pipeline.model.folder import ModelFolder
+from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.pool.leakage import find_leakage
 from tsfm_pipeline.pool.settings import SplitSettings
 from tsfm_pipeline.pool.splits import split_cases
 from tsfm_pipeline.pool.version import POOL_VERSIONS_SCHEMA, describe_version, pool_version
 from tsfm_pipeline.store.case_store import CaseStore
-from tsfm_pipeline.training.model_card import describe
-from tsfm_pipeline.training.settings import TrainingSettings
+from tsfm_pipeline.training.describe import describe
 from tsfm_pipeline.training.task import TrainingTask
 
 FOLDS = SplitSettings(folds=2)
@@ -55,18 +56,17 @@ def test_a_training_on_the_whole_pool_has_a_digest_that_starts_with_the_version(
 ) -> None:
     row, splits = version_of(prepared)
     ours = splits[splits["pool"]]
-    store = prepared[1]
     task = TrainingTask(
         name="t",
-        store=store,
-        training=list(ours.loc[ours["role"] == "training", "key"]),
-        validation=list(ours.loc[ours["role"] == "validation", "key"]),
+        settings=TrainingSettings(size="tiny"),
+        store=prepared[1].root,
+        training=tuple(ours.loc[ours["role"] == "training", "key"]),
+        validation=tuple(ours.loc[ours["role"] == "validation", "key"]),
         table=TABLE,
         regions=("liver", "kidney"),
         pool_version=row["version"],
     )
-    settings = TrainingSettings(size="tiny")
-    card = describe(task, settings, task.records(), tmp_path, resumed=False)
+    card = describe(task, task.records(), ModelFolder(tmp_path), resumed=False)
     assert card.pool_digest.startswith(row["version"])
     assert card.pool_version == row["version"]
     assert list(row.index) == POOL_VERSIONS_SCHEMA.names

@@ -12,11 +12,12 @@ from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.inference.postprocessing import PostprocessingRule
 from tsfm_pipeline.inference.settings import InferenceSettings
+from tsfm_pipeline.model.card import ModelCard
+from tsfm_pipeline.model.folder import ModelFolder
+from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.network.tsfm import TSFM
-from tsfm_pipeline.training.checkpoint import BEST, save_weights
-from tsfm_pipeline.training.model_card import CARD, ModelCard
-from tsfm_pipeline.training.settings import TrainingSettings
+from tsfm_pipeline.training.checkpoint import save_weights
 
 TABLE = LabelTable(
     targets={"spleen": 1, "liver": 5, "liver_tumor": 25},
@@ -47,8 +48,8 @@ def write_model(folder: Path, **changes) -> ModelCard:
     card = ModelCard(**(values | changes))
     torch.manual_seed(0)
     network = TSFM(card.in_channels, len(card.regions), card.network, card.patch)
-    save_weights(folder / BEST, network.state_dict())
-    write_text(folder / CARD, card.model_dump_json())
+    save_weights(ModelFolder(folder).weights("best"), network.state_dict())
+    ModelFolder(folder).write_card(card)
     return card
 
 
@@ -60,9 +61,9 @@ def write_rule(folder: Path, regions: tuple[str, ...], weights: str = "best") ->
         evidence=(),
         cases=("msd_liver/one", "btcv/one"),
         prediction=InferenceSettings(),
-        weights_digest=file_digest(folder / f"{weights}.safetensors"),
+        weights_digest=file_digest(ModelFolder(folder).weights(weights)),
     )
-    write_text(PostprocessingRule.path(folder, weights), rule.model_dump_json())
+    write_text(ModelFolder(folder).rule(weights), rule.model_dump_json())
 
 
 @pytest.fixture(scope="session")

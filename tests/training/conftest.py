@@ -10,9 +10,9 @@ import torch
 
 from tsfm_pipeline.imaging.geometry import Geometry, Reorientation, Triple
 from tsfm_pipeline.imaging.labels import OUTSIDE, LabelTable
+from tsfm_pipeline.model.training_settings import AugmentationSettings, TrainingSettings
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.store.record import CaseRecord
-from tsfm_pipeline.training.settings import AugmentationSettings, TrainingSettings
 from tsfm_pipeline.training.task import TrainingTask
 
 TABLE = LabelTable(
@@ -91,18 +91,35 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> CaseStore:
     return store
 
 
+def with_settings(task: TrainingTask, settings: TrainingSettings) -> TrainingTask:
+    """Return the same task, trained in another way; it keeps the store it has opened."""
+    return task.model_copy(update={"settings": settings})
+
+
+def with_cases(task: TrainingTask, cases: CaseStore) -> TrainingTask:
+    """Let a task read a store that is more than its path says."""
+    copy = task.model_copy(update={"store": cases.root})
+    vars(copy)["cases"] = cases
+    return copy
+
+
 @pytest.fixture
-def make_task(store: CaseStore) -> Callable[..., TrainingTask]:
+def make_task(
+    store: CaseStore, make_settings: Callable[..., TrainingSettings]
+) -> Callable[..., TrainingTask]:
     def make(**changes: Any) -> TrainingTask:
         given: dict[str, Any] = {
             "name": "test",
-            "store": store,
+            "settings": make_settings(),
+            "store": store.root,
             "training": ["organs/0", "organs/1", "organs/2", "tumours/0", "mr/0"],
             "validation": ["organs/3", "tumours/1"],
             "table": TABLE,
             "regions": ("spleen", "kidney_right", "kidney_left", "liver", "liver_tumor"),
         }
-        return TrainingTask(**(given | changes))
+        cases = changes.pop("cases", None)
+        task = TrainingTask(**(given | changes))
+        return task if cases is None else with_cases(task, cases)
 
     return make
 

@@ -7,13 +7,12 @@ import torch
 from tests.training.conftest import TABLE
 from tsfm_pipeline.imaging.geometry import Triple
 from tsfm_pipeline.imaging.labels import OUTSIDE
+from tsfm_pipeline.model.training_settings import AugmentationSettings
 from tsfm_pipeline.training.augmentation import (
     Augmentation,
     enlarged_patch,
-    side_partners,
     swap_table,
 )
-from tsfm_pipeline.training.settings import AugmentationSettings
 
 KIDNEYS = ("kidney_right", "kidney_left")
 
@@ -82,7 +81,7 @@ def test_default_leaves_left_right_out_of_a_network_that_predicts_sides() -> Non
 
 
 def test_sides_are_read_off_the_names() -> None:
-    partners = side_partners(TABLE)
+    partners = TABLE.side_partners()
     assert partners["kidney_left"] == "kidney_right"
     assert partners["lung_middle_lobe_right"] == "lung_middle_lobe_left"
     assert "liver" not in partners

@@ -11,10 +11,10 @@ from scipy.stats import ks_2samp
 
 from tests.training.conftest import TABLE
 from tsfm_pipeline.imaging.labels import OUTSIDE
+from tsfm_pipeline.model.training_settings import AugmentationSettings
 from tsfm_pipeline.training import device_augmentation
 from tsfm_pipeline.training.augmentation import Augmentation
 from tsfm_pipeline.training.device_augmentation import DeviceAugmentation
-from tsfm_pipeline.training.settings import AugmentationSettings
 
 PATCH = (12, 14, 16)
 REGIONS = ("liver",)

@@ -11,15 +11,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.conftest import TABLE, write_case
+from tests.training.conftest import TABLE, with_settings, write_case
 from tsfm_pipeline.imaging.intensity import ct_statistics
+from tsfm_pipeline.model.card import ModelCard
+from tsfm_pipeline.model.folder import ModelFolder
+from tsfm_pipeline.model.training_settings import AugmentationSettings, TrainingSettings
 from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.network.tsfm import TSFM
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.device import autocast_type
 from tsfm_pipeline.training.loop import train
-from tsfm_pipeline.training.model_card import ModelCard, TrainingSummary
-from tsfm_pipeline.training.settings import AugmentationSettings, TrainingSettings
 from tsfm_pipeline.training.task import TrainingError, TrainingTask
 
 MakeTask = Callable[..., TrainingTask]
@@ -36,7 +37,9 @@ def test_a_training_reports_and_leaves_a_model_folder(
 ) -> None:
     reported: list[tuple[int, dict[str, float]]] = []
     task, settings = make_task(target_spacing=(1, 1, 1)), make_settings()
-    summary = train(task, settings, folder, lambda e, m: reported.append((e, dict(m))))
+    summary = train(
+        with_settings(task, settings), folder, lambda e, m: reported.append((e, dict(m)))
+    )
 
     assert [epoch for epoch, _ in reported] == [0, 1]
     for epoch, metrics in reported:
@@ -50,7 +53,7 @@ def test_a_training_reports_and_leaves_a_model_folder(
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert lines == [{"epoch": epoch, **metrics} for epoch, metrics in reported]
 
-    card = ModelCard.read(folder)
+    card = ModelFolder(folder).card
     assert (card.regions, card.in_channels, card.target_spacing) == (task.regions, 1, (1, 1, 1))
     ct_cases = [key for key in task.training if not key.startswith("mr/")]
     assert card.ct_statistics == ct_statistics(store.intensities(key) for key in ct_cases)
@@ -58,7 +61,7 @@ def test_a_training_reports_and_leaves_a_model_folder(
     network = TSFM(card.in_channels, len(card.regions), card.network, card.patch)
     for name in ("best", "final"):
         network.load_state_dict(load_file(folder / f"{name}.safetensors"))
-    assert summary == TrainingSummary.read(folder)
+    assert summary == ModelFolder(folder).summary
     assert (summary.epochs, summary.dice) == (2, second)
     assert {path.name for path in folder.iterdir()} == {
         "model.json",
@@ -83,7 +86,9 @@ def test_loss_falls_and_dice_rises_on_easy_cases(
         augmentation=AugmentationSettings(transforms="none"),
     )
     reported: list[Mapping[str, float]] = []
-    summary = train(task, settings, folder, lambda _, metrics: reported.append(metrics))
+    summary = train(
+        with_settings(task, settings), folder, lambda _, metrics: reported.append(metrics)
+    )
     assert reported[-1]["train/loss"] < reported[0]["train/loss"] - 0.5
     assert summary.best_dice is not None
     assert reported[-1]["val/dice"] > 0.5
@@ -99,7 +104,11 @@ def test_golden_loss_curve(make_task: MakeTask, make_settings: MakeSettings, fol
         patch=(32, 32, 32), iterations_per_epoch=1, epochs=20, learning_rate=1e-3, momentum=0.9
     )
     losses: list[float] = []
-    train(make_task(validation=[]), settings, folder, lambda _, m: losses.append(m["train/loss"]))
+    train(
+        make_task(validation=[], settings=settings),
+        folder,
+        lambda _, m: losses.append(m["train/loss"]),
+    )
     assert losses == pytest.approx(json.loads(GOLDEN.read_text()), rel=1e-3), json.dumps(losses)
 
 
@@ -108,7 +117,9 @@ def test_without_validation_cases_the_best_weights_are_the_last(
 ) -> None:
     reported: list[Mapping[str, float]] = []
     summary = train(
-        make_task(validation=[]), make_settings(epochs=1), folder, lambda _, m: reported.append(m)
+        make_task(validation=[], settings=make_settings(epochs=1)),
+        folder,
+        lambda _, m: reported.append(m),
     )
     assert not any(name.startswith("val/") for name in reported[0])
     assert summary.dice is summary.best_dice is None
@@ -120,15 +131,15 @@ def test_a_patch_larger_than_all_volumes(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path
 ) -> None:
     settings = make_settings(patch=(32, 32, 48), epochs=1, augmentation=AugmentationSettings())
-    assert train(make_task(), settings, folder, _ignore).epochs == 1
+    assert train(make_task(settings=settings), folder, _ignore).epochs == 1
 
 
 @pytest.mark.parametrize("changes", [{"channels_last": True}, {"workers": 2}])
 def test_variants_train(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path, changes: dict[str, Any]
 ) -> None:
-    summary = train(make_task(), make_settings(epochs=1, **changes), folder, _ignore)
-    plain = train(make_task(), make_settings(epochs=1), folder.with_name("plain"), _ignore)
+    summary = train(make_task(settings=make_settings(epochs=1, **changes)), folder, _ignore)
+    plain = train(make_task(settings=make_settings(epochs=1)), folder.with_name("plain"), _ignore)
     assert summary.dice == pytest.approx(plain.dice, abs=0.05)
 
 
@@ -136,9 +147,17 @@ def test_several_channels(make_settings: MakeSettings, tmp_path: Path) -> None:
     store = CaseStore(tmp_path / "store")
     for case in "ab":
         write_case(store, f"brats/{case}", ("spleen",), modality="MR", channels=4)
-    task = TrainingTask("brats", store, ["brats/a"], ["brats/b"], TABLE, ("spleen",))
-    train(task, make_settings(epochs=1), tmp_path / "model", _ignore)
-    card = ModelCard.read(tmp_path / "model")
+    task = TrainingTask(
+        name="brats",
+        settings=make_settings(epochs=1),
+        store=store.root,
+        training=("brats/a",),
+        validation=("brats/b",),
+        table=TABLE,
+        regions=("spleen",),
+    )
+    train(task, tmp_path / "model", _ignore)
+    card = ModelFolder(tmp_path / "model").card
     assert (card.in_channels, card.ct_statistics) == (4, None)
 
 
@@ -148,12 +167,12 @@ def test_initial_weights_are_used_and_listed(
     folder: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    train(make_task(), make_settings(epochs=1), folder, _ignore)
+    train(make_task(settings=make_settings(epochs=1)), folder, _ignore)
     weights = folder / "best.safetensors"
     target = folder.with_name("transfer")
     settings = make_settings(epochs=1, iterations_per_epoch=1, learning_rate=1e-12)
     with caplog.at_level(logging.INFO):
-        train(make_task(initial_weights=weights), settings, target, _ignore)
+        train(make_task(initial_weights=weights, settings=settings), target, _ignore)
     assert "0 adapted (none), 6 initialised (heads.0.weight" in caplog.text
     before, after = load_file(weights), load_file(target / "final.safetensors")
     for row in json.loads((target / "weights.json").read_text()):
@@ -172,17 +191,17 @@ class _Poisoned(CaseStore):
 def test_non_finite_losses_are_skipped_counted_and_finally_explained(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path, store: CaseStore
 ) -> None:
-    task = make_task(store=_Poisoned(store.root), validation=[])
-    summary = train(task, make_settings(iterations_per_epoch=10), folder, _ignore)
+    task = make_task(cases=_Poisoned(store.root), validation=[])
+    summary = train(with_settings(task, make_settings(iterations_per_epoch=10)), folder, _ignore)
     assert 0 < summary.skipped_steps < 20
     weights = load_file(folder / "final.safetensors")
     assert all(tensor.isfinite().all() for tensor in weights.values())
 
     task = make_task(
-        store=task.store, training=["tumours/0"], validation=[], regions=("liver", "liver_tumor")
+        cases=task.cases, training=["tumours/0"], validation=[], regions=("liver", "liver_tumor")
     )
     with pytest.raises(TrainingError, match=r"3 steps in a row.*tumours/0"):
-        train(task, make_settings(bad_steps=3), folder.with_name("bad"), _ignore)
+        train(with_settings(task, make_settings(bad_steps=3)), folder.with_name("bad"), _ignore)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +223,7 @@ def test_impossible_tasks(
     message: str,
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        train(make_task(**changes), make_settings(), folder, _ignore)
+        train(make_task(**changes, settings=make_settings()), folder, _ignore)
 
 
 def test_a_gpu_that_is_not_there(
@@ -215,10 +234,10 @@ def test_a_gpu_that_is_not_there(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(TrainingError, match="no GPU"):
-        train(make_task(), make_settings(device="cuda"), folder, _ignore)
+        train(make_task(settings=make_settings(device="cuda")), folder, _ignore)
     for amp in ("bf16", "fp16"):
         with pytest.raises(TrainingError, match=f"{amp} needs a GPU"):
-            train(make_task(), make_settings(amp=amp), folder, _ignore)
+            train(make_task(settings=make_settings(amp=amp)), folder, _ignore)
 
 
 def test_amp_format(monkeypatch: pytest.MonkeyPatch, make_settings: MakeSettings) -> None:
@@ -232,7 +251,11 @@ def test_amp_format(monkeypatch: pytest.MonkeyPatch, make_settings: MakeSettings
 
 def _losses(task: TrainingTask, settings: TrainingSettings, folder: Path) -> list[float]:
     losses: list[float] = []
-    train(task, settings, folder, lambda _, metrics: losses.append(metrics["train/loss"]))
+    train(
+        with_settings(task, settings),
+        folder,
+        lambda _, metrics: losses.append(metrics["train/loss"]),
+    )
     return losses
 
 
@@ -257,7 +280,7 @@ def test_augmentation_on_the_device_trains(
     assert np.isfinite(_losses(make_task(), settings, folder)).all()
     again = settings.model_copy(update={"workers": 2})
     other = folder.with_name("other")
-    train(make_task(), again, other, _ignore)
+    train(make_task(settings=again), other, _ignore)
     assert (folder / "final.safetensors").read_bytes() == (other / "final.safetensors").read_bytes()
 
 
@@ -301,7 +324,7 @@ def test_heads_first_leaves_the_body_alone(
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         untouched = TSFM(1, 5, SIZES["tiny"], settings.patch)
-    train(task, settings, folder, keep)
+    train(with_settings(task, settings), folder, keep)
     first = states[0]
     for name, weight in untouched.state_dict().items():
         assert torch.equal(first[name], weight) != name.startswith("heads.")
@@ -318,10 +341,10 @@ def test_softmax_trains_and_refuses_partial_labels(
     )
     losses = _losses(task, settings, folder)
     assert losses[1] < losses[0]
-    card = ModelCard.read(folder)
+    card = ModelFolder(folder).card
     assert card.build_network().heads[0].out_channels == 2  # liver and liver tumour
     with pytest.raises(TrainingError, match=r"every class, and organs/0 does not annotate"):
-        train(make_task(), settings, folder.with_name("other"), _ignore)
+        train(make_task(settings=settings), folder.with_name("other"), _ignore)
 
 
 def test_lasting_overflow_in_fp16_stops_the_training(
@@ -342,7 +365,9 @@ def test_lasting_overflow_in_fp16_stops_the_training(
     monkeypatch.setattr(ModelCard, "build_network", build_broken)
     monkeypatch.setattr(torch.amp, "GradScaler", lambda device, enabled: scaler)
     with pytest.raises(TrainingError, match="not finite in 2 steps in a row"):
-        train(make_task(), make_settings(iterations_per_epoch=9, bad_steps=2), folder, _ignore)
+        train(
+            make_task(settings=make_settings(iterations_per_epoch=9, bad_steps=2)), folder, _ignore
+        )
     assert scaler.get_scale() == 0.25  # halved to 4, 2 and 1 as usual, then twice more
     assert caplog.text.count("Step skipped") == 2
 
@@ -355,26 +380,26 @@ def test_too_large_for_the_gpu_names_what_helps(
 
     monkeypatch.setattr(TSFM, "forward", forward)
     with pytest.raises(TrainingError, match=r"activation_checkpointing .*\(CUDA out of memory"):
-        train(make_task(), make_settings(), folder, _ignore)
+        train(make_task(settings=make_settings()), folder, _ignore)
 
 
 def test_patience_ends_a_training_that_does_not_improve(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path
 ) -> None:
     settings = make_settings(epochs=9, learning_rate=1e-12, patience=2, iterations_per_epoch=1)
-    summary = train(make_task(), settings, folder, _ignore)
+    summary = train(make_task(settings=settings), folder, _ignore)
     assert summary.ended_early and summary.best_epoch is not None
     assert summary.epochs == summary.best_epoch + 3 < 9
     again: list[int] = []
-    assert train(make_task(), settings, folder, lambda e, _: again.append(e)) == summary
+    assert train(make_task(settings=settings), folder, lambda e, _: again.append(e)) == summary
     assert again == []
     longer = make_settings(epochs=9, learning_rate=1e-12, iterations_per_epoch=1)
-    assert train(make_task(), longer, folder, _ignore).epochs == 9
+    assert train(make_task(settings=longer), folder, _ignore).epochs == 9
 
 
 def test_a_batch_larger_than_the_pool_is_told(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     task = make_task(training=["tumours/0"], regions=("liver", "liver_tumor"))
-    train(task, make_settings(epochs=1, iterations_per_epoch=1), folder, _ignore)
+    train(with_settings(task, make_settings(epochs=1, iterations_per_epoch=1)), folder, _ignore)
     assert "a batch of 2 from 1 training case" in caplog.text

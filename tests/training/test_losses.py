@@ -14,9 +14,8 @@ from tsfm_pipeline.training.losses import (
     RegionLoss,
     SoftmaxLoss,
     combine,
-    hard_counts,
+    confusion_counts,
     region_ids,
-    region_log_odds,
     supervision_weights,
 )
 
@@ -136,9 +135,9 @@ def test_deep_supervision_takes_every_second_label_voxel(
     assert loss.item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_hard_counts(batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
+def test_confusion_counts(batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
     logits, labels, annotated = batch
-    counts = hard_counts(logits, labels, annotated, region_ids(TABLE, REGIONS)).numpy()
+    counts = confusion_counts(logits, labels, annotated, region_ids(TABLE, REGIONS)).numpy()
     for channel, members in enumerate(MEMBERS):
         chosen = annotated[:, channel].numpy()
         predicted = logits[:, channel].numpy()[chosen] > 0
@@ -166,17 +165,6 @@ def test_softmax_loss_equals_nnunets() -> None:
     assert logits.grad is not None
     assert value.item() == pytest.approx(reference["loss"], rel=1e-5)
     assert logits.grad.numpy() == pytest.approx(np.array(reference["gradient"]), abs=1e-6)
-
-
-def test_region_log_odds_are_those_of_the_summed_probabilities() -> None:
-    logits = torch.randn(2, 3, 2, 3, 4).double()
-    members = torch.tensor([[True, True, False], [False, True, False], [False, False, True]])
-    p = np.exp(logits.numpy())
-    p /= 1 + p.sum(1, keepdims=True)  # background's logit is 0
-    odds = region_log_odds(logits, members).sigmoid().numpy()
-    assert odds[:, 0] == pytest.approx(p[:, 0] + p[:, 1], rel=1e-5)
-    assert odds[:, 1] == pytest.approx(p[:, 1], rel=1e-5)
-    assert odds[:, 2] == pytest.approx(p[:, 2], rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["regions", "softmax"])

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tsfm_pipeline.model.folder import ModelFolder
+from tsfm_pipeline.model.training_settings import ParallelSettings, TrainingSettings
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training import launch, loop
-from tsfm_pipeline.training.settings import ParallelSettings, TrainingSettings
 from tsfm_pipeline.training.task import TrainingError, TrainingTask
 
 MakeTask = Callable[..., TrainingTask]
@@ -54,22 +54,30 @@ def _settings(
 def test_the_processes_get_the_whole_task(
     make_task: MakeTask, make_settings: MakeSettings, tmp_path: Path
 ) -> None:
-    given = replace(
-        make_task(),
+    given = make_task(
+        settings=make_settings(seed=7),
         initial_weights=tmp_path / "best.safetensors",
         target_spacing=(1.5, 1.0, 1.0),
         pool_version="1a2b3c4d",
     )
-    launch.write_task(given, make_settings(), tmp_path)
-    written = launch.WrittenTask.model_validate_json((tmp_path / "task.json").read_bytes())
-    assert written.settings == make_settings()
-    read = written.task()
-    assert read.store.root == given.store.root.resolve()
-    for entry in fields(TrainingTask):
-        if entry.name not in ("store", "training", "validation", "regions"):
-            assert getattr(read, entry.name) == getattr(given, entry.name), entry.name
-    for name in ("training", "validation", "regions"):
-        assert list(getattr(read, name)) == list(getattr(given, name))
+    launch.write_task(given, ModelFolder(tmp_path))
+    text = (tmp_path / "task.json").read_text()
+    read = TrainingTask.model_validate_json(text)
+    assert read == given.model_copy(update={"threads": read.threads})
+    assert read.threads == torch.get_num_threads()
+    assert set(json.loads(text)) == {
+        *("name", "settings", "training", "validation", "table", "regions", "initial_weights"),
+        *("target_spacing", "pool_version", "store", "threads"),
+    }
+
+
+def test_a_task_knows_the_folders_wherever_a_process_starts(
+    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    launch.write_task(make_task(store="s", initial_weights="w"), ModelFolder(Path("model")))
+    read = TrainingTask.model_validate_json((tmp_path / "model" / "task.json").read_text())
+    assert (read.store, read.initial_weights) == (tmp_path / "s", tmp_path / "w")
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
@@ -77,17 +85,17 @@ def test_two_processes_agree_with_one_and_their_state_goes_on_in_one(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path, strategy: str
 ) -> None:
     alone = folder.with_name("alone")
-    loop.train(make_task(), make_settings(**CHANGES, epochs=3), alone, _ignore)
+    loop.train(make_task(settings=make_settings(**CHANGES, epochs=3)), alone, _ignore)
 
     reported: list[int] = []
     two = _settings(make_settings, strategy, epochs=2, channels_last=True)
-    summary = launch.train(make_task(), two, folder, lambda epoch, _: reported.append(epoch))
+    summary = launch.train(make_task(settings=two), folder, lambda epoch, _: reported.append(epoch))
     assert reported == [0, 1]
     assert summary.epochs == 2
     assert _curve(folder) == pytest.approx(_curve(alone)[:2], rel=1e-4)
 
     one_more = make_settings(**CHANGES, epochs=3, channels_last=True)
-    loop.train(make_task(), one_more, folder, _ignore)
+    loop.train(make_task(settings=one_more), folder, _ignore)
     assert _curve(folder) == pytest.approx(_curve(alone), rel=1e-3)
     one, other = load_file(alone / "final.safetensors"), load_file(folder / "final.safetensors")
     assert one.keys() == other.keys()
@@ -101,8 +109,8 @@ def test_heads_first_in_two_processes_agrees_with_one(
 ) -> None:
     # gradients that are dropped in the first epoch, and wanted again in the next ones
     alone, changes = folder.with_name("alone"), {"epochs": 3, "heads_first_epochs": 1}
-    loop.train(make_task(), make_settings(**CHANGES, **changes), alone, _ignore)
-    launch.train(make_task(), _settings(make_settings, strategy, **changes), folder, _ignore)
+    loop.train(make_task(settings=make_settings(**CHANGES, **changes)), alone, _ignore)
+    launch.train(make_task(settings=_settings(make_settings, strategy, **changes)), folder, _ignore)
     assert _curve(folder) == pytest.approx(_curve(alone), rel=1e-3)
 
 
@@ -111,9 +119,9 @@ def test_a_state_of_one_process_goes_on_in_two(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path, strategy: str
 ) -> None:
     alone = folder.with_name("alone")
-    loop.train(make_task(), make_settings(**CHANGES, epochs=3), alone, _ignore)
-    loop.train(make_task(), make_settings(**CHANGES, epochs=2), folder, _ignore)
-    launch.train(make_task(), _settings(make_settings, strategy, epochs=3), folder, _ignore)
+    loop.train(make_task(settings=make_settings(**CHANGES, epochs=3)), alone, _ignore)
+    loop.train(make_task(settings=make_settings(**CHANGES, epochs=2)), folder, _ignore)
+    launch.train(make_task(settings=_settings(make_settings, strategy, epochs=3)), folder, _ignore)
     assert _curve(folder) == pytest.approx(_curve(alone), rel=1e-3)
 
 
@@ -130,7 +138,7 @@ def test_a_state_saved_after_validation_has_all_momentum(
         iterations_per_epoch=1,
         learning_rate=1e-12,
     )
-    assert launch.train(make_task(), settings, folder, _ignore).ended_early
+    assert launch.train(make_task(settings=settings), folder, _ignore).ended_early
     state = torch.load(folder / "state.pt", weights_only=True)
     assert state["momentum"].keys() == state["network"].keys()
 
@@ -139,7 +147,7 @@ def test_a_process_that_dies_restarts_the_group_from_the_last_state(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path
 ) -> None:
     alone = folder.with_name("alone")
-    loop.train(make_task(), make_settings(**CHANGES, epochs=6), alone, _ignore)
+    loop.train(make_task(settings=make_settings(**CHANGES, epochs=6)), alone, _ignore)
     killed: list[int] = []
 
     def kill_one(epoch: int, metrics: Mapping[str, float]) -> None:
@@ -148,7 +156,7 @@ def test_a_process_that_dies_restarts_the_group_from_the_last_state(
             os.kill(int(multiprocessing.active_children()[-1].pid or 0), signal.SIGKILL)
 
     settings = _settings(make_settings, "ddp", epochs=6, checkpoint_minutes=0, restarts=1)
-    summary = launch.train(make_task(), settings, folder, kill_one)
+    summary = launch.train(make_task(settings=settings), folder, kill_one)
     assert killed and summary.epochs == 6
     assert _curve(folder) == pytest.approx(_curve(alone), rel=1e-3)
 
@@ -171,7 +179,7 @@ def test_a_group_that_is_asked_to_end_saves_and_the_run_ends(
 
     settings = _settings(make_settings, "ddp", epochs=200, checkpoint_minutes=1000)
     with pytest.raises(raised):
-        launch.train(make_task(), settings, folder, ask)
+        launch.train(make_task(settings=settings), folder, ask)
     saved = torch.load(folder / "state.pt", weights_only=True)
     assert 0 < saved["epoch"] < 200
 
@@ -181,7 +189,7 @@ def test_the_error_of_a_process_reaches_the_user(
 ) -> None:
     settings = _settings(make_settings, "ddp", restarts=0)
     with pytest.raises(TrainingError, match=r"process \d of 2 failed.*organs/9"):
-        launch.train(make_task(training=["organs/9"]), settings, folder, _ignore)
+        launch.train(make_task(training=["organs/9"], settings=settings), folder, _ignore)
 
 
 def test_more_processes_than_gpus(
@@ -194,7 +202,7 @@ def test_more_processes_than_gpus(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     settings = _settings(make_settings, "ddp", device="cuda")
     with pytest.raises(TrainingError, match=r"processes is 2, but this machine has 1 GPU"):
-        launch.train(make_task(), settings, folder, _ignore)
+        launch.train(make_task(settings=settings), folder, _ignore)
 
 
 @pytest.mark.slow
@@ -213,9 +221,9 @@ def test_a_second_machine_joins_with_the_line_of_the_log(
     line = launch.torchrun_line(parallel, folder).split()
     with subprocess.Popen([sys.executable, "-m", "torch.distributed.run", *line[1:]]) as other:
         with caplog.at_level("INFO"):
-            summary = launch.train(make_task(), settings, folder, _ignore)
+            summary = launch.train(make_task(settings=settings), folder, _ignore)
         assert other.wait(60) == 0
     assert "run there: torchrun --nnodes 2" in caplog.text
     alone = folder.with_name("alone")
-    loop.train(make_task(), make_settings(epochs=1, **CHANGES), alone, _ignore)
+    loop.train(make_task(settings=make_settings(epochs=1, **CHANGES)), alone, _ignore)
     assert summary.epochs == 1 and _curve(folder) == pytest.approx(_curve(alone), rel=1e-4)

@@ -8,16 +8,16 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.training.conftest import with_settings
+from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.loop import train
-from tsfm_pipeline.training.settings import TrainingSettings
 from tsfm_pipeline.training.task import TrainingError, TrainingTask
 
 MakeTask = Callable[..., TrainingTask]
@@ -65,7 +65,7 @@ def undisturbed(
         key = (settings, len(task.validation))
         if key not in folders:
             folders[key] = tmp_path_factory.mktemp("undisturbed")
-            train(task, settings, folders[key], _ignore)
+            train(with_settings(task, settings), folders[key], _ignore)
         return folders[key]
 
     return run
@@ -89,10 +89,10 @@ def test_killed_and_resumed_training_gives_identical_weights(
     deadly.left = reads
     settings = make_settings(checkpoint_minutes=minutes)
     with pytest.raises(_Killed):
-        train(make_task(store=deadly), settings, folder, _ignore)
+        train(make_task(cases=deadly, settings=settings), folder, _ignore)
     saved = (folder / "state.pt").exists()
     assert saved == (minutes == 0 and reads > 2)
-    train(make_task(), make_settings(), folder, _ignore)
+    train(make_task(settings=make_settings()), folder, _ignore)
     for name in ("final", "best"):
         assert _weights(folder, name) == _weights(expected, name)
     assert _curves(folder) == _curves(expected)
@@ -104,7 +104,7 @@ def test_workers_do_not_change_the_weights(
     folder: Path,
     undisturbed: Callable[[TrainingTask, TrainingSettings], Path],
 ) -> None:
-    train(make_task(), make_settings(workers=2), folder, _ignore)
+    train(make_task(settings=make_settings(workers=2)), folder, _ignore)
     expected = undisturbed(make_task(), make_settings())
     assert _weights(folder) == _weights(expected)
     assert _curves(folder) == _curves(expected)
@@ -113,49 +113,61 @@ def test_workers_do_not_change_the_weights(
 def test_a_finished_training_returns_at_once_and_more_epochs_extend_it(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path, store: CaseStore
 ) -> None:
-    first = train(make_task(), make_settings(), folder, _ignore)
+    first = train(make_task(settings=make_settings()), folder, _ignore)
     deadly = _Deadly(store.root)  # any patch would kill
     reported: list[int] = []
-    again = train(make_task(store=deadly), make_settings(), folder, lambda e, _: reported.append(e))
+    again = train(
+        make_task(cases=deadly, settings=make_settings()), folder, lambda e, _: reported.append(e)
+    )
     assert (again, reported) == (first, [])
-    longer = train(make_task(), make_settings(epochs=3), folder, lambda e, _: reported.append(e))
+    longer = train(
+        make_task(settings=make_settings(epochs=3)), folder, lambda e, _: reported.append(e)
+    )
     assert (longer.epochs, reported) == (3, [2])
     assert [line["epoch"] for line in _curves(folder)] == [0, 1, 2]
     with pytest.raises(TrainingError, match="already trained for 3 epochs"):
-        train(make_task(), make_settings(epochs=1), folder, _ignore)
+        train(make_task(settings=make_settings(epochs=1)), folder, _ignore)
 
 
 def test_another_training_in_the_same_folder_is_refused(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path
 ) -> None:
-    train(make_task(), make_settings(epochs=1), folder, _ignore)
+    train(make_task(settings=make_settings(epochs=1)), folder, _ignore)
     with pytest.raises(TrainingError, match=r"learning_rate \(0.01 there, 0.5 asked for\)"):
-        train(make_task(), make_settings(epochs=2, learning_rate=0.5), folder, _ignore)
+        train(make_task(settings=make_settings(epochs=2, learning_rate=0.5)), folder, _ignore)
     with pytest.raises(TrainingError, match="differs in training, the contents of its cases"):
         task = make_task(training=["organs/1", "tumours/0"])
-        train(task, make_settings(epochs=2), folder, _ignore)
+        train(with_settings(task, make_settings(epochs=2)), folder, _ignore)
 
 
 def test_a_changed_pool_is_named_with_both_versions(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path
 ) -> None:
-    train(replace(make_task(), pool_version="1a2b"), make_settings(epochs=1), folder, _ignore)
+    train(
+        make_task(pool_version="1a2b", settings=make_settings(epochs=1)),
+        folder,
+        _ignore,
+    )
     card = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps(card | {"pool_digest": "of other images"}))
     with pytest.raises(TrainingError, match=r"pool version 1a2b there, 3c4d now"):
-        train(replace(make_task(), pool_version="3c4d"), make_settings(epochs=2), folder, _ignore)
+        train(
+            make_task(pool_version="3c4d", settings=make_settings(epochs=2)),
+            folder,
+            _ignore,
+        )
 
 
 @pytest.mark.parametrize("card", [None, "", "{"])
 def test_a_state_without_a_readable_card_is_refused(
     card: str | None, make_task: MakeTask, make_settings: MakeSettings, folder: Path
 ) -> None:
-    train(make_task(), make_settings(epochs=1), folder, _ignore)
+    train(make_task(settings=make_settings(epochs=1)), folder, _ignore)
     (folder / "model.json").unlink()
     if card is not None:
         (folder / "model.json").write_text(card)
     with pytest.raises(TrainingError, match=r"model\.json can't be read"):
-        train(make_task(), make_settings(epochs=2), folder, _ignore)
+        train(make_task(settings=make_settings(epochs=2)), folder, _ignore)
 
 
 def _cut(path: Path) -> None:
@@ -177,10 +189,10 @@ def test_a_damaged_state_gives_way_to_the_one_before(
     caplog: pytest.LogCaptureFixture,
     damage: Callable[[Path], None],
 ) -> None:
-    train(make_task(), make_settings(checkpoint_minutes=0), folder, _ignore)
+    train(make_task(settings=make_settings(checkpoint_minutes=0)), folder, _ignore)
     (folder / "summary.json").unlink()
     damage(folder / "state.pt")
-    train(make_task(), make_settings(), folder, _ignore)
+    train(make_task(settings=make_settings()), folder, _ignore)
     assert "going on from state.previous.pt" in caplog.text
     assert _weights(folder) == _weights(undisturbed(make_task(), make_settings()))
 
@@ -189,13 +201,13 @@ def test_a_damaged_state_gives_way_to_the_one_before(
     for name in ("state.pt", "state.previous.pt"):
         damage(folder / name)
     with pytest.raises(TrainingError, match=r"state\.pt can't be read.*previous\.pt can't"):
-        train(make_task(), make_settings(), folder, _ignore)
+        train(make_task(settings=make_settings()), folder, _ignore)
 
 
 def test_state_holds_no_pickled_objects(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path
 ) -> None:
-    train(make_task(), make_settings(epochs=1), folder, _ignore)
+    train(make_task(settings=make_settings(epochs=1)), folder, _ignore)
     state = torch.load(folder / "state.pt", weights_only=True)
     assert (state["epoch"], state["step"]) == (1, 0)
 
@@ -204,10 +216,10 @@ SCRIPT = """
     import os, signal, sys, torch
     from pathlib import Path
     sys.path.insert(0, sys.argv[4])
-    from tests.training.conftest import TABLE
+    from tests.training.conftest import TABLE, with_cases
     from tsfm_pipeline.store.case_store import CaseStore
     from tsfm_pipeline.training.loop import train
-    from tsfm_pipeline.training.settings import AugmentationSettings, TrainingSettings
+    from tsfm_pipeline.model.training_settings import AugmentationSettings, TrainingSettings
     from tsfm_pipeline.training.task import TrainingTask
 
     class Store(CaseStore):
@@ -222,11 +234,16 @@ SCRIPT = """
     torch.set_num_threads(1)
     settings = TrainingSettings.model_validate_json(sys.argv[5])
     task = TrainingTask(
-        "test", Store(Path(sys.argv[1])),
-        ["organs/0", "organs/1", "organs/2", "tumours/0", "mr/0"], [], TABLE,
-        ("spleen", "kidney_right", "kidney_left", "liver", "liver_tumor"),
+        name="test",
+        settings=settings,
+        store=Path(sys.argv[1]),
+        training=("organs/0", "organs/1", "organs/2", "tumours/0", "mr/0"),
+        validation=(),
+        table=TABLE,
+        regions=("spleen", "kidney_right", "kidney_left", "liver", "liver_tumor"),
     )
-    train(task, settings, Path(sys.argv[2]), lambda epoch, metrics: None)
+    task = with_cases(task, Store(task.store))
+    train(task, Path(sys.argv[2]), lambda epoch, metrics: None)
 """
 
 
@@ -268,7 +285,7 @@ def test_real_signals(
     # states are written while training goes on: kill -9 can cost the one that is being written
     assert saved in ((step - 1, step) if number == signal.SIGKILL else (step,))
     task = make_task(validation=[])
-    train(task, settings, folder, _ignore)
+    train(with_settings(task, settings), folder, _ignore)
     assert _weights(folder) == _weights(undisturbed(task, settings))
 
 
@@ -304,5 +321,5 @@ def test_killed_ten_times(
         assert ended.returncode == -9, ended.stderr
         kills += 1
     task = make_task(validation=[])
-    train(task, settings, folder, _ignore)
+    train(with_settings(task, settings), folder, _ignore)
     assert _weights(folder) == _weights(undisturbed(task, settings))

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.conftest import write_case
+from tests.training.conftest import with_settings, write_case
 from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.imaging.labels import OUTSIDE
+from tsfm_pipeline.model.training_settings import AugmentationSettings, TrainingSettings
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.sampling import (
+    Batch,
     PatchDataset,
-    Sample,
     case_probabilities,
-    is_forced,
     make_loader,
+    oversamples_foreground,
     patch_lower,
 )
-from tsfm_pipeline.training.settings import AugmentationSettings, TrainingSettings
 from tsfm_pipeline.training.task import TrainingTask
 
 MakeTask = Callable[..., TrainingTask]
@@ -32,7 +32,7 @@ STATISTICS = CtStatistics(lower=-50, upper=400, mean=150, sd=100)
 def _dataset(
     task: TrainingTask, settings: TrainingSettings, role: str = "training"
 ) -> PatchDataset:
-    return PatchDataset(task, settings, role, task.records(), STATISTICS)  # type: ignore[arg-type]
+    return PatchDataset(with_settings(task, settings), role, task.records(), STATISTICS)  # type: ignore[arg-type]
 
 
 def test_case_probability_is_one_over_root_of_dataset_size(
@@ -57,7 +57,7 @@ def test_forced_items_are_nnunets(
     settings = make_settings(batch_size=batch)
     # the expression of nnU-Net v1's DataLoader3D
     assert forced == [j for j in range(batch) if not j < round(batch * (1 - 0.33))]
-    assert forced == [j for j in range(batch) if is_forced(j, settings)]
+    assert forced == [j for j in range(batch) if oversamples_foreground(j, settings)]
 
 
 def test_second_item_holds_foreground_in_its_middle_with_uniform_class(
@@ -160,7 +160,7 @@ def test_stream_does_not_depend_on_workers_threads_or_start(
 ) -> None:
     augmentation = AugmentationSettings(transforms=transforms)  # type: ignore[arg-type]
     # more voxels than torch sums in one thread
-    streams: list[list[Sample]] = []
+    streams: list[list[Batch]] = []
     for workers, threads in ((0, 1), (0, 2), (2, 2)):
         torch.set_num_threads(threads)
         settings = make_settings(workers=workers, patch=(32, 32, 48), augmentation=augmentation)

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.training.schedule import learning_rates
-from tsfm_pipeline.training.settings import TrainingSettings
 
 MakeSettings = Callable[..., TrainingSettings]
 

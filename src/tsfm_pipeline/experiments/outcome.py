@@ -7,12 +7,10 @@ import pandas as pd
 import pyarrow as pa
 
 from tsfm_pipeline.frozen import FrozenModel
+from tsfm_pipeline.model.folder import ModelFolder
 
 Stage = Literal["training", "prediction", "scoring"]
 Status = Literal["finished", "failed", "not run"]
-Weights = Literal["best", "final"]
-WEIGHTS: tuple[Weights, ...] = ("best", "final")
-"""Both are kept and scored: a best checkpoint chosen on the scored cases is optimistic."""
 
 STATUSES_SCHEMA = pa.schema(
     [pa.field(name, pa.string(), nullable=False) for name in ("experiment", "status", "reason")]
@@ -64,9 +62,9 @@ class ModelRecord(Outcome):
     digest: str = ""
     epochs: int = 0
 
-    def path(self, models_root: Path) -> Path:
+    def model_folder(self, models_root: Path) -> ModelFolder:
         """Return the model folder."""
-        return models_root / self.folder
+        return ModelFolder(models_root / self.folder)
 
 
 def collect_statuses(*outcomes: Outcome) -> pd.DataFrame:

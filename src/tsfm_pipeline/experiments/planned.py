@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from tsfm_pipeline.experiments.grid import GRID, Experiment
 from tsfm_pipeline.experiments.settings import ExperimentSettings, Planned
+from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.planning.dataset_plan import DatasetPlan
 from tsfm_pipeline.planning.fingerprint import PlanningError
-from tsfm_pipeline.training.settings import TrainingSettings
 
 
 def with_plan(

@@ -11,14 +11,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from tsfm_pipeline.experiments.outcome import WEIGHTS, ModelRecord, Outcome, Weights
+from tsfm_pipeline.experiments.outcome import ModelRecord, Outcome
 from tsfm_pipeline.experiments.postprocessing_run import find_rule
 from tsfm_pipeline.files import content_digest, file_digest
 from tsfm_pipeline.inference.case import predict_case
 from tsfm_pipeline.inference.export import OriginalGrid
 from tsfm_pipeline.inference.model import SegmentationModel, load_model
-from tsfm_pipeline.inference.postprocessing import PostprocessingRule
 from tsfm_pipeline.inference.settings import InferenceSettings
+from tsfm_pipeline.model.folder import WEIGHTS, Weights
 from tsfm_pipeline.preparation.labels import prediction_path, write_targets
 from tsfm_pipeline.sources import Source
 from tsfm_pipeline.store.case_store import CaseStore
@@ -100,13 +100,12 @@ def _ready(
     models_root: Path,
 ) -> tuple[SegmentationModel, str]:
     """Return the model with the postprocessing rule wanted, and the digest of what it predicts."""
-    folder = record.path(models_root)
+    folder = record.model_folder(models_root)
     model = load_model(folder, weights)
-    weights_digest = file_digest(folder / f"{weights}.safetensors")
+    weights_digest = file_digest(folder.weights(weights))
     rule = None
     if settings.postprocessing_cases:
-        rule_path = PostprocessingRule.path(folder, weights)
-        rule = find_rule(model, weights_digest, rule_path, settings, store)
+        rule = find_rule(model, weights_digest, folder.rule(weights), settings, store)
     datasets = sorted({key.partition("/")[0] for key in model.card.validation})
     digest = content_digest(
         {

@@ -7,8 +7,8 @@ from pydantic import field_validator, model_validator
 
 from tsfm_pipeline.experiments.grid import BUDGETS, Experiment, Role
 from tsfm_pipeline.frozen import FrozenModel
-from tsfm_pipeline.training.checkpoint import BEST
-from tsfm_pipeline.training.settings import TrainingSettings
+from tsfm_pipeline.model.folder import ModelFolder
+from tsfm_pipeline.model.training_settings import TrainingSettings
 
 Planned = Literal["patch", "batch_size"]
 """Settings of a training that the plan of its dataset can decide."""
@@ -55,7 +55,7 @@ class PretrainSettings(RoleSettings):
         # Looked for when the parameters are read: else hours of preparation come first.
         if given is None:
             return None
-        path = (given / BEST if given.is_dir() else given).absolute()
+        path = (ModelFolder(given).weights("best") if given.is_dir() else given).absolute()
         if not path.is_file():
             raise ValueError(
                 f"{path} not found; name a .safetensors file or a model folder: that of released"

@@ -14,12 +14,11 @@ from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.files import content_digest, file_digest
 from tsfm_pipeline.imaging.geometry import TripleFloat
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.planning.dataset_plan import DatasetPlan
 from tsfm_pipeline.store.case_store import CaseStore
-from tsfm_pipeline.training.checkpoint import BEST
+from tsfm_pipeline.training.describe import FREE_TO_CHANGE
 from tsfm_pipeline.training.launch import train
-from tsfm_pipeline.training.model_card import FREE_TO_CHANGE
-from tsfm_pipeline.training.settings import TrainingSettings
 from tsfm_pipeline.training.task import TrainingTask
 
 logger = logging.getLogger(__name__)
@@ -78,24 +77,25 @@ def run_training(
     training_keys = list(chosen.loc[chosen["role"] == "training", "key"])
     task = TrainingTask(
         name=name,
-        store=store,
-        training=training_keys,
-        validation=list(chosen.loc[chosen["role"] == "validation", "key"]),
+        settings=training,
+        store=store.root,
+        training=tuple(training_keys),
+        validation=tuple(chosen.loc[chosen["role"] == "validation", "key"]),
         table=table,
         regions=_annotated_regions(store, training_keys, table),
         initial_weights=(
-            initial.path(models_root) / BEST
+            initial.model_folder(models_root).weights("best")
             if initial is not None
             else settings.initial_weights_of(experiment)
         ),
         target_spacing=target_spacing,
         pool_version=str(splits["pool_version"].iat[0]),
     )
-    digest = training_digest(task, training)
+    digest = training_digest(task)
     folder = Path(name) / digest
     try:
         with track(name, digest, training) as report:
-            summary = train(task, training, models_root / folder, report)
+            summary = train(task, models_root / folder, report)
     except Exception as error:  # the other experiments go on; the record keeps the cause
         logger.exception("Training of %s failed", name)
         return ModelRecord(
@@ -114,17 +114,17 @@ def run_training(
     )
 
 
-def training_digest(task: TrainingTask, settings: TrainingSettings) -> str:
+def training_digest(task: TrainingTask) -> str:
     """Digest of everything that decides the weights, but the number of epochs.
 
     So a resumed or extended training keeps its folder and its tracked curves, and any other
     change starts a new one.
     """
-    records = [task.store.record(key) for key in [*task.training, *task.validation]]
+    records = [task.cases.record(key) for key in [*task.training, *task.validation]]
     content = {
         # budgets of one dataset differ in epochs alone, and are runs of their own
         "name": task.name,
-        "settings": settings.model_dump(mode="json", exclude=FREE_TO_CHANGE),
+        "settings": task.settings.model_dump(mode="json", exclude=FREE_TO_CHANGE),
         "regions": {region: task.table.region_ids(region) for region in task.regions},
         "training": task.training,
         "validation": task.validation,

@@ -16,6 +16,8 @@ from tsfm_pipeline.frozen import FrozenModel
 BACKGROUND = 0
 OUTSIDE = 255
 """Stored label of voxels outside the image's nonzero mask (nnU-Net's -1)."""
+LEFT_RIGHT = 2
+"""The axis (z, y, x) along which sided targets change names in a mirror."""
 
 
 class LabelError(ValueError):
@@ -147,6 +149,24 @@ class LabelTable(FrozenModel):
         The painted value of a region is its deciding target's integer.
         """
         return tuple(sorted(regions, key=lambda name: -len(self.region_targets(name))))
+
+    def exclusive_targets(self, regions: Sequence[str]) -> tuple[str, ...]:
+        """Return the targets that regions consist of, in order of first appearance."""
+        members = (name for region in regions for name in self.region_targets(region))
+        return tuple(dict.fromkeys(members))
+
+    def side_partners(self) -> dict[str, str]:
+        """Map every sided target (`left` or `right` in its name) to the other side's name.
+
+        The partner may be a name that the table lacks: then the target can't be mirrored.
+        """
+        other = {"left": "right", "right": "left"}
+        partners = {}
+        for name in self.targets:
+            words = name.split("_")
+            if other.keys() & set(words):
+                partners[name] = "_".join(other.get(word, word) for word in words)
+        return partners
 
 
 def _qualified(dataset: str, name: str) -> str:

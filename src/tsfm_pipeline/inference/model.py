@@ -7,7 +7,6 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -16,21 +15,18 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from tsfm_pipeline.files import file_digest
 from tsfm_pipeline.imaging.intensity import AIR_HU, normalise_ct
 from tsfm_pipeline.inference.postprocessing import PostprocessingRule
 from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.inference.sliding_window import predict_tiles
-from tsfm_pipeline.training.losses import class_members, region_log_odds
-from tsfm_pipeline.training.model_card import ModelCard
+from tsfm_pipeline.model.card import ModelCard
+from tsfm_pipeline.model.folder import ModelError, ModelFolder, Weights
+from tsfm_pipeline.network.regions import RegionsOfClasses, class_members
 
 logger = logging.getLogger(__name__)
-
-
-class ModelError(ValueError):
-    """A model folder that can't be used, or a case that the model was not trained for."""
 
 
 @dataclass(frozen=True)
@@ -80,49 +76,64 @@ class SegmentationModel:
         return float(self.normalise(np.full(1, AIR_HU, np.float32), modality)[0])
 
 
-class RegionsOfClasses(nn.Module):
-    """A network trained with a softmax over exclusive targets, seen as one that predicts regions.
-
-    Args:
-        network: gives one logit per target; background's is 0.
-        members_RK: which targets make up each region, bool.
-    """
-
-    def __init__(self, network: nn.Module, members_RK: Tensor) -> None:
-        super().__init__()
-        self.network = network
-        self.register_buffer("members_RK", members_RK)
-
-    def forward(self, x_BCDHW: Tensor) -> Tensor:
-        """Return the log-odds (B, regions, D, H, W) of each region's summed probability."""
-        return region_log_odds(self.network(x_BCDHW), self.get_buffer("members_RK"))
-
-
 def load_model(
-    folder: Path,
-    weights: Literal["best", "final"] = "best",
+    folder: ModelFolder,
+    weights: Weights = "best",
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> SegmentationModel:
-    """Load a model folder: `model.json`, `<weights>.safetensors` and, if there, their rule.
+    """Load a model folder: its card, some weights and, if there is one, their rule.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from safetensors.torch import save_file
+    >>> from tsfm_pipeline.imaging.labels import LabelTable
+    >>> from tsfm_pipeline.model.training_settings import TrainingSettings
+    >>> from tsfm_pipeline.network.sizes import SIZES
+    >>> card = ModelCard(
+    ...     name="untrained",
+    ...     settings=TrainingSettings(),
+    ...     training=("msd_liver/liver_0",),
+    ...     validation=(),
+    ...     table=LabelTable(targets={"liver": 5}),
+    ...     regions=("liver",),
+    ...     network=SIZES["tiny"],
+    ...     in_channels=1,
+    ...     patch=(16, 16, 32),
+    ...     ct_statistics=None,
+    ...     initial_weights=None,
+    ...     pool_digest="",
+    ... )
+    >>> with tempfile.TemporaryDirectory() as path:  # what training leaves, in short
+    ...     folder = ModelFolder(Path(path))
+    ...     folder.write_card(card)
+    ...     save_file(card.build_network().state_dict(), folder.weights("best"))
+    ...     model = load_model(folder, "best", "cpu")
+    >>> image = np.zeros((1, 16, 16, 32), np.float32)
+    >>> predict_scores(model, image, "MR", ["liver"], InferenceSettings()).shape
+    (1, 16, 16, 32)
+
+    Args:
+        folder: a released model, or what training left.
+        weights: which of them.
+        device: where the network goes; "auto" takes the GPU if there is one.
 
     Raises:
         ModelError: a file is missing, can't be read, or does not fit the other; no such device.
             A rule of other weights is left out with a warning.
     """
-    path = folder / f"{weights}.safetensors"
+    card, path = folder.card, folder.weights(weights)
     try:
-        card = ModelCard.read(folder)
         state = load_file(path)
-    except (OSError, SafetensorError, ValidationError) as error:
+    except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"model folder {folder} has no usable model.json and {path.name} ({error});"
-            " train the model, or name the folder that holds both"
+            f"model folder {folder.path} has no usable {path.name} ({error});"
+            " train the model, or name the folder that holds both card and weights"
         ) from error
     network: nn.Module = card.build_network()
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise ModelError(f"{path} does not fit {folder / 'model.json'}: {error}") from error
+        raise ModelError(f"{path} does not fit {folder.card_path}: {error}") from error
     if card.settings.loss == "softmax":
         network = RegionsOfClasses(network, class_members(card.table, card.regions))
     available = torch.cuda.is_available()
@@ -130,10 +141,10 @@ def load_model(
         raise ModelError("device is cuda, but torch sees no GPU; set it to auto or cpu")
     chosen = torch.device("cuda" if available and device != "cpu" else "cpu")
     try:
-        rule = PostprocessingRule.read(folder, weights)
+        rule = PostprocessingRule.read(folder.rule(weights))
     except ValidationError as error:
         raise ModelError(
-            f"{PostprocessingRule.path(folder, weights)} is no postprocessing rule"
+            f"{folder.rule(weights)} is no postprocessing rule"
             f" ({' '.join(str(error).split())[:200]}); remove it to predict without one"
         ) from error
     if rule is not None and rule.weights_digest != file_digest(path):

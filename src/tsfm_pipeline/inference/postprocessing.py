@@ -54,15 +54,9 @@ class PostprocessingRule(FrozenModel):
     prediction: InferenceSettings
     weights_digest: str
 
-    @staticmethod
-    def path(folder: Path, weights: str) -> Path:
-        """Return the file of a model folder that holds the rule of some weights."""
-        return folder / f"postprocessing_{weights}.json"
-
     @classmethod
-    def read(cls, folder: Path, weights: str) -> "PostprocessingRule | None":
-        """Read the rule of a model folder's weights; None where there is none."""
-        path = cls.path(folder, weights)
+    def read(cls, path: Path) -> "PostprocessingRule | None":
+        """Read the rule from its file in a model folder; None where there is none."""
         return cls.model_validate_json(path.read_bytes()) if path.exists() else None
 
 

@@ -130,7 +130,20 @@ def bottleneck_grid(patch: Sequence[int], size: NetworkSize) -> Grid:
 def build_network(
     settings: NetworkSettings, in_channels: int, out_channels: int, patch: Grid
 ) -> TSFM:
-    """Build the TSFM of a named size."""
+    """Build the TSFM of a named size, with fresh weights.
+
+    >>> network = build_network(NetworkSettings(size="tiny"), 1, 2, (16, 16, 32)).eval()
+    >>> with torch.inference_mode():
+    ...     logits = network(torch.zeros(1, 1, 16, 16, 32))
+    >>> logits.shape
+    torch.Size([1, 2, 16, 16, 32])
+
+    Args:
+        settings: name the size.
+        in_channels: image channels.
+        out_channels: logits per voxel.
+        patch: voxels (z, y, x) of the training patch.
+    """
     return TSFM(in_channels, out_channels, SIZES[settings.size], patch)
 
 

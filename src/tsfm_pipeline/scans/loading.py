@@ -12,6 +12,7 @@ from tsfm_pipeline.imaging.geometry import Geometry, canonical_reorientation
 from tsfm_pipeline.imaging.resampling import resampled_shape
 from tsfm_pipeline.imaging.volume import ImageVolume, read_image
 from tsfm_pipeline.inference.export import OriginalGrid
+from tsfm_pipeline.model.card import ModelCard
 from tsfm_pipeline.preparation.prepare import prepare_image
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.scans.claims import check_files, check_memory, check_series
@@ -19,7 +20,6 @@ from tsfm_pipeline.scans.dicom import read_series
 from tsfm_pipeline.scans.finding import Scan
 from tsfm_pipeline.scans.problem import ScanError, about
 from tsfm_pipeline.sources.source import Modality
-from tsfm_pipeline.training.model_card import ModelCard
 
 CT_EVIDENCE_HU = -100.0
 """Fat and air lie below it in every CT in HU; magnitude MR has no negative values."""

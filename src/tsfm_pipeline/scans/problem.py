@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tsfm_pipeline.imaging.intensity import IntensityError
 from tsfm_pipeline.imaging.volume import VolumeError
-from tsfm_pipeline.inference.model import ModelError
+from tsfm_pipeline.model.folder import ModelError
 
 
 class ScanError(ValueError):

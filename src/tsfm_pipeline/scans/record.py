@@ -10,16 +10,15 @@ import pandas as pd
 from pydantic import ValidationError
 
 from tsfm_pipeline import __version__
-from tsfm_pipeline.files import file_digest, write_text
+from tsfm_pipeline.files import write_text
 from tsfm_pipeline.files.spreadsheet import csv_text
 from tsfm_pipeline.frozen import FrozenModel
-from tsfm_pipeline.inference.postprocessing import PostprocessingRule
 from tsfm_pipeline.inference.settings import InferenceSettings
+from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.scans.finding import Scan
-from tsfm_pipeline.scans.segment import VOLUME_COLUMNS, weights_of
+from tsfm_pipeline.scans.segment import VOLUME_COLUMNS
 from tsfm_pipeline.scans.settings import PredictSettings
 from tsfm_pipeline.sources.source import Modality
-from tsfm_pipeline.training.model_card import CARD
 
 
 class ScanRecord(FrozenModel):
@@ -51,17 +50,13 @@ def inputs_digest(scan: Scan) -> str:
 
 
 def making_digest(
-    model: Path, regions: Sequence[str], settings: PredictSettings, window: InferenceSettings
+    model: ModelFolder, regions: Sequence[str], settings: PredictSettings, window: InferenceSettings
 ) -> str:
     """Digest of the model's files and of every setting that decides the labels."""
-    weights = weights_of(model)
-    rule = PostprocessingRule.path(model, weights)
     return _digest(
         [
             __version__,
-            file_digest(model / CARD),
-            file_digest(model / f"{weights}.safetensors"),
-            file_digest(rule) if rule.exists() else None,
+            *model.digests(model.used_weights()),
             list(regions),
             settings.modality,
             window.deciding(),

@@ -6,21 +6,20 @@ from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from pydantic import ValidationError
 
 from tsfm_pipeline import __version__
 from tsfm_pipeline.files import write_text
 from tsfm_pipeline.files.folder import atomic_folder
-from tsfm_pipeline.inference.model import ModelError, load_model
+from tsfm_pipeline.inference.model import load_model
 from tsfm_pipeline.inference.postprocessing import PostprocessingRule
+from tsfm_pipeline.model.card import ModelCard
+from tsfm_pipeline.model.folder import ModelFolder, Weights
 from tsfm_pipeline.scans.label_files import JSON, label_names, labels_json
 from tsfm_pipeline.scans.loading import known_modalities
-from tsfm_pipeline.scans.segment import FAST
-from tsfm_pipeline.training.model_card import CARD, ModelCard
 
 README = "README.md"
 
@@ -50,29 +49,12 @@ class Origin:
     licence: str
 
 
-def read_card(folder: Path) -> ModelCard:
-    """Read the card of a model folder.
-
-    Raises:
-        ModelError: there is none, or it can't be read.
-    """
-    try:
-        return ModelCard.read(folder)
-    except (OSError, ValidationError) as error:
-        raise ModelError(
-            f"{folder} has no usable {CARD} ({' '.join(str(error).split())[:200]}); name the folder"
-            " of a released model, or one that training left:"
-            " data/06_models/WORKSPACE/EXPERIMENT/DIGEST, `folder` in data/06_models/WORKSPACE/"
-            "EXPERIMENT.json"
-        ) from error
-
-
 def release_model(
     model: Path,
     output: Path,
     origins: Mapping[str, Origin],
     *,
-    weights: Literal["best", "final"] = "best",
+    weights: Weights = "best",
     fast: Path | None = None,
     scores: pd.DataFrame | None = None,
 ) -> None:
@@ -92,8 +74,10 @@ def release_model(
         ReleaseError: a training dataset without licence, a coarser model that does not match, or
             an output folder that is no release.
     """
-    card = read_card(model)
-    if output.exists() and any(output.iterdir()) and not (output / CARD).exists():
+    folder = ModelFolder(model)
+    coarser = None if fast is None else ModelFolder(fast)
+    card = folder.card
+    if output.exists() and any(output.iterdir()) and not ModelFolder(output).card_path.exists():
         raise ReleaseError(f"{output} holds something else than a release; name another folder")
     unknown = sorted(set(training_cases(card)) - set(origins))
     if unknown:
@@ -101,15 +85,15 @@ def release_model(
             f"no licence is known for {', '.join(unknown)}; run this in the project that trained"
             " the model, with its --env, or add them to conf/base/parameters_datasets.yml"
         )
-    if fast is not None and set(read_card(fast).regions) != set(card.regions):
+    if coarser is not None and set(coarser.card.regions) != set(card.regions):
         raise ReleaseError(f"{fast} does not predict the regions of {model}; name another model")
-    with atomic_folder(output) as folder:
-        digest, rule = _copy_model(model, folder, weights)
-        if fast is not None:
-            (folder / FAST).mkdir()
-            _copy_model(fast, folder / FAST, weights)
+    with atomic_folder(output) as path:
+        release = ModelFolder(path)
+        digest, rule = _copy_model(folder, release, weights)
+        if coarser is not None:
+            _copy_model(coarser, release.fast, weights)
         text = model_card_text(card, origins, weights, digest, rule, fast is not None, scores)
-        write_text(folder / README, text)
+        write_text(path / README, text)
 
 
 def training_cases(card: ModelCard) -> dict[str, int]:
@@ -118,20 +102,17 @@ def training_cases(card: ModelCard) -> dict[str, int]:
 
 
 def _copy_model(
-    model: Path, folder: Path, weights: Literal["best", "final"]
+    model: ModelFolder, copy: ModelFolder, weights: Weights
 ) -> tuple[str, PostprocessingRule | None]:
     """Copy what prediction needs and check that it loads; return the weights' SHA-256 and rule."""
-    loaded = load_model(model, weights, "cpu")
-    card, rule = loaded.card, loaded.postprocessing
-    name = f"{weights}.safetensors"
-    shutil.copyfile(model / name, folder / name)
-    shutil.copyfile(model / CARD, folder / CARD)
+    rule = load_model(model, weights, "cpu").postprocessing
+    copy.path.mkdir(exist_ok=True)
+    shutil.copyfile(model.weights(weights), copy.weights(weights))
+    shutil.copyfile(model.card_path, copy.card_path)
     if rule is not None:
-        shutil.copyfile(
-            PostprocessingRule.path(model, weights), PostprocessingRule.path(folder, weights)
-        )
-    write_text(folder / JSON, labels_json(card.table, card.regions))
-    with (folder / name).open("rb") as file:
+        shutil.copyfile(model.rule(weights), copy.rule(weights))
+    write_text(copy.path / JSON, labels_json(model.card.table, model.card.regions))
+    with copy.weights(weights).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), rule
 
 
@@ -147,7 +128,6 @@ def model_card_text(
     """Return the model card in Markdown."""
     return _TEMPLATES.get_template("model_card.md").render(
         card=card,
-        card_file=CARD,
         version=__version__,
         modalities=known_modalities(card),
         targets=[

@@ -11,8 +11,9 @@ from tqdm import tqdm
 from tsfm_pipeline.files import write_bytes, write_text
 from tsfm_pipeline.files.spreadsheet import csv_text
 from tsfm_pipeline.imaging.volume import write_label
-from tsfm_pipeline.inference.model import ModelError, SegmentationModel
+from tsfm_pipeline.inference.model import SegmentationModel
 from tsfm_pipeline.inference.settings import InferenceSettings
+from tsfm_pipeline.model.folder import ModelError, ModelFolder
 from tsfm_pipeline.scans.dicom_seg import require_highdicom, write_dicom_seg
 from tsfm_pipeline.scans.finding import Scan, find_scans
 from tsfm_pipeline.scans.label_files import label_names, write_label_files
@@ -32,9 +33,7 @@ from tsfm_pipeline.scans.record import (
     write_volumes,
     writing,
 )
-from tsfm_pipeline.scans.release import read_card
 from tsfm_pipeline.scans.segment import (
-    FAST,
     choose_regions,
     measure_targets,
     mirror_axes,
@@ -106,7 +105,7 @@ def predict_folder(
     """
     settings, window = settings or PredictSettings(), window or InferenceSettings()
     folder = _model_folder(model, settings.fast)
-    card = read_card(folder)
+    card = folder.card
     regions = choose_regions(card, settings.targets)
     if settings.mirror:
         window = window.model_copy(update={"mirror_axes": mirror_axes(card)})
@@ -170,15 +169,16 @@ def predict_folder(
     )
 
 
-def _model_folder(model: Path, fast: bool) -> Path:
+def _model_folder(model: Path, fast: bool) -> ModelFolder:
+    folder = ModelFolder(model)
     if not fast:
-        return model
-    if not (model / FAST).is_dir():
+        return folder
+    if not folder.fast.path.is_dir():
         raise ModelError(
-            f"{model} has no coarser model in its folder {FAST}/; leave out --fast, or release one"
-            " with `tsfm-pipeline release --fast`"
+            f"{model} has no coarser model in its folder {folder.fast.path.name}/; leave out"
+            " --fast, or release one with `tsfm-pipeline release --fast`"
         )
-    return model / FAST
+    return folder.fast
 
 
 def _found(

@@ -10,21 +10,18 @@ import pandas as pd
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.imaging.labels import LEFT_RIGHT, LabelTable
 from tsfm_pipeline.imaging.volume import ImageVolume
 from tsfm_pipeline.inference.case import predict_case
-from tsfm_pipeline.inference.model import ModelError, SegmentationModel, load_model
+from tsfm_pipeline.inference.model import SegmentationModel, load_model
 from tsfm_pipeline.inference.settings import InferenceSettings
+from tsfm_pipeline.model.card import ModelCard
+from tsfm_pipeline.model.folder import ModelError, ModelFolder
 from tsfm_pipeline.scans.finding import Scan, find_scans
 from tsfm_pipeline.scans.label_files import label_names
 from tsfm_pipeline.scans.loading import LoadedScan, load_scan, prepare_volume, volume_of
 from tsfm_pipeline.scans.problem import ScanError
 from tsfm_pipeline.sources.source import Modality
-from tsfm_pipeline.training.checkpoint import BEST, FINAL
-from tsfm_pipeline.training.model_card import ModelCard
-
-FAST = "fast"
-"""Sub-folder of a release with the coarser model."""
 
 VOLUME_COLUMNS = ("scan", "target", "label", "includes", "voxels", "volume_ml", "mean_intensity")
 
@@ -85,7 +82,7 @@ def segment(
         ModelError: no usable model folder, or a target that the model does not know.
     """
     if not isinstance(model, SegmentationModel):
-        model = open_model(Path(model), device)
+        model = open_model(ModelFolder(Path(model)), device)
     regions = choose_regions(model.card, targets or ())
     loaded = _loaded(images, model.card, modality)
     labels_ZYX = segment_loaded(model, loaded, regions, settings or InferenceSettings())
@@ -99,22 +96,11 @@ def segment(
     )
 
 
-def weights_of(folder: Path) -> Literal["best", "final"]:
-    """Return which weights of a model folder are used: the best ones where it has them.
-
-    Raises:
-        ModelError: it has neither.
-    """
-    if (folder / BEST).exists():
-        return "best"
-    if (folder / FINAL).exists():
-        return "final"
-    raise ModelError(f"{folder} has neither {BEST} nor {FINAL}; let its training go on to the end")
-
-
-def open_model(folder: Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> SegmentationModel:
+def open_model(
+    folder: ModelFolder, device: Literal["auto", "cpu", "cuda"] = "auto"
+) -> SegmentationModel:
     """Load a model folder, released or as training left it."""
-    return load_model(folder, weights_of(folder), device)
+    return load_model(folder, folder.used_weights(), device)
 
 
 def choose_regions(card: ModelCard, targets: Sequence[str]) -> tuple[str, ...]:
@@ -141,13 +127,8 @@ def mirror_axes(card: ModelCard) -> tuple[Literal[0, 1, 2], ...]:
     Raises:
         ModelError: there is none.
     """
-    from tsfm_pipeline.training.augmentation import (  # noqa: PLC0415 - slow to load
-        LEFT_RIGHT,
-        side_partners,
-    )
-
-    predicted = {name for region in card.regions for name in card.table.region_targets(region)}
-    sided = predicted & side_partners(card.table).keys()
+    predicted = card.table.exclusive_targets(card.regions)
+    sided = card.table.side_partners().keys() & set(predicted)
     trained = card.settings.augmentation.mirror_axes
     axes = tuple(axis for axis in trained if axis != LEFT_RIGHT or not sided)
     if not axes:

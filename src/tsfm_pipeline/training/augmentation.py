@@ -25,14 +25,12 @@ from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from torch import Tensor
 
 from tsfm_pipeline.imaging.geometry import Triple
-from tsfm_pipeline.imaging.labels import OUTSIDE, LabelTable
-from tsfm_pipeline.training.settings import AugmentationSettings
+from tsfm_pipeline.imaging.labels import LEFT_RIGHT, OUTSIDE, LabelTable
+from tsfm_pipeline.model.training_settings import AugmentationSettings
 
 ROTATION = math.radians(30)
 LOADED_SCALE = 0.85
 """v1 sizes the enlarged patch with this scale, although it then draws 0.7 to 1.4."""
-
-LEFT_RIGHT = 2
 
 
 class Augmentation:
@@ -63,7 +61,7 @@ class Augmentation:
         self._transforms: list[BasicTransform] = [_spatial(patch)] if full else []
         if settings.transforms != "none":
             self._transforms += _intensity(filters=full)
-        self._partners = side_partners(table)
+        self._partners = table.side_partners()
         self._swap = swap_table(table)
         predicted = {name for region in regions for name in table.region_targets(region)}
         self._mirror_axes: list[int] = [
@@ -133,24 +131,10 @@ def enlarged_patch(patch: Triple) -> Triple:
     return (int(size[0]), int(size[1]), int(size[2]))
 
 
-def side_partners(table: LabelTable) -> dict[str, str]:
-    """Map every sided target (`left` or `right` in its name) to the other side's name.
-
-    The partner may be a name that the table lacks: then the target can't be mirrored.
-    """
-    other = {"left": "right", "right": "left"}
-    partners = {}
-    for name in table.targets:
-        words = name.split("_")
-        if other.keys() & set(words):
-            partners[name] = "_".join(other.get(word, word) for word in words)
-    return partners
-
-
 def swap_table(table: LabelTable) -> Tensor:
     """Return a lookup (256,) uint8 that exchanges the integers of left and right targets."""
     lookup = torch.arange(256, dtype=torch.uint8)
-    for name, partner in side_partners(table).items():
+    for name, partner in table.side_partners().items():
         if partner in table.targets:
             lookup[table.id_of(name)] = table.id_of(partner)
     return lookup

@@ -14,16 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tsfm_pipeline.files import write_atomically, write_text
+from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.training.task import TrainingError
 
 logger = logging.getLogger(__name__)
-
-STATE = "state.pt"
-PREVIOUS = "state.previous.pt"
-DAMAGED = "state.damaged.pt"
-METRICS = "metrics.jsonl"
-FINAL = "final.safetensors"
-BEST = "best.safetensors"
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
@@ -38,7 +32,7 @@ class StateWriter:
     The caller hands over a copy that nobody else changes, and trains on meanwhile.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: ModelFolder) -> None:
         self._folder = folder
         self._executor = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
@@ -55,15 +49,15 @@ class StateWriter:
             writing.result()
 
 
-def _write_state(folder: Path, state: dict[str, Any]) -> None:
-    new = folder / f".{STATE}.new"
+def _write_state(folder: ModelFolder, state: dict[str, Any]) -> None:
+    new = folder.state.with_name(f".{folder.state.name}.new")
     write_atomically(new, lambda temporary: torch.save(state, temporary))
-    if (folder / STATE).exists():
-        (folder / STATE).replace(folder / PREVIOUS)
-    new.replace(folder / STATE)
+    if folder.state.exists():
+        folder.state.replace(folder.previous_state)
+    new.replace(folder.state)
 
 
-def load_state(folder: Path) -> dict[str, Any] | None:
+def load_state(folder: ModelFolder) -> dict[str, Any] | None:
     """Return the training state on the CPU, None if there is none.
 
     A state that can't be read is passed over, with a warning, for the one saved before it.
@@ -72,7 +66,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
         TrainingError: neither can be read.
     """
     problems = []
-    for path in (folder / STATE, folder / PREVIOUS):
+    for path in (folder.state, folder.previous_state):
         if not path.exists():
             continue
         try:
@@ -83,7 +77,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
         if problems:
             # else the next state saved would push out the good one
             with suppress(FileNotFoundError):  # another process of the group was first
-                (folder / STATE).replace(folder / DAMAGED)
+                folder.state.replace(folder.damaged_state)
             logger.warning(
                 "%s; going on from %s: epoch %d, step %d",
                 problems[0],
@@ -97,9 +91,9 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def has_state(folder: Path) -> bool:
+def has_state(folder: ModelFolder) -> bool:
     """Tell whether a folder holds a training to go on with."""
-    return (folder / STATE).exists() or (folder / PREVIOUS).exists()
+    return folder.state.exists() or folder.previous_state.exists()
 
 
 def _read_state(path: Path) -> dict[str, Any]:
@@ -117,10 +111,10 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 
 class MetricsLog:
-    """metrics.jsonl: one line per epoch. Lines from `epoch` on are dropped when it opens."""
+    """One JSON line per epoch. Lines from `epoch` on are dropped when it opens."""
 
-    def __init__(self, folder: Path, epoch: int) -> None:
-        self._path = folder / METRICS
+    def __init__(self, path: Path, epoch: int) -> None:
+        self._path = path
         lines = self._path.read_text().splitlines() if self._path.exists() else []
         kept = [line for line in lines if json.loads(line)["epoch"] < epoch]
         write_text(self._path, "".join(f"{line}\n" for line in kept))

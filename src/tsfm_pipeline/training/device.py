@@ -2,7 +2,7 @@
 
 import torch
 
-from tsfm_pipeline.training.settings import TrainingSettings
+from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.training.task import TrainingError
 
 _SETTINGS = "experiments.<role>.training"

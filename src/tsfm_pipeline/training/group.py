@@ -42,7 +42,7 @@ class Group:
         distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX)
         return int(tensor)
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Wait until all processes are here."""
         if self.size > 1:
             distributed.barrier()

@@ -20,18 +20,14 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, r
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from tsfm_pipeline.files import write_text
-from tsfm_pipeline.frozen import FrozenModel
-from tsfm_pipeline.imaging.geometry import TripleFloat
-from tsfm_pipeline.imaging.labels import LabelTable
-from tsfm_pipeline.store.case_store import CaseStore
-from tsfm_pipeline.training import checkpoint, loop
+from tsfm_pipeline.model.folder import ModelFolder
+from tsfm_pipeline.model.summary import TrainingSummary
+from tsfm_pipeline.model.training_settings import ParallelSettings
+from tsfm_pipeline.training import loop
 from tsfm_pipeline.training.device import choose_device
 from tsfm_pipeline.training.group import join_group, local_rank
-from tsfm_pipeline.training.model_card import TrainingSummary
-from tsfm_pipeline.training.settings import ParallelSettings, TrainingSettings
 from tsfm_pipeline.training.task import TrainingError, TrainingTask
 
-TASK = "task.json"
 FOLLOW_SECONDS = 1.0
 SHUTDOWN_SECONDS = 600
 """Time that processes get to save before they are killed; torch's 30 s do not suffice for huge."""
@@ -39,54 +35,8 @@ SHUTDOWN_SECONDS = 600
 logger = logging.getLogger(__name__)
 
 
-class WrittenTask(FrozenModel):
-    """A training as a file: the fields of `TrainingTask`, and the settings.
-
-    Attributes:
-        name: for messages.
-        store: folder of the case store.
-        training: keys of the training cases.
-        validation: keys of the validation cases.
-        table: the fused label table.
-        regions: output channels.
-        initial_weights: weights to start from.
-        target_spacing: mm (z, y, x) of the store's cases.
-        pool_version: version of the pool that they belong to.
-        settings: how to train.
-        threads: CPU threads of each process; null leaves torch's choice.
-    """
-
-    name: str
-    store: Path
-    training: tuple[str, ...]
-    validation: tuple[str, ...]
-    table: LabelTable
-    regions: tuple[str, ...]
-    initial_weights: Path | None
-    target_spacing: TripleFloat | None
-    pool_version: str = ""
-    settings: TrainingSettings
-    threads: int | None = None
-
-    def task(self) -> TrainingTask:
-        """Return the task."""
-        return TrainingTask(
-            name=self.name,
-            store=CaseStore(self.store),
-            training=self.training,
-            validation=self.validation,
-            table=self.table,
-            regions=self.regions,
-            initial_weights=self.initial_weights,
-            target_spacing=self.target_spacing,
-            pool_version=self.pool_version,
-        )
-
-
-def train(
-    task: TrainingTask, settings: TrainingSettings, folder: Path, report: loop.Report
-) -> TrainingSummary:
-    """Train in this process, or in as many as the settings ask for; see `loop.train`.
+def train(task: TrainingTask, folder: Path, report: loop.Report) -> TrainingSummary:
+    """Train in this process, or in as many as the task's settings ask for; see `loop.train`.
 
     On Ctrl-C or SIGTERM the processes save and end, and KeyboardInterrupt or SystemExit is raised.
     A process that dies takes the others down, and all start again from the last saved state, at
@@ -95,15 +45,16 @@ def train(
     Raises:
         TrainingError: as `loop.train`; or a process of the group failed, with its message.
     """
-    parallel = settings.parallel
+    parallel = task.settings.parallel
     if parallel.processes * parallel.machines == 1:
-        return loop.train(task, settings, folder, report)
-    finished = TrainingSummary.read(folder)
-    if finished is not None and finished.is_end_of(settings):
+        return loop.train(task, folder, report)
+    model = ModelFolder(folder)
+    finished = model.summary
+    if finished is not None and finished.is_end_of(task.settings):
         logger.info("%s: already trained for %d epochs", task.name, finished.epochs)
         return finished
-    choose_device(settings)  # a missing GPU is better told before processes start
-    write_task(task, settings, folder)
+    choose_device(task.settings)  # a missing GPU is better told before processes start
+    write_task(task, model)
     if parallel.machines > 1:
         logger.info(
             "%s: waiting for %d more machine(s); run there: %s",
@@ -123,7 +74,7 @@ def train(
         max_restarts=parallel.restarts,
         monitor_interval=0.5,
     )
-    with _followed(folder, report):
+    with _followed(model.metrics, report):
         try:
             elastic_launch(config, train_folder)(str(folder))
         except SignalException as stopped:  # the processes have saved, and ended
@@ -137,7 +88,7 @@ def train(
                 f"{task.name}: process {rank} of {parallel.processes * parallel.machines} failed"
                 f" {parallel.restarts + 1} time(s): {message}"
             ) from error
-    summary = TrainingSummary.read(folder)
+    summary = model.summary
     assert summary is not None  # written by the group before it ends
     return summary
 
@@ -151,28 +102,20 @@ def torchrun_line(parallel: ParallelSettings, folder: Path) -> str:
     )
 
 
-def write_task(task: TrainingTask, settings: TrainingSettings, folder: Path) -> None:
-    """Write what the processes need into the model folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = WrittenTask(
-        name=task.name,
-        store=task.store.root.resolve(),
-        training=tuple(task.training),
-        validation=tuple(task.validation),
-        table=task.table,
-        regions=tuple(task.regions),
-        initial_weights=task.initial_weights.resolve() if task.initial_weights else None,
-        target_spacing=task.target_spacing,
-        pool_version=task.pool_version,
-        settings=settings,
-        threads=max(torch.get_num_threads() // settings.parallel.processes, 1),
-    )
-    write_text(folder / TASK, written.model_dump_json(indent=1))
+def write_task(task: TrainingTask, folder: ModelFolder) -> None:
+    """Write the task into the model folder, with paths that hold wherever a process starts."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    changes = {
+        "store": task.store.resolve(),
+        "initial_weights": task.initial_weights.resolve() if task.initial_weights else None,
+        "threads": max(torch.get_num_threads() // task.settings.parallel.processes, 1),
+    }
+    write_text(folder.task, task.model_copy(update=changes).model_dump_json(indent=1))
 
 
 @record
 def train_folder(folder: str) -> None:
-    """Train as one process of a group what a model folder's task.json describes.
+    """Train as one process of a group what a model folder's task describes.
 
     The group is the one of torch elastic's environment variables, as torchrun sets them.
 
@@ -180,40 +123,40 @@ def train_folder(folder: str) -> None:
         TrainingError: as `loop.train`; or the folder holds no task.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    path = Path(folder) / TASK
+    path = ModelFolder(Path(folder)).task
     if not path.exists():
         raise TrainingError(
             f"{path} not found; `kedro run` with parallel.processes > 1 writes it, or"
             " launch.write_task"
         )
-    written = WrittenTask.model_validate_json(path.read_bytes())
-    if written.threads is not None:
-        torch.set_num_threads(written.threads)
-    device = choose_device(written.settings, local_rank())
+    task = TrainingTask.model_validate_json(path.read_bytes())
+    if task.threads is not None:
+        torch.set_num_threads(task.threads)
+    device = choose_device(task.settings, local_rank())
     if device.type == "cuda":
         torch.cuda.set_device(device)
     group = join_group(device)
-    if written.settings.batch_size % (group.size * written.settings.micro_batches):
+    if task.settings.batch_size % (group.size * task.settings.micro_batches):
         raise TrainingError(
-            f"batch_size {written.settings.batch_size} can't be dealt out to {group.size}"
-            f" processes in {written.settings.micro_batches} micro_batches; start fewer"
+            f"batch_size {task.settings.batch_size} can't be dealt out to {group.size}"
+            f" processes in {task.settings.micro_batches} micro_batches; start fewer"
         )
     if not group.is_main:
         logging.getLogger().setLevel(logging.WARNING)
-    loop.train(written.task(), written.settings, Path(folder), lambda e, m: None, group)
+    loop.train(task, Path(folder), lambda e, m: None, group)
     # not after an error: NCCL would wait for processes that wait for this one
     distributed.destroy_process_group()
 
 
 @contextmanager
-def _followed(folder: Path, report: loop.Report) -> Iterator[None]:
-    """Report the epochs that the group adds to metrics.jsonl while it trains."""
-    reported = max((epoch for epoch, _ in _epochs(folder)), default=-1)
+def _followed(path: Path, report: loop.Report) -> Iterator[None]:
+    """Report the epochs that the group adds to the metrics file while it trains."""
+    reported = max((epoch for epoch, _ in _epochs(path)), default=-1)
     ended = threading.Event()
 
     def report_new() -> None:
         nonlocal reported
-        for epoch, metrics in _epochs(folder):
+        for epoch, metrics in _epochs(path):
             if epoch > reported:
                 report(epoch, metrics)
                 reported = epoch
@@ -232,8 +175,7 @@ def _followed(folder: Path, report: loop.Report) -> Iterator[None]:
         report_new()
 
 
-def _epochs(folder: Path) -> Iterator[tuple[int, Mapping[str, float]]]:
-    path = folder / checkpoint.METRICS
+def _epochs(path: Path) -> Iterator[tuple[int, Mapping[str, float]]]:
     if not path.exists():
         return
     for line in path.read_text().splitlines(keepends=True):

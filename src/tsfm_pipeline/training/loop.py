@@ -7,38 +7,28 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
+from torch import Tensor
 from tqdm import tqdm
 
 from tsfm_pipeline.files import write_text
+from tsfm_pipeline.model.card import ModelCard
+from tsfm_pipeline.model.folder import WEIGHTS, ModelFolder, Weights
+from tsfm_pipeline.model.summary import TrainingSummary
 from tsfm_pipeline.store.record import CaseRecord
 from tsfm_pipeline.training import checkpoint
 from tsfm_pipeline.training.checks import check_task
+from tsfm_pipeline.training.describe import describe
 from tsfm_pipeline.training.device import autocast_type, choose_device
 from tsfm_pipeline.training.device_augmentation import DeviceAugmentation
 from tsfm_pipeline.training.group import ALONE, Group, local_rank
 from tsfm_pipeline.training.interruption import signals_noted
-from tsfm_pipeline.training.losses import (
-    Terms,
-    combine,
-    hard_counts,
-    make_loss,
-    region_ids,
-)
-from tsfm_pipeline.training.model_card import (
-    CARD,
-    SUMMARY,
-    ModelCard,
-    TrainingSummary,
-    describe,
-)
-from tsfm_pipeline.training.parallel import full_tensor, parallel_model, synchronised
+from tsfm_pipeline.training.losses import confusion_counts, make_loss, region_ids
+from tsfm_pipeline.training.parallel import parallel_model
 from tsfm_pipeline.training.progress import (
     Progress,
     collect_state,
@@ -46,32 +36,20 @@ from tsfm_pipeline.training.progress import (
     restore_network,
     restore_progress,
 )
-from tsfm_pipeline.training.sampling import PatchDataset, Sample, make_loader
+from tsfm_pipeline.training.sampling import Batch, PatchDataset, make_loader
 from tsfm_pipeline.training.schedule import learning_rates
-from tsfm_pipeline.training.settings import TrainingSettings
+from tsfm_pipeline.training.step import MicroBatch, TrainStep
 from tsfm_pipeline.training.task import TrainingError, TrainingTask
-from tsfm_pipeline.training.transfer import (
-    HEADS,
-    WEIGHTS_TABLE,
-    transfer_weights,
-    weights_json,
-)
+from tsfm_pipeline.training.transfer import transfer_weights, weights_json
 
 logger = logging.getLogger(__name__)
 
 Report = Callable[[int, Mapping[str, float]], None]
 """Receives an epoch's metrics: (epoch counted from 0, name -> value)."""
 
-BODY = 0
-"""Index of the optimiser's parameter group of everything but the heads."""
-
 
 def train(
-    task: TrainingTask,
-    settings: TrainingSettings,
-    folder: Path,
-    report: Report,
-    group: Group = ALONE,
+    task: TrainingTask, folder: Path, report: Report, group: Group = ALONE
 ) -> TrainingSummary:
     """Train in a folder, from its saved state if it has one.
 
@@ -79,8 +57,7 @@ def train(
     On Ctrl-C or SIGTERM the state is saved and KeyboardInterrupt or SystemExit raised.
 
     Args:
-        task: cases, regions, initial weights.
-        settings: how to train.
+        task: cases, regions, initial weights, settings.
         folder: the model folder; made when absent.
         report: called by the leading process after every epoch with 'train/loss',
             'train/skipped_steps', 'lr', 'seconds_per_iteration', 'samples_per_second', on a GPU
@@ -92,28 +69,29 @@ def train(
         TrainingError: impossible settings or data, a folder of another training, files that
             can't be read, a loss that stays non-finite, or too little GPU memory.
     """
+    model = ModelFolder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     records = task.records()
-    check_task(task, settings, records)
-    card = describe(task, settings, records, folder, resumed=checkpoint.has_state(folder))
-    finished = TrainingSummary.read(folder)
-    if finished is not None and finished.is_end_of(settings):
+    check_task(task, records)
+    card = describe(task, records, model, resumed=checkpoint.has_state(model))
+    finished = model.summary
+    if finished is not None and finished.is_end_of(task.settings):
         logger.info("%s: already trained for %d epochs", task.name, finished.epochs)
         return finished
-    group.wait()  # all have read the card that the first one now writes
+    group.barrier()  # all have read the card that the first one now writes
     if group.is_main:
-        write_text(folder / CARD, card.model_dump_json(indent=1))
+        model.write_card(card)
     try:
-        run = TrainingRun(task, card, records, folder, group)
+        run = TrainingRun(task, card, records, model, group)
         with signals_noted() as received:
             run.fit(report, received)
     except torch.OutOfMemoryError as error:
-        raise TrainingError(_too_large(task, card.settings, error)) from error
+        raise TrainingError(_too_large(task, error)) from error
     return run.finish()
 
 
-def _too_large(task: TrainingTask, settings: TrainingSettings, error: Exception) -> str:
-    where = "experiments.<role>.training"
+def _too_large(task: TrainingTask, error: Exception) -> str:
+    settings, where = task.settings, "experiments.<role>.training"
     return (
         f"{task.name}: a step of size {settings.size}, patch {settings.patch}, batch_size"
         f" {settings.batch_size} does not fit the GPU's memory; in {where}, set"
@@ -132,20 +110,20 @@ class TrainingRun:
         task: TrainingTask,
         card: ModelCard,
         records: Mapping[str, CaseRecord],
-        folder: Path,
+        folder: ModelFolder,
         group: Group = ALONE,
     ) -> None:
-        settings = card.settings
+        settings = task.settings
         self.task, self.settings, self.folder, self.group = task, settings, folder, group
         self.device = choose_device(settings, local_rank())
-        self.autocast = autocast_type(settings, self.device)
+        autocast = autocast_type(settings, self.device)
         # every patch has the same shape: looking for the quickest convolutions pays (GPU only)
         torch.backends.cudnn.benchmark = True
         self.memory_format = (
             torch.channels_last_3d if settings.channels_last else torch.contiguous_format
         )
         self.ids_KM = region_ids(task.table, task.regions).to(self.device)
-        self.loss = make_loss(task, settings, self.device)
+        loss = make_loss(task, self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.network = card.build_network()
@@ -155,26 +133,19 @@ class TrainingRun:
         elif task.initial_weights is not None:
             table = transfer_weights(self.network, task.initial_weights)
             if group.is_main:
-                write_text(folder / WEIGHTS_TABLE, weights_json(table))
+                write_text(folder.weights_table, weights_json(table))
         self.network.checkpointing = settings.activation_checkpointing
         # FSDP2 deals out contiguous weights only; feature maps may still have channels innermost
         shared_out = group.size > 1 and settings.parallel.strategy == "fsdp"
         weight_format = torch.contiguous_format if shared_out else self.memory_format
         self.network.to(device=self.device, memory_format=weight_format)  # type: ignore[call-overload]
-        self.model = parallel_model(self.network, settings, group, self.device)
-        heads = [p for name, p in self.network.named_parameters() if name.startswith(HEADS)]
-        body = [p for name, p in self.network.named_parameters() if not name.startswith(HEADS)]
-        self.optimizer = torch.optim.SGD(
-            [{"params": body}, {"params": heads}],
-            lr=settings.learning_rate,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-            nesterov=settings.momentum > 0,
-        )
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast == torch.float16)
+        model = parallel_model(self.network, settings, group, self.device)
+        self.step = TrainStep(self.network, model, loss, settings, self.device, autocast, group)
         self.progress = Progress()
         if state is not None:
-            self.progress = restore_progress(state, self.network, self.optimizer, self.scaler)
+            self.progress = restore_progress(
+                state, self.network, self.step.optimizer, self.step.scaler
+            )
             self._check_progress()
         self._open_loaders(records, card)
         self.states = checkpoint.StateWriter(folder)
@@ -184,7 +155,7 @@ class TrainingRun:
         progress = self.progress
         if progress.epoch > self.settings.epochs:
             raise TrainingError(
-                f"{self.folder} is already trained for {progress.epoch} epochs, more than the"
+                f"{self.folder.path} is already trained for {progress.epoch} epochs, more than the"
                 f" {self.settings.epochs} asked for; ask for more, or use another folder"
             )
         logger.info(
@@ -196,14 +167,16 @@ class TrainingRun:
         task, settings, group = self.task, self.settings, self.group
         epoch, step = self.progress.epoch, self.progress.step
         statistics = card.ct_statistics
-        self.samples = PatchDataset(task, settings, "training", records, statistics)
+        self.samples = PatchDataset(task, "training", records, statistics)
         self.augmentation = self.samples.device_augmentation()
         first = epoch * self.samples.per_epoch + step * settings.batch_size
         last = settings.epochs * self.samples.per_epoch
-        self.batches = iter(make_loader(self.samples, first, last, settings, group))
-        self.validation_batches: Iterator[Sample] | None = None
+        self.batches: Iterator[Batch] = iter(
+            make_loader(self.samples, first, last, settings, group)
+        )
+        self.validation_batches: Iterator[Batch] | None = None
         if task.validation:
-            samples = PatchDataset(task, settings, "validation", records, statistics)
+            samples = PatchDataset(task, "validation", records, statistics)
             first, last = (e * samples.per_epoch for e in (epoch, settings.epochs))
             self.validation_batches = iter(make_loader(samples, first, last, settings, group))
 
@@ -212,7 +185,9 @@ class TrainingRun:
     def fit(self, report: Report, received: list[int]) -> None:
         """Train the epochs that are left; `received` fills with signals that ask to end."""
         settings, progress = self.settings, self.progress
-        log = checkpoint.MetricsLog(self.folder, progress.epoch) if self.group.is_main else None
+        log = None
+        if self.group.is_main:
+            log = checkpoint.MetricsLog(self.folder.metrics, progress.epoch)
         total = settings.epochs * settings.iterations_per_epoch
         done = progress.epoch * settings.iterations_per_epoch + progress.step
         disable = None if self.group.is_main else True
@@ -238,14 +213,13 @@ class TrainingRun:
         """Take the epoch's remaining steps; return its metrics."""
         settings, progress = self.settings, self.progress
         rates = learning_rates(settings, progress.epoch)
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
+        self.step.set_rates(rates)
         self.network.train()
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         while progress.step < settings.iterations_per_epoch:
             started = time.monotonic()
-            loss = self._iterate(next(self.batches), train_body=rates.body > 0)
+            loss = self._train_step(next(self.batches), train_body=rates.body > 0)
             progress.count_step(time.monotonic() - started)
             bar.set_postfix(epoch=f"{progress.epoch + 1}/{settings.epochs}", loss=f"{loss:.3f}")
             bar.update()
@@ -263,75 +237,26 @@ class TrainingRun:
             metrics["gpu_memory_gb"] = torch.cuda.max_memory_allocated(self.device) / 2**30
         return metrics
 
-    def _iterate(self, batch: Sample, *, train_body: bool) -> float:
+    def _train_step(self, batch: Batch, *, train_body: bool) -> float:
         """Take one optimiser step, unless loss or gradient are not finite; return the loss."""
-        tensors = self._to_device(batch, self.augmentation)
-        parts = list(
-            zip(*(tensor.chunk(self.settings.micro_batches) for tensor in tensors), strict=True)
-        )
-        totals = self._counts(parts) if len(parts) > 1 else None
-        entropy_L = counts_L2K = None
-        self.optimizer.zero_grad()
-        for number, part in enumerate(parts):
-            with synchronised(self.model, when=number == len(parts) - 1):
-                terms = self._terms(self.model, part)
-                own_L2K = terms.counts_L2K.detach()
-                counts_L2K = self.group.sum(own_L2K) if totals is None else totals
-                loss = combine(self.loss, terms.entropy_L, terms.counts_L2K + counts_L2K - own_L2K)
-                # the processes' gradients are averaged; those of the parts of a batch add up
-                self.scaler.scale(loss * self.group.size).backward()  # type: ignore[no-untyped-call]
-            detached_L = terms.entropy_L.detach()
-            entropy_L = detached_L if entropy_L is None else entropy_L + detached_L
-        assert entropy_L is not None and counts_L2K is not None
-        value = combine(self.loss, self.group.sum(entropy_L), counts_L2K).item()
-        if math.isfinite(value) and self._apply_gradients(train_body=train_body):
-            self.progress.losses.append(value)
-            self.progress.bad_in_row = []
-        else:
+        loss = self.step.compute_gradients(self._micro_batches(batch))
+        outcome = self.step.update(train_body=train_body) if math.isfinite(loss) else "broken"
+        if outcome == "broken":
             self._count_bad_step(batch)
-        return value
+        else:
+            self.progress.skipped += outcome == "overflown"
+            self.progress.losses.append(loss)
+            self.progress.bad_in_row = []
+        return loss
 
-    def _apply_gradients(self, *, train_body: bool) -> bool:
-        """Clip the gradients and take the step; tell whether they were sound.
+    def _micro_batches(self, batch: Batch) -> list[MicroBatch]:
+        tensors = self._to_device(batch, self.augmentation)
+        chunks = (tensor.chunk(self.settings.micro_batches) for tensor in tensors)
+        return list(zip(*chunks, strict=True))
 
-        In fp16 the scaler itself leaves out overflown gradients and halves its scale. Such a step
-        counts as skipped; below a scale of 1 it was no overflow.
-        """
-        if not train_body:
-            for parameter in self.optimizer.param_groups[BODY]["params"]:
-                parameter.grad = None
-        self.scaler.unscale_(self.optimizer)
-        norm = full_tensor(clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip))
-        if not (self.scaler.is_enabled() or math.isfinite(norm.item())):
-            return False
-        before = self.scaler.get_scale()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        scale = self.scaler.get_scale()
-        if scale < min(before, 1.0):
-            return False
-        self.progress.skipped += scale < before
-        return True
-
-    def _terms(self, model: nn.Module, part: Sequence[Tensor]) -> Terms:
-        image_BCDHW, labels_BDHW, annotated_BK = part
-        with self._autocast():
-            outputs = model(image_BCDHW)
-        return self.loss.terms(outputs, labels_BDHW, annotated_BK)
-
-    def _counts(self, parts: Sequence[Sequence[Tensor]]) -> Tensor:
-        """Sum the soft counts over all parts of the global batch, without gradients."""
-        with torch.no_grad():
-            counts = [self._terms(self.model, part).counts_L2K for part in parts]
-        return self.group.sum(torch.stack(counts).sum(0))
-
-    def _count_bad_step(self, batch: Sample) -> None:
-        cases = ", ".join(self.samples.keys[case] for case in torch.as_tensor(batch["case"]))
-        broken = [
-            name
-            for name, parameter in self.network.named_parameters()
-            if parameter.grad is not None and not bool(full_tensor(parameter.grad).isfinite().all())
-        ]
+    def _count_bad_step(self, batch: Batch) -> None:
+        cases = ", ".join(self.samples.keys[case] for case in batch["case"].tolist())
+        broken = self.step.broken_gradients()
         where = (
             f"gradients of {len(broken)} parameters, {broken[0]} first" if broken else "the loss"
         )
@@ -349,7 +274,7 @@ class TrainingRun:
 
     # --------------------------------------------------------------- validate
 
-    def validate(self, batches: Iterator[Sample], received: list[int]) -> dict[str, float]:
+    def validate(self, batches: Iterator[Batch], received: list[int]) -> dict[str, float]:
         """Return the pseudo-Dice of validation patches, and keep the weights if it is the best.
 
         Counts of hard predictions are summed over all patches before dividing; regions that
@@ -360,9 +285,8 @@ class TrainingRun:
         started = time.monotonic()
         for _ in range(self.settings.validation_iterations):
             image_BCDHW, labels_BDHW, annotated_BK = self._to_device(next(batches))
-            with torch.no_grad(), self._autocast():
-                logits_BKDHW = self.loss.region_logits(self.network(image_BCDHW))
-            counts_3K += hard_counts(logits_BKDHW, labels_BDHW, annotated_BK, self.ids_KM)
+            logits_BKDHW = self.step.region_logits(image_BCDHW)
+            counts_3K += confusion_counts(logits_BKDHW, labels_BDHW, annotated_BK, self.ids_KM)
             self._end_if(received)
         counts_3K = self.group.sum(counts_3K)
         self.progress.seconds += time.monotonic() - started
@@ -377,7 +301,7 @@ class TrainingRun:
             return {}
         mean = sum(dice.values()) / len(dice)
         if self.progress.score(mean):
-            self._save_weights(checkpoint.BEST)
+            self._save_weights("best")
         by_region = {f"val/dice/{region}": value for region, value in dice.items()}
         assert self.progress.dice_ema is not None
         return {"val/dice": mean, "val/dice_ema": self.progress.dice_ema, **by_region}
@@ -385,25 +309,26 @@ class TrainingRun:
     # ------------------------------------------------------------------- save
 
     def save(self) -> None:
-        """Start writing state.pt: everything that the next step depends on."""
+        """Start writing the state: everything that the next step depends on."""
         self.states.wait()  # never two states in memory
-        state = collect_state(self.progress, self.network, self.optimizer, self.scaler, self.group)
+        optimizer, scaler = self.step.optimizer, self.step.scaler
+        state = collect_state(self.progress, self.network, optimizer, scaler, self.group)
         if self.group.is_main:
             self.states.write(state)
         self.saved_at = time.monotonic()
 
-    def _save_weights(self, *names: str) -> None:
+    def _save_weights(self, *kinds: Weights) -> None:
         weights = collect_tensors(self.network.state_dict(), self.group)
         if self.group.is_main:
-            for name in names:
-                checkpoint.save_weights(self.folder / name, weights)
+            for kind in kinds:
+                checkpoint.save_weights(self.folder.weights(kind), weights)
 
     def finish(self) -> TrainingSummary:
         """Write the final weights and the summary."""
-        # nothing validated: the last weights are all there is
         progress = self.progress
-        best = [checkpoint.BEST] if progress.best_dice is None else []
-        self._save_weights(checkpoint.FINAL, *best)
+        # nothing validated: the last weights are all there is
+        kinds = WEIGHTS if progress.best_dice is None else ("final",)
+        self._save_weights(*kinds)
         summary = TrainingSummary(
             name=self.task.name,
             epochs=progress.epoch,
@@ -416,7 +341,7 @@ class TrainingRun:
             ended_early=progress.epoch < self.settings.epochs,
         )
         if self.group.is_main:
-            write_text(self.folder / SUMMARY, summary.model_dump_json(indent=1))
+            self.folder.write_summary(summary)
         return summary
 
     def _save_if_due(self) -> None:
@@ -431,7 +356,7 @@ class TrainingRun:
             return
         self.save()
         self.states.wait()
-        self.group.wait()  # the launcher kills the others once one process has ended
+        self.group.barrier()  # the launcher kills the others once one process has ended
         logger.warning(
             "%s: stopped by %s in epoch %d; saved, the same command goes on",
             self.task.name,
@@ -445,7 +370,7 @@ class TrainingRun:
     # ---------------------------------------------------------------- helpers
 
     def _to_device(
-        self, batch: Sample, augmentation: DeviceAugmentation | None = None
+        self, batch: Batch, augmentation: DeviceAugmentation | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         image_BCDHW = batch["image"].to(self.device, non_blocking=True)
         labels_BDHW = batch["labels"].to(self.device, non_blocking=True)
@@ -453,17 +378,12 @@ class TrainingRun:
             image_BCDHW, labels_BDHW = augmentation(
                 image_BCDHW,
                 labels_BDHW,
-                torch.as_tensor(batch["seed"]),
-                torch.as_tensor(batch["masked"]),
-                torch.as_tensor(batch["swappable"]),
+                batch["seed"],
+                batch["masked"],
+                batch["swappable"],
             )
         image_BCDHW = image_BCDHW.contiguous(memory_format=self.memory_format)
         return image_BCDHW, labels_BDHW, batch["annotated"].to(self.device, non_blocking=True)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self.device.type, dtype=self.autocast, enabled=self.autocast is not None
-        )
 
     def _log_epoch(self, metrics: Mapping[str, float]) -> None:
         epochs, epoch = self.settings.epochs, self.progress.epoch

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tsfm_pipeline.imaging.labels import LabelTable
-from tsfm_pipeline.training.settings import TrainingSettings
+from tsfm_pipeline.network.regions import class_members, region_log_odds, with_background
 from tsfm_pipeline.training.task import TrainingTask
 
 DICE_FLOOR = 1e-7
@@ -159,43 +159,14 @@ class SoftmaxLoss:
         return region_log_odds(logits_BKDHW, self.members_RK)
 
 
-def make_loss(task: TrainingTask, settings: TrainingSettings, device: torch.device) -> Loss:
-    """Build the loss that the settings name."""
-    if settings.loss == "regions":
+def make_loss(task: TrainingTask, device: torch.device) -> Loss:
+    """Build the loss that the task's settings name."""
+    if task.settings.loss == "regions":
         return RegionLoss(region_ids(task.table, task.regions).to(device))
-    classes = exclusive_targets(task.table, task.regions)
+    classes = task.table.exclusive_targets(task.regions)
     ids_K = torch.tensor([task.table.id_of(name) for name in classes])
     members_RK = class_members(task.table, task.regions)
-    return SoftmaxLoss(ids_K.to(device), members_RK.to(device), settings.batch_size)
-
-
-def class_members(table: LabelTable, regions: Sequence[str]) -> Tensor:
-    """Tell which classes make up each region, (R, K) bool; classes as `exclusive_targets`."""
-    classes = exclusive_targets(table, regions)
-    return torch.tensor(
-        [[name in table.region_targets(region) for name in classes] for region in regions]
-    )
-
-
-def with_background(logits_BKDHW: Tensor) -> Tensor:
-    """Put background's logit 0 in front of the classes'."""
-    return F.pad(logits_BKDHW, (0, 0, 0, 0, 0, 0, 1, 0))
-
-
-def region_log_odds(logits_BKDHW: Tensor, members_RK: Tensor) -> Tensor:
-    """Return log(p / (1 - p)) of the sum p of the softmax probabilities of a region's classes.
-
-    Args:
-        logits_BKDHW: of the classes; background's is 0.
-        members_RK: which classes make up each region, bool.
-    """
-    scores_BKDHW = with_background(logits_BKDHW.float())
-    inside_RK = F.pad(members_RK, (1, 0))
-    rows = []
-    for inside_K in inside_RK:
-        within_BDHW = scores_BKDHW[:, inside_K].logsumexp(1)
-        rows.append(within_BDHW - scores_BKDHW[:, ~inside_K].logsumexp(1))
-    return torch.stack(rows, 1)
+    return SoftmaxLoss(ids_K.to(device), members_RK.to(device), task.settings.batch_size)
 
 
 def coarse_labels(labels_BDHW: Tensor, level: int) -> Tensor:
@@ -205,12 +176,6 @@ def coarse_labels(labels_BDHW: Tensor, level: int) -> Tensor:
     """
     step = 2**level
     return labels_BDHW[:, ::step, ::step, ::step]
-
-
-def exclusive_targets(table: LabelTable, regions: Sequence[str]) -> tuple[str, ...]:
-    """Return the targets that regions consist of, in order of first appearance."""
-    members = (name for region in regions for name in table.region_targets(region))
-    return tuple(dict.fromkeys(members))
 
 
 def region_ids(table: LabelTable, regions: Sequence[str]) -> Tensor:
@@ -233,7 +198,7 @@ def region_targets(labels_BDHW: Tensor, ids_KM: Tensor, pairs_P2: Tensor) -> Ten
     return targets_PV
 
 
-def hard_counts(
+def confusion_counts(
     logits_BKDHW: Tensor, labels_BDHW: Tensor, annotated_BK: Tensor, ids_KM: Tensor
 ) -> Tensor:
     """Count tp, fp, fn (3, K) of logits > 0 over the annotated pairs of a batch."""

@@ -10,10 +10,10 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.network.blocks import ResidualBlock, TransformerLayer
 from tsfm_pipeline.network.tsfm import TSFM
 from tsfm_pipeline.training.group import Group
-from tsfm_pipeline.training.settings import TrainingSettings
 
 
 def parallel_model(
@@ -44,7 +44,7 @@ def parallel_model(
 
 
 @contextmanager
-def synchronised(model: nn.Module, *, when: bool) -> Iterator[None]:
+def gradient_sync(model: nn.Module, *, when: bool) -> Iterator[None]:
     """Exchange gradients in this backward pass, or leave them to a later one."""
     inner = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     if isinstance(inner, FSDPModule):

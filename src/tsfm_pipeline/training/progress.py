@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 
+from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.training.group import Group
 from tsfm_pipeline.training.parallel import full_tensor, shard_of
 from tsfm_pipeline.training.task import TrainingError
@@ -111,7 +111,7 @@ def collect_tensors(tensors: Mapping[str, Tensor], group: Group) -> dict[str, Te
     return copies
 
 
-def restore_network(network: nn.Module, state: Mapping[str, Any], folder: Path) -> None:
+def restore_network(network: nn.Module, state: Mapping[str, Any], folder: ModelFolder) -> None:
     """Load a state's weights.
 
     Raises:
@@ -121,7 +121,8 @@ def restore_network(network: nn.Module, state: Mapping[str, Any], folder: Path) 
         network.load_state_dict(state["network"])
     except RuntimeError as error:
         raise TrainingError(
-            f"the saved state in {folder} is of another network ({error}); train in another folder"
+            f"the saved state in {folder.path} is of another network ({error}); train in another"
+            " folder"
         ) from error
 
 

@@ -20,16 +20,16 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tsfm_pipeline.imaging.geometry import Triple
 from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.imaging.labels import OUTSIDE
+from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.store.record import CaseRecord
 from tsfm_pipeline.training.augmentation import Augmentation
 from tsfm_pipeline.training.device_augmentation import DeviceAugmentation
 from tsfm_pipeline.training.group import ALONE, Group
-from tsfm_pipeline.training.settings import TrainingSettings
 from tsfm_pipeline.training.task import TrainingTask
 
 
 class Sample(TypedDict):
-    """One training sample; collated, every entry gets a leading batch axis.
+    """One training sample.
 
     Keys:
         image: (C, D, H, W) float32, normalised.
@@ -50,12 +50,33 @@ class Sample(TypedDict):
     swappable: bool
 
 
+class Batch(TypedDict):
+    """Samples as the loader collates them.
+
+    Keys:
+        image: (B, C, D, H, W) float32.
+        labels: (B, D, H, W) uint8.
+        annotated: (B, K) bool.
+        case: (B,) int64.
+        seed: (B,) int64.
+        masked: (B,) bool.
+        swappable: (B,) bool.
+    """
+
+    image: Tensor
+    labels: Tensor
+    annotated: Tensor
+    case: Tensor
+    seed: Tensor
+    masked: Tensor
+    swappable: Tensor
+
+
 class PatchDataset(Dataset[Sample]):
     """The endless list of samples of a run: sample i of epoch e is item e * per_epoch + i.
 
     Args:
-        task: gives store, regions and label table.
-        settings: patch, batch size, oversampling, augmentation, seed.
+        task: gives store, regions, label table and settings.
         role: training samples are augmented; the two roles never share a random stream.
         records: record of every case; a case's probability is ~ 1 / sqrt(cases of its dataset).
         ct_statistics: normalises CT; None where no case is CT.
@@ -68,16 +89,15 @@ class PatchDataset(Dataset[Sample]):
     def __init__(
         self,
         task: TrainingTask,
-        settings: TrainingSettings,
         role: Literal["training", "validation"],
         records: Mapping[str, CaseRecord],
         ct_statistics: CtStatistics | None,
     ) -> None:
-        training = role == "training"
+        training, settings = role == "training", task.settings
         self.keys = list(task.training if training else task.validation)
         iterations = settings.iterations_per_epoch if training else settings.validation_iterations
         self.per_epoch = iterations * settings.batch_size
-        self._store = task.store
+        self._store = task.cases
         self._settings = settings
         self._stream = 0 if training else 1
         self._ct_statistics = ct_statistics

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tsfm_pipeline.training.settings import TrainingSettings
+from tsfm_pipeline.model.training_settings import TrainingSettings
 
 
 class Rates(NamedTuple):

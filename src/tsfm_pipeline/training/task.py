@@ -1,11 +1,9 @@
 """What is trained on: cases of a store, regions of a label table, initial weights."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from tsfm_pipeline.imaging.geometry import TripleFloat
-from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.model.spec import TrainingSpec
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.store.record import CaseRecord
 
@@ -14,32 +12,23 @@ class TrainingError(ValueError):
     """A training that cannot start, or cannot go on."""
 
 
-@dataclass(frozen=True)
-class TrainingTask:
-    """One training's data.
+class TrainingTask(TrainingSpec):
+    """One training, as its caller describes it and as the processes of a group read it.
 
     Attributes:
-        name: for messages and the progress bar.
-        store: where the cases are.
-        training: keys (`dataset/case`) of the training cases.
-        validation: keys of the cases behind the pseudo-Dice; none leaves validation out.
-        table: the fused label table.
-        regions: the network's output channels, in order.
+        store: folder of the case store.
         initial_weights: weights (safetensors) to start from; None starts from scratch.
-        target_spacing: mm (z, y, x) that the store's cases were resampled to; None where they
-            keep their own. Only handed on to inference.
-        pool_version: version of the pool that the cases belong to. Only handed on to the model.
+        threads: CPU threads of each process of a group; None leaves torch's choice.
     """
 
-    name: str
-    store: CaseStore
-    training: Sequence[str]
-    validation: Sequence[str]
-    table: LabelTable
-    regions: Sequence[str]
+    store: Path
     initial_weights: Path | None = None
-    target_spacing: TripleFloat | None = None
-    pool_version: str = ""
+    threads: int | None = None
+
+    @cached_property
+    def cases(self) -> CaseStore:
+        """The store, opened."""
+        return CaseStore(self.store)
 
     def records(self) -> dict[str, CaseRecord]:
         """Return the record of every case.
@@ -53,7 +42,7 @@ class TrainingTask:
         both = sorted(set(self.training) & set(self.validation))
         if both:
             raise TrainingError(f"{self.name}: in training and validation: {both[:3]}")
-        records = {key: self.store.record(key) for key in [*self.training, *self.validation]}
+        records = {key: self.cases.record(key) for key in [*self.training, *self.validation]}
         by_channels = {record.channels: key for key, record in records.items()}
         if len(by_channels) > 1:
             raise TrainingError(

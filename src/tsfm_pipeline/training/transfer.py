@@ -27,8 +27,6 @@ POSITION = "bottleneck.position"
 FIRST_LAYERS = ("encoder.0.0.conv1.weight", "encoder.0.0.connection.weight")
 """The convolutions that read the image: the stem's first and its connection's."""
 
-WEIGHTS_TABLE = "weights.json"
-
 
 class LoadedWeight(FrozenModel):
     """What became of one tensor of the network.

@@ -35,8 +35,6 @@ def train_model(
     """Train an experiment, from the best weights of another where one is given."""
     from tsfm_pipeline.experiments.training_run import run_training
     from tsfm_pipeline.tracking.runs import POOL_TAG, experiment_run, log_experiment_files
-    from tsfm_pipeline.training.model_card import CARD
-    from tsfm_pipeline.training.transfer import WEIGHTS_TABLE
 
     model = run_training(
         experiment=experiment,
@@ -51,8 +49,8 @@ def train_model(
         track=partial(experiment_run, tags={POOL_TAG: str(splits["pool_version"].iat[0])}),
     )
     if model.status == "finished":
-        folder = model.path(models_root)
-        log_experiment_files(model.digest, [folder / CARD, folder / WEIGHTS_TABLE])
+        folder = model.model_folder(models_root)
+        log_experiment_files(model.digest, [folder.card_path, folder.weights_table])
     return model
 
 

@@ -1,0 +1,60 @@
+"""What a model folder says about its model."""
+
+from typing import Literal
+
+from tsfm_pipeline.imaging.geometry import Triple
+from tsfm_pipeline.imaging.intensity import CtStatistics
+from tsfm_pipeline.model.spec import TrainingSpec
+from tsfm_pipeline.network.sizes import NetworkSize
+from tsfm_pipeline.network.tsfm import TSFM
+
+
+class ModelCard(TrainingSpec):
+    """Everything that inference needs besides the weights, and where the model comes from.
+
+    Attributes:
+        network: the size's numbers (not its name, which may come to mean another).
+        in_channels: image channels.
+        modalities: of the training cases; empty in folders older than this field.
+        patch: voxels (z, y, x) of training samples and inference tiles.
+        ct_statistics: normalises CT; None for a model trained on MR alone.
+        initial_weights: digest of the weights file it started from; None from scratch.
+        pool_digest: digest of all cases' raw files and preparation. A training on a whole pool
+            has a digest that starts with the pool's version.
+    """
+
+    network: NetworkSize
+    in_channels: int
+    modalities: tuple[Literal["CT", "MR"], ...] = ()
+    patch: Triple
+    ct_statistics: CtStatistics | None
+    initial_weights: str | None
+    pool_digest: str
+
+    def build_network(self) -> TSFM:
+        """Build the network with fresh weights; its outputs are regions, or classes (softmax).
+
+        >>> from tsfm_pipeline.imaging.labels import LabelTable
+        >>> from tsfm_pipeline.model.training_settings import TrainingSettings
+        >>> from tsfm_pipeline.network.sizes import SIZES
+        >>> card = ModelCard(
+        ...     name="example",
+        ...     settings=TrainingSettings(),
+        ...     training=("msd_liver/liver_0",),
+        ...     validation=(),
+        ...     table=LabelTable(targets={"liver": 5, "liver_tumor": 25}),
+        ...     regions=("liver", "liver_tumor"),
+        ...     network=SIZES["tiny"],
+        ...     in_channels=1,
+        ...     patch=(16, 16, 32),
+        ...     ct_statistics=None,
+        ...     initial_weights=None,
+        ...     pool_digest="",
+        ... )
+        >>> card.build_network().heads[0].out_channels
+        2
+        """
+        outputs = self.regions
+        if self.settings.loss == "softmax":
+            outputs = self.table.exclusive_targets(self.regions)
+        return TSFM(self.in_channels, len(outputs), self.network, self.patch)
