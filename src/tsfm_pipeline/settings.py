@@ -9,6 +9,7 @@ from kedro.utils import KedroExperimentalWarning
 from tsfm_pipeline.hooks import (
     CheckParametersHook,
     ExitStatusHook,
+    MachineFaultHook,
     TerminationHook,
     TrackRunHook,
 )
@@ -21,7 +22,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # The drawing beside a training in Kedro-Viz is made by a feature that Kedro calls experimental.
 warnings.filterwarnings("ignore", "The 'preview_fn' feature", KedroExperimentalWarning)
 
-HOOKS = (CheckParametersHook(), TrackRunHook(), ExitStatusHook(), TerminationHook())
+HOOKS = (
+    CheckParametersHook(),
+    TrackRunHook(),
+    ExitStatusHook(),
+    MachineFaultHook(),
+    TerminationHook(),
+)
 
 CONFIG_LOADER_CLASS = OmegaConfigLoader
 CONFIG_LOADER_ARGS = {

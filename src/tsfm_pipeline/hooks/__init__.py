@@ -2,7 +2,14 @@
 
 from tsfm_pipeline.hooks.check_parameters import CheckParametersHook
 from tsfm_pipeline.hooks.exit_status import ExitStatusHook
+from tsfm_pipeline.hooks.machine_fault import MachineFaultHook
 from tsfm_pipeline.hooks.termination import TerminationHook
 from tsfm_pipeline.hooks.track_run import TrackRunHook
 
-__all__ = ["CheckParametersHook", "ExitStatusHook", "TerminationHook", "TrackRunHook"]
+__all__ = [
+    "CheckParametersHook",
+    "ExitStatusHook",
+    "MachineFaultHook",
+    "TerminationHook",
+    "TrackRunHook",
+]
