@@ -123,7 +123,7 @@ def fill(number):
 
 def test_a_full_disk_ends_everything_in_one_line(settings) -> None:
     tasks = {str(n): (n,) for n in range(3)}
-    with pytest.raises(MachineError, match="^/pool: No space left on device; free some space"):
+    with pytest.raises(MachineError, match=r"^/pool: No space left on device; free some space"):
         list(run_cases(fill, tasks, settings, "Full"))
 
 

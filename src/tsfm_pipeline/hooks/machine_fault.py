@@ -5,7 +5,7 @@ from kedro.framework.hooks import hook_impl
 
 
 class MachineFaultHook:
-    """A full disk or a lack of memory ends `kedro run` with what happened, where, and what helps."""
+    """A full disk or a lack of memory ends `kedro run` with place, cause and remedy."""
 
     @hook_impl(trylast=True)  # the tracked run is closed first
     def on_pipeline_error(self, error: Exception) -> None:

@@ -76,8 +76,8 @@ class CaseStore:
             thumbnail: `imaging.voxel_fingerprint`'s picture of the raw image.
 
         Raises:
-            StoreError: the arrays' shapes are not those of the record, or the machine can't write it
-                (StoreWriteError).
+            StoreError: the arrays' shapes are not those of the record, or the machine
+                can't write it (StoreWriteError).
         """
         _check_shape(record, "image", image_CZYX.shape, (record.channels, *record.geometry.shape))
         with self._writing(record.key) as folder:
@@ -99,8 +99,8 @@ class CaseStore:
 
         Raises:
             StoreError: the stored image is not what `record.image_identity` names or is gone, the
-                labels' shape is not that of the record, or the machine can't write it
-                (StoreWriteError).
+                labels' shape is not that of the record, or the machine
+                can't write it (StoreWriteError).
         """
         with self._writing(record.key) as folder:
             # Another run may replace the folder meanwhile: sidecar and image of one version.
