@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from tsfm_pipeline.frozen import FrozenModel
 
 SizeName = Literal["tiny", "small", "base", "large", "huge"]
@@ -14,7 +16,7 @@ RESOLUTIONS = 5
 
 
 class NetworkSize(FrozenModel):
-    """Everything that makes one TSFM larger than another.
+    """Everything that makes one TSFM larger than another; the bounds refuse a damaged card's.
 
     Attributes:
         channels: feature channels at full resolution; they double at each down-sampling.
@@ -24,11 +26,11 @@ class NetworkSize(FrozenModel):
         heads: attention heads; must divide `width`.
     """
 
-    channels: int
-    blocks: int
-    width: int
-    layers: int
-    heads: int
+    channels: int = Field(gt=0, le=512)
+    blocks: int = Field(gt=0, le=32)
+    width: int = Field(gt=0, le=8192)
+    layers: int = Field(gt=0, le=128)
+    heads: int = Field(gt=0, le=128)
 
 
 SIZES: dict[SizeName, NetworkSize] = {

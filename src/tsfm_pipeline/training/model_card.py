@@ -1,10 +1,11 @@
 """What a model folder says about its model."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from tsfm_pipeline.files import file_digest
 from tsfm_pipeline.frozen import FrozenModel
@@ -20,6 +21,11 @@ from tsfm_pipeline.training.task import TrainingError, TrainingTask
 
 CARD = "model.json"
 SUMMARY = "summary.json"
+
+MAX_PATCH_SIDE = 2048
+MAX_PATCH_VOXELS = 2**28
+"""78 of the paper's patches: 1 GiB of float32 a channel."""
+MAX_CHANNELS = 64
 
 FREE_TO_CHANGE = {
     "epochs",
@@ -80,6 +86,20 @@ class ModelCard(FrozenModel):
         if self.settings.loss == "softmax":
             outputs = exclusive_targets(self.table, self.regions)
         return TSFM(self.in_channels, len(outputs), self.network, self.patch)
+
+    @model_validator(mode="after")
+    def _can_be(self) -> "ModelCard":
+        """Refuse numbers of a damaged or foreign card that would take all memory."""
+        if not all(0 < size <= MAX_PATCH_SIDE for size in self.patch) or (
+            math.prod(self.patch) > MAX_PATCH_VOXELS
+        ):
+            raise ValueError(
+                f"patch {self.patch}: at most {MAX_PATCH_SIDE} voxels along an axis and"
+                f" {MAX_PATCH_VOXELS} in all; is the card damaged?"
+            )
+        if not 0 < self.in_channels <= MAX_CHANNELS:
+            raise ValueError(f"in_channels {self.in_channels}: 1 to {MAX_CHANNELS}")
+        return self
 
     @classmethod
     def read(cls, folder: Path) -> "ModelCard":
