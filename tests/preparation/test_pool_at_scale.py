@@ -7,6 +7,7 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -232,6 +233,32 @@ def test_a_full_disk_is_no_verdict_on_a_case(tmp_path) -> None:
     assert "the same command goes on" in line and "\n" not in line
     assert not [name for name in pool.contents() if "/." in name]
     assert list(pool.run({"liver": LIVER})["verdict"]) == ["ok"] * 3
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no file system can be mounted here ({error})")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_gets_full_stops_the_run_and_room_lets_it_go_on(tmp_path, small_disk) -> None:
+    write_task(tmp_path / "raw", LIVER, 10)
+    pool = Pool(tmp_path / "raw", CaseStore(small_disk / "store"))
+    with pytest.raises(MachineError, match=f"no room in {pool.store.root}: No space left"):
+        pool.run({"liver": LIVER})
+    finished = pool.files()
+    assert finished
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    assert list(pool.run({"liver": LIVER})["verdict"]) == ["ok"] * 10
+    assert finished.items() <= pool.files().items()
 
 
 def test_a_case_that_memory_does_not_hold_is_no_verdict(pool, monkeypatch) -> None:
