@@ -6,7 +6,13 @@ import warnings
 from kedro.config import OmegaConfigLoader
 from kedro.utils import KedroExperimentalWarning
 
-from tsfm_pipeline.hooks import CheckParametersHook, ExitStatusHook, TrackRunHook
+from tsfm_pipeline.hooks import (
+    CheckParametersHook,
+    ExitStatusHook,
+    MachineFaultHook,
+    TerminationHook,
+    TrackRunHook,
+)
 
 # Before torch loads its threads: beside other busy processes, threads that spin while they wait
 # slow a training step on the CPU (benchmarks/thread_waiting.py). On a machine of your own
@@ -16,7 +22,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # The drawing beside a training in Kedro-Viz is made by a feature that Kedro calls experimental.
 warnings.filterwarnings("ignore", "The 'preview_fn' feature", KedroExperimentalWarning)
 
-HOOKS = (CheckParametersHook(), TrackRunHook(), ExitStatusHook())
+HOOKS = (
+    CheckParametersHook(),
+    TrackRunHook(),
+    ExitStatusHook(),
+    MachineFaultHook(),
+    TerminationHook(),
+)
 
 CONFIG_LOADER_CLASS = OmegaConfigLoader
 CONFIG_LOADER_ARGS = {

@@ -1,5 +1,6 @@
 """From a model to files in the datasets' own label values, and from those to scores."""
 
+import gzip
 import json
 import logging
 from pathlib import Path
@@ -188,6 +189,24 @@ def test_what_is_written_is_scored_in_fused_targets_and_made_once(setting) -> No
     assert {p: p.stat().st_mtime_ns for p in (folder / "predictions").rglob("*.nii.gz")} == made
     assert run(tile_batch=3)["file"].equals(rows["file"])  # changes nothing
     assert not run(step=0.4)["file"].isin(rows["file"]).any()
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"x" * 9])
+def test_a_damaged_file_is_predicted_again(setting, caplog, damage) -> None:
+    run, _, root = setting
+    rows = run()
+    files = sorted((root / "predictions").rglob("*.nii.gz"))
+    before = {file: file.read_bytes() for file in files}
+    plain = next(file for file in files if "plain" in file.parts)
+    mask = next(file for file in files if "whole" in file.parts)
+    for file in (plain, mask):
+        file.write_bytes(damage(before[file]))
+    pd.testing.assert_frame_equal(run(), rows)
+    for file in files:
+        np.testing.assert_array_equal(
+            read(file), nib.Nifti1Image.from_bytes(gzip.decompress(before[file])).get_fdata().T
+        )
+    assert f"{plain} is damaged, predicted again" in caplog.text
 
 
 def test_a_rule_is_decided_on_training_cases_recorded_and_applied(setting) -> None:

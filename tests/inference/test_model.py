@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -132,3 +134,20 @@ def test_wrong_channels_and_unknown_regions_are_refused(oracle):
         predict_scores(oracle, np.zeros((4, 8, 8, 8), np.float32), "CT", ("liver",), SETTINGS)
     with pytest.raises(ModelError, match="does not predict"):
         predict_scores(oracle, np.zeros((1, 8, 8, 8), np.float32), "CT", ("colon",), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("patch", [16384, 16384, 16384]),
+        ("patch", [0, 16, 16]),
+        ("patch", [2000, 2000, 2000]),
+        ("in_channels", 10**9),
+        ("network", {"channels": 10**6, "blocks": 1, "width": 96, "layers": 2, "heads": 3}),
+    ],
+)
+def test_absurd_numbers_of_a_card_are_refused_before_memory_is_taken(folder, field, value):
+    content = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**content, field: value}))
+    with pytest.raises(ModelError, match=field):
+        load_model(folder, "best", "cpu")

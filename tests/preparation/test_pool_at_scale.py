@@ -7,6 +7,7 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 import SimpleITK as sitk
 
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.machine import MachineError
 from tsfm_pipeline.preparation import pool as preparation_pool
 from tsfm_pipeline.preparation.pool import estimated_memory, prepare_pool
 from tsfm_pipeline.preparation.screening import screen_cases
@@ -24,7 +26,7 @@ from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.sources.case_index import build_case_index
 from tsfm_pipeline.sources.msd import MsdSource
 from tsfm_pipeline.store.case_store import CaseStore
-from tsfm_pipeline.workers import WorkerSettings
+from tsfm_pipeline.workers import WorkerFailure, WorkerSettings
 
 TABLE = LabelTable(targets={"liver": 5, "liver_tumor": 25, "colon_tumor": 7})
 SETTINGS = PreparationSettings(target_spacing=(2.0, 1.0, 1.0))
@@ -213,23 +215,60 @@ def test_two_runs_at_once_leave_one_whole_pool(pool) -> None:
 
 def run_on_a_small_disk(pool: Pool, send) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
-    send.send(pool.run({"liver": LIVER})[["verdict", "cause"]])
+    try:
+        pool.run({"liver": LIVER})
+    except MachineError as error:
+        send.send(str(error))
 
 
-def test_a_full_disk_is_a_cause_and_other_cases_go_on(tmp_path) -> None:
+def test_a_full_disk_is_no_verdict_on_a_case(tmp_path) -> None:
     """A limit on the size of a file, which the system reports as it does a full disk."""
     write_task(tmp_path / "raw", LIVER, 3, shapes={1: (48, 120, 120)})
     pool = Pool(tmp_path / "raw", CaseStore(tmp_path / "store"))
     receive, send = multiprocessing.Pipe(duplex=False)
     start(run_on_a_small_disk, pool, send).join(60)
     assert receive.poll()
-    catalogue = receive.recv()
-    assert list(catalogue["verdict"]) == ["ok", "quarantined", "ok"]
-    assert "no room in" in catalogue["cause"]["liver/01"]
-    assert "free some space and run again" in catalogue["cause"]["liver/01"]
-    assert pool.store.keys() == ["liver/00", "liver/02"]
+    line = receive.recv()
+    assert line.startswith(f"liver/01: no room in {pool.store.root}: File too large; free some")
+    assert "the same command goes on" in line and "\n" not in line
     assert not [name for name in pool.contents() if "/." in name]
-    assert pool.run({"liver": LIVER})["verdict"]["liver/01"] == "ok"
+    assert list(pool.run({"liver": LIVER})["verdict"]) == ["ok"] * 3
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no file system can be mounted here ({error})")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_gets_full_stops_the_run_and_room_lets_it_go_on(tmp_path, small_disk) -> None:
+    write_task(tmp_path / "raw", LIVER, 10)
+    pool = Pool(tmp_path / "raw", CaseStore(small_disk / "store"))
+    with pytest.raises(MachineError, match=f"no room in {pool.store.root}: No space left"):
+        pool.run({"liver": LIVER})
+    finished = pool.files()
+    assert finished
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    assert list(pool.run({"liver": LIVER})["verdict"]) == ["ok"] * 10
+    assert finished.items() <= pool.files().items()
+
+
+def test_a_case_that_memory_does_not_hold_is_no_verdict(pool, monkeypatch) -> None:
+    monkeypatch.setattr(
+        preparation_pool,
+        "run_cases",
+        lambda *_: iter([("liver/03", WorkerFailure("ran out of memory", "", of_machine=True))]),
+    )
+    with pytest.raises(MachineError, match="liver/03: ran out of memory"):
+        pool.run({"liver": LIVER})
 
 
 def test_estimates_grow_with_the_file_and_with_what_is_stored() -> None:

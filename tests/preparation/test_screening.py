@@ -1,5 +1,6 @@
 """What screening says of a case, and that it reads a file once as long as nothing changes."""
 
+import errno
 import hashlib
 import json
 import logging
@@ -14,12 +15,16 @@ import pytest
 import SimpleITK as sitk
 
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.imaging.volume import VolumeError
+from tsfm_pipeline.machine import MachineError
+from tsfm_pipeline.preparation import screening
 from tsfm_pipeline.preparation.identity import image_digest, label_digest, volume_digest
 from tsfm_pipeline.preparation.screening import INTEGRITY_COLUMNS, screen_case, screen_cases
 from tsfm_pipeline.sources.case_index import build_case_index, case_from_row
 from tsfm_pipeline.sources.msd import MsdSource
 from tsfm_pipeline.sources.totalsegmentator import TotalSegmentatorSource
-from tsfm_pipeline.workers import WorkerSettings
+from tsfm_pipeline.workers import WorkerFailure, WorkerSettings
+from tsfm_pipeline.workers.run import _call
 
 TABLE = LabelTable(targets={"liver": 5, "liver_tumor": 25, "spleen": 1})
 SOURCE = MsdSource(
@@ -251,6 +256,25 @@ def test_a_file_that_could_not_be_opened_is_tried_again(raw, monkeypatch) -> Non
     looked_into, table = read_again(raw, monkeypatch)
     assert looked_into == ["liver_1"]
     assert set(table["verdict"]) == {"ok"}
+
+
+def in_this_process(function, tasks, *_):
+    for key, args in tasks.items():
+        outcome = _call(function, args)
+        if isinstance(outcome, WorkerFailure):
+            raise MachineError(outcome.cause)
+        yield key, outcome
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM])
+def test_a_fault_of_the_machine_is_no_verdict(raw, monkeypatch, number) -> None:
+    def fail(*_):
+        raise VolumeError("unreadable") from OSError(number, os.strerror(number), "file")
+
+    monkeypatch.setattr(screening, "read_image", fail)
+    monkeypatch.setattr(screening, "run_cases", in_this_process)
+    with pytest.raises(MachineError, match=os.strerror(number)):
+        screen(raw)
 
 
 def test_a_worker_that_dies_leaves_a_quarantined_case(raw, monkeypatch) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -287,6 +288,47 @@ def test_real_signals(
     task = make_task(validation=[])
     train(with_settings(task, settings), folder, _ignore)
     assert _weights(folder) == _weights(undisturbed(task, settings))
+
+
+@pytest.mark.parametrize("tail", ['{"epoch": 2, "tra', "null", "[1]", "\\x00\\x00"])
+def test_a_damaged_line_of_the_curve_is_dropped(
+    make_task: MakeTask,
+    make_settings: MakeSettings,
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
+    tail: str,
+) -> None:
+    """As a kill or a full disk leaves it; the training, and every later run, goes on."""
+    train(make_task(), make_settings(), folder, _ignore)
+    curve = _curves(folder)
+    (folder / "summary.json").unlink()
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(tail)
+    for _ in range(2):
+        train(make_task(), make_settings(), folder, _ignore)
+        assert _curves(folder) == curve
+        (folder / "summary.json").unlink()
+    assert f"{folder / 'metrics.jsonl'}: 1 damaged line(s) dropped" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("state.pt", 2_000_000), ("best.safetensors", 2_000_000)]
+)
+def test_a_full_disk_is_told_with_the_folder(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path, name: str, size: int
+) -> None:
+    """A limit on the size of a file, which the system reports as it does a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    cases = {} if name == "best.safetensors" else {"validation": []}
+    try:
+        with pytest.raises(TrainingError, match=f"{name} can't be written: .* free in") as told:
+            train(make_task(**cases), make_settings(), folder, _ignore)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.slow

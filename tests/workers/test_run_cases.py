@@ -1,5 +1,6 @@
 """One bad case fails alone, with its real cause, and big cases wait for room."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from tsfm_pipeline.machine import MachineError
 from tsfm_pipeline.workers import WorkerFailure, WorkerSettings, run_cases
 from tsfm_pipeline.workers.run import WorkersError
 
@@ -109,7 +111,20 @@ def test_a_task_without_memory_is_tried_again_alone(tmp_path) -> None:
     tasks = {"greedy": (2**50,), "modest": (8,)}
     found = dict(run_cases(np.zeros, tasks, TWO, "Memory"))
     assert found["greedy"].cause.startswith("ran out of memory (Unable to allocate 8.00 PiB")
+    assert found["greedy"].of_machine
     assert found["modest"].shape == (8,)
+
+
+def fill(number):
+    if number:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/pool")
+    return number
+
+
+def test_a_full_disk_ends_everything_in_one_line(settings) -> None:
+    tasks = {str(n): (n,) for n in range(3)}
+    with pytest.raises(MachineError, match=r"^/pool: No space left on device; free some space"):
+        list(run_cases(fill, tasks, settings, "Full"))
 
 
 def test_big_tasks_wait_for_room(settings, tmp_path) -> None:

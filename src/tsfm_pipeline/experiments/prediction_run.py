@@ -1,6 +1,8 @@
 """Predict the held-out cases of an experiment, each into a file of its own."""
 
+import gzip
 import logging
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +37,8 @@ PREDICTIONS_SCHEMA = pa.schema(
 """One row per predicted file; `file` is relative to the folder of all predictions, `regions` are
 comma-separated."""
 
+READ_AT_ONCE = 2**22
+
 FORMAT = 2
 """Of the predicted files, raised by hand when it changes: 2 is the datasets' own label values."""
 
@@ -53,7 +57,7 @@ def run_prediction(
     the dataset's own label values, into `predictions_root / experiment / digest / weights /
     dataset / case.nii.gz` (or `case / segmentations / <class>.nii.gz` where the dataset has a file
     per class). Files that are there already are kept: the digest names weights, settings and
-    postprocessing rule, and a file appears whole.
+    postprocessing rule, and a file appears whole. One that was damaged since is predicted again.
 
     Returns:
         Rows of PREDICTIONS_SCHEMA, and the outcome: that of the training where it is not finished.
@@ -77,7 +81,7 @@ def run_prediction(
                     regions = model.regions_for(case.annotated)
                     file = prediction_path(folder / case.dataset, case.case, source)
                     path = predictions_root / file
-                    if not path.exists():
+                    if not (path.exists() and _is_whole(path)):
                         image_CZYX = store.read_image(key)
                         _predict_into(path, image_CZYX, case, regions, model, source, settings)
                     where = (name, weights, key, *key.split("/", 1))
@@ -89,6 +93,22 @@ def run_prediction(
             outcome = Outcome(experiment=name, stage="prediction", status="failed", reason=reason)
             rows = []
     return pd.DataFrame(rows, columns=PREDICTIONS_SCHEMA.names), outcome
+
+
+def _is_whole(path: Path) -> bool:
+    """Tell whether a prediction's packed voxels are all there, by their checksums."""
+    files = sorted(path.glob("*.nii.gz")) if path.is_dir() else [path]
+    try:
+        for file in files:
+            with gzip.open(file) as unpacked:
+                while unpacked.read(READ_AT_ONCE):
+                    pass
+                if not unpacked.tell():
+                    raise EOFError  # an empty file
+    except (OSError, EOFError, zlib.error):
+        logger.warning("%s is damaged, predicted again", path)
+        return False
+    return bool(files)
 
 
 def _ready(

@@ -19,7 +19,7 @@ from tsfm_pipeline.planning.dataset_plan import DatasetPlan
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.describe import FREE_TO_CHANGE
 from tsfm_pipeline.training.launch import train
-from tsfm_pipeline.training.task import TrainingTask
+from tsfm_pipeline.training.task import TrainingError, TrainingTask
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,9 @@ def run_training(
         with track(name, digest, training) as report:
             summary = train(task, models_root / folder, report)
     except Exception as error:  # the other experiments go on; the record keeps the cause
-        logger.exception("Training of %s failed", name)
+        # a TrainingError says all there is to say
+        own = isinstance(error, TrainingError)
+        logger.error("Training of %s failed: %s", name, error, exc_info=not own)
         return ModelRecord(
             experiment=name,
             status="failed",

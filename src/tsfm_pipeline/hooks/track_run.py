@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import click
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
 
@@ -20,20 +21,25 @@ class TrackRunHook:
         """Open the run and log the parameters."""
         from tsfm_pipeline.parameters import Parameters
         from tsfm_pipeline.tracking import runs
+        from tsfm_pipeline.tracking.problem import TrackingError
 
         raw = catalog.load("parameters")
         parameters = Parameters.from_mapping(raw)
         names = run_params.get("pipeline_names") or ["__default__"]
-        runs.start_run(
-            parameters.tracking,
-            Path(run_params["project_path"]),
-            name=f"{'+'.join(names)} {run_params['run_id']}",
-            tags={
-                "kedro.run_id": run_params["run_id"],
-                "kedro.env": run_params.get("env") or "base",
-                "kedro.pipelines": ",".join(names),
-            },
-        )
+        try:
+            runs.start_run(
+                parameters.tracking,
+                Path(run_params["project_path"]),
+                name=f"{'+'.join(names)} {run_params['run_id']}",
+                tags={
+                    "kedro.run_id": run_params["run_id"],
+                    "kedro.env": run_params.get("env") or "base",
+                    "kedro.pipelines": ",".join(names),
+                },
+            )
+        except TrackingError as error:
+            # The command line shows its message alone, without a traceback.
+            raise click.ClickException(str(error)) from error
         document = parameters.model_dump(mode="json")
         runs.log_document(document, "parameters.json")
         runs.log_parameters({k: v for k, v in document.items() if k not in LONG_SECTIONS})

@@ -1,12 +1,20 @@
 """What a model folder says about its model."""
 
+import math
 from typing import Literal
+
+from pydantic import model_validator
 
 from tsfm_pipeline.imaging.geometry import Triple
 from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.model.spec import TrainingSpec
 from tsfm_pipeline.network.sizes import NetworkSize
 from tsfm_pipeline.network.tsfm import TSFM
+
+MAX_PATCH_SIDE = 2048
+MAX_PATCH_VOXELS = 2**28
+"""78 of the paper's patches: 1 GiB of float32 a channel."""
+MAX_CHANNELS = 64
 
 
 class ModelCard(TrainingSpec):
@@ -30,6 +38,20 @@ class ModelCard(TrainingSpec):
     ct_statistics: CtStatistics | None
     initial_weights: str | None
     pool_digest: str
+
+    @model_validator(mode="after")
+    def _can_be(self) -> "ModelCard":
+        """Refuse numbers of a damaged or foreign card that would take all memory."""
+        if not all(0 < size <= MAX_PATCH_SIDE for size in self.patch) or (
+            math.prod(self.patch) > MAX_PATCH_VOXELS
+        ):
+            raise ValueError(
+                f"patch {self.patch}: at most {MAX_PATCH_SIDE} voxels along an axis and"
+                f" {MAX_PATCH_VOXELS} in all; is the card damaged?"
+            )
+        if not 0 < self.in_channels <= MAX_CHANNELS:
+            raise ValueError(f"in_channels {self.in_channels}: 1 to {MAX_CHANNELS}")
+        return self
 
     def build_network(self) -> TSFM:
         """Build the network with fresh weights; its outputs are regions, or classes (softmax).

@@ -3,7 +3,7 @@
 import math
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from tsfm_pipeline.frozen import FrozenModel
 
@@ -19,7 +19,7 @@ HALVED: Stride = (2, 2, 2)
 
 
 class NetworkSize(FrozenModel):
-    """Everything that makes one TSFM larger than another.
+    """Everything that makes one TSFM larger than another; the bounds refuse a damaged card's.
 
     Attributes:
         channels: feature channels at full resolution; they double at each down-sampling.
@@ -31,12 +31,12 @@ class NetworkSize(FrozenModel):
             bottleneck voxel stands for 16x16x16 voxels.
     """
 
-    channels: int
-    blocks: int
-    width: int
-    layers: int
-    heads: int
-    strides: tuple[Stride, ...] = (HALVED,) * 4
+    channels: int = Field(gt=0, le=512)
+    blocks: int = Field(gt=0, le=32)
+    width: int = Field(gt=0, le=8192)
+    layers: int = Field(gt=0, le=128)
+    heads: int = Field(gt=0, le=128)
+    strides: tuple[Stride, ...] = Field((HALVED,) * 4, min_length=1, max_length=9)
 
     @model_validator(mode="after")
     def _supervisable(self) -> "NetworkSize":

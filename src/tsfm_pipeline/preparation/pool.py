@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.imaging.resampling import resampled_shape
+from tsfm_pipeline.machine import MachineError
 from tsfm_pipeline.preparation.copies import warn_of_copies
 from tsfm_pipeline.preparation.identity import RawDigests, preparation_digest
 from tsfm_pipeline.preparation.prepare import prepare_case
@@ -95,6 +96,7 @@ def prepare_pool(
 
     Raises:
         PoolError: a dataset has no usable case at all.
+        MachineError: a full disk, no memory: nothing is said about any case.
     """
     store.remove_abandoned()
     screened = integrity.set_index("key").to_dict("index")
@@ -128,6 +130,8 @@ def prepare_pool(
             )
     for key, outcome in run_cases(_prepare, tasks, workers, "Preparing cases", memory):
         if isinstance(outcome, WorkerFailure):
+            if outcome.of_machine:
+                raise MachineError(f"{key}: {outcome.cause}")
             rows[key] |= {"verdict": Verdict.QUARANTINED, "cause": outcome.cause}
         else:
             rows[key] |= _described(outcome, table)

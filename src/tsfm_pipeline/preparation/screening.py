@@ -24,6 +24,7 @@ from tsfm_pipeline.imaging.volume import (
     read_image,
     read_label_volume,
 )
+from tsfm_pipeline.machine import MachineError, fault_of_machine, told
 from tsfm_pipeline.preparation.identity import (
     image_digest,
     label_digest,
@@ -108,6 +109,9 @@ def screen_cases(
         over all channels; `labels_present` the values of the download, or class names. `verdict`
         is ok, repaired or quarantined, `cause` what was repaired, or why it is set aside and the
         remedy. What is unknown is missing.
+
+    Raises:
+        MachineError: a full disk, no memory: nothing is said about any case.
     """
     cache = ScreeningCache(cache_root)
     cases = {case.key: case for case in (case_from_row(row) for _, row in index.iterrows())}
@@ -131,6 +135,8 @@ def screen_cases(
             rows[key] = known
     for key, outcome in run_cases(screen_case, tasks, workers, "Screening cases", memory):
         if isinstance(outcome, WorkerFailure):
+            if outcome.of_machine:
+                raise MachineError(f"{key}: {outcome.cause}")
             rows[key] = _quarantined(outcome.cause)
             continue
         rows[key] = outcome.found
@@ -138,7 +144,10 @@ def screen_cases(
         if outcome.lasting and state and outcome.found != known:
             if known is not None:
                 logger.warning("%s: its files changed while their sizes and times did not", key)
-            cache.keep(cases[key].dataset, cases[key].case, state, outcome.found)
+            try:
+                cache.keep(cases[key].dataset, cases[key].case, state, outcome.found)
+            except OSError as error:
+                raise MachineError(told(error, cache_root)) from error
     integrity = pd.DataFrame(
         [{**_identity(case), **rows[key]} for key, case in cases.items()],
         columns=list(INTEGRITY_COLUMNS),
@@ -174,6 +183,8 @@ def screen_case(
         try:
             now = (image_digest(case, digest), label_digest(case, digest))
         except VolumeError as error:
+            if fault_of_machine(error):
+                raise
             return Screened(_quarantined(str(error)), lasting=False)
         if now == (known["image_digest"], known["label_digest"]):
             return Screened(known)
@@ -189,12 +200,16 @@ def screen_case(
         notes = repairs if found["labels_present"] else [*repairs, NO_LABEL]
         found["cause"] = "; ".join(notes)
     except (VolumeError, LabelError) as error:
+        if fault_of_machine(error):
+            raise
         found["cause"] = str(error)
         lasting = not isinstance(error.__cause__, OSError)
     try:
         found["image_digest"] = image_digest(case, digest)
         found["label_digest"] = label_digest(case, digest)
     except VolumeError as error:
+        if fault_of_machine(error):
+            raise
         found |= {"verdict": Verdict.QUARANTINED, "cause": str(error)}
         return Screened(found, lasting=False)
     return Screened(found, lasting)

@@ -3,7 +3,6 @@
 Array names carry their axes: C channels, then z, y, x voxels.
 """
 
-import errno
 import io
 import mmap
 import os
@@ -21,6 +20,7 @@ from tsfm_pipeline.files.folder import LOCK
 from tsfm_pipeline.imaging.geometry import Triple
 from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.imaging.labels import OUTSIDE
+from tsfm_pipeline.machine import NO_ROOM, OF_WRITING, MachineError, told
 from tsfm_pipeline.store.encoding import (
     CHUNK,
     decode_image,
@@ -32,13 +32,16 @@ from tsfm_pipeline.store.record import CaseRecord, Sidecar, StoredFile
 
 _IMAGE, _LABELS, _SAMPLES, _RECORD = "image.b2nd", "labels.b2nd", "samples.npz", "case.json"
 _FOREGROUND, _THUMBNAIL = "foreground_", "thumbnail"
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Inside = tuple[slice, slice, slice]
 
 
 class StoreError(ValueError):
     """A case that the store lacks, or whose files can't be read."""
+
+
+class StoreWriteError(StoreError, MachineError):
+    """A case that the machine can't write: no fault of its own."""
 
 
 class CaseStore:
@@ -90,7 +93,8 @@ class CaseStore:
             thumbnail: `imaging.voxel_fingerprint`'s picture of the raw image.
 
         Raises:
-            StoreError: the arrays' shapes are not those of the record, or the disk is full.
+            StoreError: the arrays' shapes are not those of the record, or the machine
+                can't write it (StoreWriteError).
         """
         _check_shape(record, "image", image_CZYX.shape, (record.channels, *record.geometry.shape))
         with self._writing(record.key) as folder:
@@ -112,7 +116,8 @@ class CaseStore:
 
         Raises:
             StoreError: the stored image is not what `record.image_identity` names or is gone, the
-                labels' shape is not that of the record, or the disk is full.
+                labels' shape is not that of the record, or the machine
+                can't write it (StoreWriteError).
         """
         with self._writing(record.key) as folder:
             # Another run may replace the folder meanwhile: sidecar and image of one version.
@@ -193,16 +198,20 @@ class CaseStore:
 
     @contextmanager
     def _writing(self, key: str) -> Iterator[Path]:
-        """Give the folder to fill; say what to do where the disk is full."""
+        """Give the folder to fill; say what to do where the machine can't write it."""
         try:
             with atomic_folder(self._folder(key)) as folder:
                 yield folder
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            if error.errno not in OF_WRITING:
                 raise
-            raise StoreError(
-                f"{key}: no room in {self.root} ({error.strerror}); free some space and run again,"
-                " what is finished stays"
+            raise StoreWriteError(
+                told(
+                    error,
+                    f"{key}: no room in {self.root}"
+                    if error.errno in NO_ROOM
+                    else f"{key}: not written to {self.root}",
+                )
             ) from error
 
     def foreground(self, key: str) -> dict[int, NDArray[np.int32]]:

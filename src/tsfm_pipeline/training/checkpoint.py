@@ -2,14 +2,16 @@
 
 import json
 import logging
+import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -19,11 +21,30 @@ from tsfm_pipeline.training.task import TrainingError
 
 logger = logging.getLogger(__name__)
 
+ALMOST_FULL_MB = 64
+"""A file system with less has probably refused a file for lack of room."""
+
 
 def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
     """Write weights as safetensors, from whatever device and memory format."""
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    write_atomically(path, lambda temporary: save_file(content, temporary))
+    with written(path):
+        write_atomically(path, lambda temporary: save_file(content, temporary))
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Tell in one line what keeps a file from being written; safetensors and torch say little."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        free = shutil.disk_usage(path.parent).free / 2**20
+        full = "disk full? " if free < ALMOST_FULL_MB else ""
+        raise TrainingError(
+            f"{path} can't be written: {full}{free:.0f} MB are free in {path.parent}"
+            f" ({str(error).splitlines()[0]}); make room or correct its permissions, and the same"
+            " command goes on from the last state"
+        ) from error
 
 
 class StateWriter:
@@ -43,7 +64,7 @@ class StateWriter:
         self._writing = self._executor.submit(_write_state, self._folder, dict(state))
 
     def wait(self) -> None:
-        """Wait until the last state is on disk; raise what went wrong (OSError)."""
+        """Wait until the last state is on disk; raise what went wrong (TrainingError)."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
@@ -51,7 +72,8 @@ class StateWriter:
 
 def _write_state(folder: ModelFolder, state: dict[str, Any]) -> None:
     new = folder.state.with_name(f".{folder.state.name}.new")
-    write_atomically(new, lambda temporary: torch.save(state, temporary))
+    with written(folder.state):
+        write_atomically(new, lambda temporary: torch.save(state, temporary))
     if folder.state.exists():
         folder.state.replace(folder.previous_state)
     new.replace(folder.state)
@@ -111,15 +133,36 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 
 class MetricsLog:
-    """One JSON line per epoch. Lines from `epoch` on are dropped when it opens."""
+    """One JSON line per epoch. Lines from `epoch` on are dropped when it opens.
+
+    So are damaged ones, as a killed process or a full disk leaves them, with a warning.
+    """
 
     def __init__(self, path: Path, epoch: int) -> None:
         self._path = path
         lines = self._path.read_text().splitlines() if self._path.exists() else []
-        kept = [line for line in lines if json.loads(line)["epoch"] < epoch]
-        write_text(self._path, "".join(f"{line}\n" for line in kept))
+        sound = [line for line in lines if _is_sound(line)]
+        if len(sound) < len(lines):
+            damaged = next(line for line in lines if not _is_sound(line))
+            logger.warning(
+                "%s: %d damaged line(s) dropped, the first is %r; the other %d are kept",
+                self._path,
+                len(lines) - len(sound),
+                damaged[:80],
+                len(sound),
+            )
+        kept = [line for line in sound if json.loads(line)["epoch"] < epoch]
+        with written(self._path):
+            write_text(self._path, "".join(f"{line}\n" for line in kept))
 
     def append(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Add an epoch's line."""
-        with self._path.open("a", encoding="utf-8") as file:
+        with written(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
+
+
+def _is_sound(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line)["epoch"], int)
+    except (ValueError, TypeError, KeyError):
+        return False

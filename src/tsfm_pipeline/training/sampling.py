@@ -21,6 +21,7 @@ from tsfm_pipeline.imaging.geometry import Triple
 from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.imaging.labels import OUTSIDE
 from tsfm_pipeline.model.training_settings import TrainingSettings
+from tsfm_pipeline.processes import die_with_parent
 from tsfm_pipeline.store.record import CaseRecord
 from tsfm_pipeline.training.augmentation import Augmentation
 from tsfm_pipeline.training.device_augmentation import DeviceAugmentation
@@ -252,12 +253,13 @@ def make_loader(
         sampler=RankSampler(first, last, settings.batch_size, group.rank, group.size),
         num_workers=settings.workers,
         pin_memory=torch.cuda.is_available() and settings.device != "cpu",
-        worker_init_fn=_ignore_signals if settings.workers else None,
+        worker_init_fn=_start_worker if settings.workers else None,
     )
 
 
-def _ignore_signals(worker: int) -> None:
-    """Leave Ctrl-C and a scheduler's SIGTERM to the training process, which saves and ends."""
+def _start_worker(worker: int) -> None:
+    """Leave Ctrl-C and a scheduler's SIGTERM to the training process; end when it is killed."""
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 

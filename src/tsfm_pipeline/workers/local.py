@@ -15,9 +15,10 @@ from joblib.externals.loky import ProcessPoolExecutor, cpu_count
 from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 
 from tsfm_pipeline.memory import available_memory
+from tsfm_pipeline.processes import die_with_parent
 
 IDLE_SECONDS = 30
-"""Workers wait that long for more work; also those whose parent was killed."""
+"""Workers wait that long for more work."""
 
 ONE_THREAD = {
     name: "1"
@@ -90,10 +91,15 @@ class LocalExecutor:
 
 def _new_executor() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
-        max_workers=1, timeout=IDLE_SECONDS, initializer=_ignore_interrupt, env=ONE_THREAD
+        max_workers=1,
+        timeout=IDLE_SECONDS,
+        initializer=_start,
+        initargs=(os.getpid(),),
+        env=ONE_THREAD,
     )
 
 
-def _ignore_interrupt() -> None:
-    """Leave Ctrl-C, which a terminal sends to all, to the parent, which ends its workers."""
+def _start(parent: int) -> None:
+    """End with the parent, and leave Ctrl-C, which a terminal sends to all, to it."""
+    die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

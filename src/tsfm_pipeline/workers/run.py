@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
 
+from tsfm_pipeline.machine import MachineError, fault_of_machine
 from tsfm_pipeline.workers.local import LocalExecutor
 from tsfm_pipeline.workers.settings import WorkerSettings
 
@@ -31,10 +32,12 @@ class WorkerFailure:
     Attributes:
         cause: one line: the exception, or how the worker ended.
         traceback: the worker's traceback; empty where the worker died.
+        of_machine: whether the machine is at fault (a full disk, no memory), not the case.
     """
 
     cause: str
     traceback: str
+    of_machine: bool = False
 
 
 class Executor(Protocol):
@@ -60,7 +63,8 @@ def run_cases(
     A task starts when its memory fits beside that of the running ones (or alone), the largest
     first. An exception becomes a `WorkerFailure`. So does the death of a worker or a lack of
     memory, after the task was tried once more with nothing beside it. Leaving the iterator, by
-    Ctrl-C for instance, kills the running workers.
+    Ctrl-C for instance, kills the running workers. A fault of the machine other than a lack of
+    memory, such as a full disk, ends everything: it would make failures of the other cases, too.
 
     Args:
         function: a module's function; its arguments and result are pickled.
@@ -72,6 +76,7 @@ def run_cases(
     Raises:
         WorkersError: `backend: dask` without the `dask` extra installed, or a scheduler that does
             not answer.
+        MachineError: a fault of the machine, in one line.
     """
     if not tasks:
         return
@@ -81,6 +86,12 @@ def run_cases(
         with tqdm(total=len(tasks), desc=description, unit="case", disable=None) as bar:
             for key, outcome in schedule.outcomes():
                 bar.update()
+                if (
+                    isinstance(outcome, WorkerFailure)
+                    and outcome.of_machine
+                    and outcome.traceback  # not of a case that memory does not hold
+                ):
+                    raise MachineError(outcome.cause)
                 yield key, outcome
     finally:
         executor.close()
@@ -144,7 +155,8 @@ class _Schedule:
                 text = "".join(traceback.format_exception(error))
                 yield key, WorkerFailure(f"{type(error).__name__}: {error}", text)
             elif key == self._alone:
-                yield key, WorkerFailure(self._explained(key, died), "")
+                memory = isinstance(error, MemoryError)
+                yield key, WorkerFailure(self._explained(key, died), "", of_machine=memory)
             else:
                 self._again.append(key)
 
@@ -200,4 +212,6 @@ def _call(function: Callable[..., Any], args: tuple) -> Any:
     except MemoryError:
         raise
     except Exception as error:
-        return WorkerFailure(f"{type(error).__name__}: {error}", traceback.format_exc())
+        fault = fault_of_machine(error)
+        cause = fault or f"{type(error).__name__}: {error}"
+        return WorkerFailure(cause, traceback.format_exc(), of_machine=fault is not None)

@@ -1,0 +1,104 @@
+"""The project's own MLflow database: made whole or not at all, by one process at a time.
+
+MLflow makes its tables in dozens of steps that a kill cuts short for good, and two processes at
+once take each other's steps.
+"""
+
+import logging
+import sqlite3
+import time
+from pathlib import Path
+
+from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from sqlalchemy.exc import SQLAlchemyError
+
+from tsfm_pipeline.files.locking import waiting_lock
+from tsfm_pipeline.tracking.problem import TrackingError, in_a_line
+
+logger = logging.getLogger(__name__)
+
+OF_THE_MACHINE = ("locked", "I/O error", "is full", "readonly", "unable to open", "permission")
+"""What sqlite says where the file itself may be sound."""
+OUT_OF_DATE = "out-of-date database schema"
+
+
+def ready_database(path: Path) -> None:
+    """Make an MLflow database where there is none; set a damaged one aside and make a new one.
+
+    Args:
+        path: the sqlite file; its folder exists.
+
+    Raises:
+        TrackingError: it can't be opened, and not because it is damaged.
+    """
+    try:
+        with waiting_lock(path.with_name(f"{path.name}.lock")):
+            if path.exists() and (damage := _damage(path)):
+                _set_aside(path, damage)
+            if not path.exists():
+                _make(path)
+    except (OSError, SQLAlchemyError, MlflowException) as error:
+        raise TrackingError(_line(path, error)) from error
+
+
+def _make(path: Path) -> None:
+    new = path.with_name(f"{path.name}.new")
+    for leftover in (new, new.with_name(f"{new.name}-journal")):
+        leftover.unlink(missing_ok=True)
+    _open(new)
+    new.rename(path)
+
+
+def _open(path: Path) -> None:
+    """Open a database as MLflow does, which makes or migrates its tables."""
+    uri = f"sqlite:///{path}"
+    try:
+        SqlAlchemyStore(uri, str(path.parent / "mlartifacts"))
+    finally:
+        SqlAlchemyStore._get_or_create_engine(uri).dispose()  # else it stays open under this name
+
+
+def _damage(path: Path) -> str | None:
+    """Say why a database will never open; None where it does."""
+    try:
+        # MLflow would try for minutes to open what is no database
+        connection = sqlite3.connect(path, timeout=20)
+        try:
+            connection.execute("SELECT name FROM sqlite_master").fetchall()
+        finally:
+            connection.close()
+        _open(path)
+    except (sqlite3.DatabaseError, SQLAlchemyError, MlflowException) as error:
+        text = in_a_line(error)
+        if OUT_OF_DATE in text or any(words in text for words in OF_THE_MACHINE):
+            raise TrackingError(_line(path, error)) from error
+        return text
+    return None
+
+
+def _line(path: Path, error: Exception) -> str:
+    if OUT_OF_DATE in str(error):
+        return (
+            f"{path} is of another version of MLflow; keep a copy of it, then run"
+            f" `mlflow db upgrade sqlite:///{path}`, or install the version that wrote it"
+        )
+    return (
+        f"{path}, where runs are tracked, can't be used ({in_a_line(error)}); make room or correct"
+        " its permissions, or name another place as MLFLOW_TRACKING_URI; the same command goes on"
+    )
+
+
+def _set_aside(path: Path, damage: str) -> None:
+    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+    journal = path.with_name(f"{path.name}-journal")
+    if journal.exists():
+        journal.rename(aside.with_name(f"{aside.name}-journal"))
+    path.rename(aside)
+    logger.warning(
+        "%s can't be opened (%s), as where its making was cut short; it is now %s, and a new one is"
+        " made: what is in the old one is not in its tables",
+        path,
+        damage,
+        aside,
+    )
