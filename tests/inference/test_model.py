@@ -150,4 +150,4 @@ def test_absurd_numbers_of_a_card_are_refused_before_memory_is_taken(folder, fie
     content = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps({**content, field: value}))
     with pytest.raises(ModelError, match=field):
-        load_model(folder, "best", "cpu")
+        load_model(ModelFolder(folder), "best", "cpu")
