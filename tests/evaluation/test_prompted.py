@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tsfm_pipeline.evaluation.metrics import PROMPTED
+from tsfm_pipeline.evaluation.metrics import PROMPTED, SCORES_SCHEMA
 from tsfm_pipeline.evaluation.prompted import (
     SIDE,
     PromptError,

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tsfm_pipeline.evaluation.metrics import dice
+from tsfm_pipeline.evaluation.metrics import SCORES_SCHEMA, dice
 from tsfm_pipeline.evaluation.threshold import (
     fit_thresholds,
     score_thresholds,
