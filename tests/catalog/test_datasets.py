@@ -8,13 +8,14 @@ from kedro.io import DatasetError
 
 from tsfm_pipeline.catalog import (
     CaseStoreDataset,
+    CheckedTableDataset,
     FolderDataset,
-    ModelRecordDataset,
-    OptionalTableDataset,
+    RecordDataset,
 )
 from tsfm_pipeline.evaluation.metrics import SCORES_SCHEMA
 from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.imaging.geometry import Geometry, Reorientation
+from tsfm_pipeline.planning.target_spacing import PoolSpacing
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.store.record import CaseRecord
 
@@ -28,26 +29,78 @@ def test_a_folder_is_given_and_checked_never_written(tmp_path) -> None:
         dataset.save(tmp_path / "other")
 
 
+SCORES = "tsfm_pipeline.evaluation.metrics.SCORES_SCHEMA"
+SCORE = dict.fromkeys(SCORES_SCHEMA.names, "x") | {
+    "dice": 0.5,
+    "nsd": 0.5,
+    "hd95": np.nan,
+    "reference_voxels": 3,
+    "prediction_voxels": 5,
+    "reference_ml": 0.3,
+    "prediction_ml": 0.5,
+    "both_empty": False,
+    "false_positive_on_empty": False,
+    "reference_lesions": 2,
+    "detected_lesions": 1,
+    "false_positive_lesions": 0,
+    "reference_outside_crop": np.nan,
+}
+
+
 def test_absent_scores_are_an_empty_table(tmp_path) -> None:
-    dataset = OptionalTableDataset(
-        filepath=str(tmp_path / "x.parquet"), columns=SCORES_SCHEMA.names
+    dataset = CheckedTableDataset(
+        filepath=str(tmp_path / "x.parquet"), schema=SCORES, optional=True
     )
     assert dataset.load().empty
     assert list(dataset.load().columns) == SCORES_SCHEMA.names
-    row = {"experiment": "pretrain.tsfm", "target": "liver", "dice": 0.5}
-    dataset.save(pd.DataFrame([row], columns=SCORES_SCHEMA.names))
+    assert dataset.preview()["data"] == []
+    dataset.save(pd.DataFrame([SCORE | {"target": "liver"}]))
     assert dataset.load().iloc[0]["dice"] == 0.5
     assert "liver" in dataset.preview()["data"][0]
+    with pytest.raises(DatasetError, match="run the node"):
+        CheckedTableDataset(filepath=str(tmp_path / "y.parquet"), schema=SCORES).load()
 
 
-def test_an_absent_record_says_not_run(tmp_path) -> None:
-    name = "transfer_kits19_scratch_epoch10"
-    dataset = ModelRecordDataset(filepath=str(tmp_path / "x.json"), experiment=name)
-    assert dataset.load().status == "not run"
-    assert dataset.load().experiment == "transfer.kits19.scratch.epoch10"
+@pytest.mark.parametrize("rows", [[SCORE], [SCORE | {"reference_lesions": np.nan}], []])
+def test_scores_that_pandas_wrote_are_loaded(rows, tmp_path) -> None:
+    """Earlier versions wrote them so: long texts, whole lesions, no type without a row."""
+    frame = pd.DataFrame(rows, columns=SCORES_SCHEMA.names)
+    if not rows:
+        frame = frame.astype(object)
+    frame.to_parquet(tmp_path / "x.parquet", index=False)
+    loaded = CheckedTableDataset(filepath=str(tmp_path / "x.parquet"), schema=SCORES).load()
+    assert len(loaded) == len(rows)
+    assert loaded["reference_lesions"].dtype == np.float64
+    assert [row["target"] for row in rows] == list(loaded["target"])
+
+
+RECORD = "tsfm_pipeline.experiments.outcome.ModelRecord"
+
+
+def test_an_absent_record_is_as_declared_or_an_error(tmp_path) -> None:
+    absent = {"experiment": "pretrain.tsfm", "status": "not run", "reason": "not run yet"}
+    path = tmp_path / "models" / "x.json"
+    dataset = RecordDataset(filepath=str(path), model=RECORD, absent=absent)
+    assert dataset.load() == ModelRecord(**absent)
+    with pytest.raises(DatasetError, match=r"x\.json can't be read as .*ModelRecord.*run the node"):
+        RecordDataset(filepath=str(path), model=RECORD).load()
     record = ModelRecord(experiment="pretrain.tsfm", status="failed", reason="no memory")
     dataset.save(record)
     assert dataset.load() == record
+    assert '"no memory"' in dataset.preview()
+    assert [file.name for file in path.parent.iterdir()] == ["x.json"]
+
+
+def test_a_record_of_another_class_is_neither_saved_nor_loaded(tmp_path) -> None:
+    dataset = RecordDataset(filepath=str(tmp_path / "x.json"), model=RECORD)
+    with pytest.raises(DatasetError, match="returned a PoolSpacing, but the catalogue names"):
+        dataset.save(PoolSpacing(spacing=None, reason="its own"))
+    assert not (tmp_path / "x.json").exists()
+    (tmp_path / "x.json").write_text('{"experiment": "pretrain.tsfm"}')
+    with pytest.raises(DatasetError, match="status"):
+        dataset.load()
+    with pytest.raises(DatasetError, match=r"no class 'a\.B'.*catalogue entry"):
+        RecordDataset(filepath=str(tmp_path / "x.json"), model="a.B").load()
 
 
 def test_the_store_previews_a_slice(tmp_path) -> None:
@@ -84,4 +137,5 @@ def test_the_store_previews_a_slice(tmp_path) -> None:
 def test_the_catalogue_keeps_every_score(repository) -> None:
     entries = yaml.safe_load((repository / "conf/base/catalog_experiments.yml").read_text())
     for name in ("{pipeline}.{experiment}_scores", "{pipeline}_scores"):
-        assert entries[name]["columns"] == SCORES_SCHEMA.names
+        assert entries[name]["schema"] == SCORES
+        assert entries[name]["optional"]

@@ -13,7 +13,7 @@ import torch
 
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.experiments import prediction_run
-from tsfm_pipeline.experiments.outcome import ModelRecord, prediction_problem
+from tsfm_pipeline.experiments.outcome import ModelRecord, Outcome, collect_statuses
 from tsfm_pipeline.experiments.postprocessing_run import sample
 from tsfm_pipeline.experiments.prediction_run import PREDICTIONS_SCHEMA, run_prediction
 from tsfm_pipeline.experiments.scoring_run import run_scoring
@@ -26,7 +26,6 @@ from tsfm_pipeline.model.card import ModelCard
 from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.network.sizes import SIZES
-from tsfm_pipeline.pipelines.experiment.nodes import collect_statuses
 from tsfm_pipeline.preparation.prepare import prepare_case
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.sources import Datasets
@@ -136,7 +135,7 @@ def setting(tmp_path, monkeypatch):
         (tmp_path / "models" / "m" / f"{weights}.safetensors").write_bytes(weights.encode())
     record = ModelRecord(experiment="e", status="finished", folder="m", digest="d")
 
-    def run(**settings) -> pd.DataFrame:
+    def run(**settings) -> tuple[pd.DataFrame, Outcome]:
         return run_prediction(
             record,
             InferenceSettings(**settings),
@@ -149,13 +148,20 @@ def setting(tmp_path, monkeypatch):
     return run, index, tmp_path
 
 
+def score(rows, outcome, index, folder: Path, **given) -> tuple[pd.DataFrame, Outcome]:
+    sources = given.get("sources", SOURCES)
+    root = folder / "predictions"
+    return run_scoring(rows, outcome, index, sources, TABLE, SCORING, root, ONE_WORKER)
+
+
 def read(path: Path) -> np.ndarray:
     return np.asarray(nib.load(path).dataobj).T
 
 
 def test_files_hold_the_datasets_targets_in_its_values(setting) -> None:
     run, _, folder = setting
-    rows = run()
+    rows, outcome = run()
+    assert (outcome.experiment, outcome.stage, outcome.status) == ("e", "prediction", "finished")
     assert len(rows) == 4  # two cases, best and final
     plain, whole = (folder / "predictions" / row["file"] for _, row in rows[:2].iterrows())
     assert plain.parts[-3:] == ("best", "plain", "c.nii.gz")
@@ -176,8 +182,9 @@ def test_files_hold_the_datasets_targets_in_its_values(setting) -> None:
 
 def test_what_is_written_is_scored_in_fused_targets_and_made_once(setting) -> None:
     run, index, folder = setting
-    rows = run()
-    scores = run_scoring(rows, index, SOURCES, TABLE, SCORING, folder / "predictions", ONE_WORKER)
+    rows, outcome = run()
+    scores, scored = score(rows, outcome, index, folder)
+    assert (scored.experiment, scored.stage, scored.status) == ("e", "scoring", "finished")
     dice = scores[scores["weights"] == "best"].set_index(["dataset", "target"])["dice"]
     assert dice["plain", "liver_tumor"] == dice["whole", "spleen"] == 1
     assert 0.99 < dice["plain", "liver"] < 1  # the speckle
@@ -185,10 +192,10 @@ def test_what_is_written_is_scored_in_fused_targets_and_made_once(setting) -> No
         ("plain", "liver"), ("plain", "liver_tumor"), ("whole", "liver"), ("whole", "spleen")
     }  # fmt: skip
     made = {p: p.stat().st_mtime_ns for p in (folder / "predictions").rglob("*.nii.gz")}
-    assert run().equals(rows)
+    assert run()[0].equals(rows)
     assert {p: p.stat().st_mtime_ns for p in (folder / "predictions").rglob("*.nii.gz")} == made
-    assert run(tile_batch=3)["file"].equals(rows["file"])  # changes nothing
-    assert not run(step=0.4)["file"].isin(rows["file"]).any()
+    assert run(tile_batch=3)[0]["file"].equals(rows["file"])  # changes nothing
+    assert not run(step=0.4)[0]["file"].isin(rows["file"]).any()
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"x" * 9])
@@ -211,8 +218,8 @@ def test_a_damaged_file_is_predicted_again(setting, caplog, damage) -> None:
 
 def test_a_rule_is_decided_on_training_cases_recorded_and_applied(setting) -> None:
     run, index, folder = setting
-    rows = run(postprocessing_cases=2)
-    scores = run_scoring(rows, index, SOURCES, TABLE, SCORING, folder / "predictions", ONE_WORKER)
+    rows, outcome = run(postprocessing_cases=2)
+    scores, _ = score(rows, outcome, index, folder)
     assert (scores["dice"] == 1).all()
     path = ModelFolder(folder / "models" / "m").rule("best")
     rule = PostprocessingRule.model_validate_json(path.read_bytes())
@@ -227,7 +234,9 @@ def test_a_rule_is_decided_on_training_cases_recorded_and_applied(setting) -> No
     assert path.stat().st_mtime_ns == made
     run(postprocessing_cases=1)
     assert path.stat().st_mtime_ns != made
-    assert not run()["file"].isin(rows["file"]).any()  # without the rule it is another prediction
+    assert (
+        not run()[0]["file"].isin(rows["file"]).any()
+    )  # without the rule it is another prediction
 
 
 def test_the_sample_is_spread_over_each_dataset() -> None:
@@ -239,9 +248,11 @@ def test_the_sample_is_spread_over_each_dataset() -> None:
 
 @pytest.mark.parametrize("status", ["finished", "failed", "not run"])
 def test_no_usable_model_gives_no_files_and_no_error(status, tmp_path: Path, caplog) -> None:
-    record = ModelRecord(experiment="pretrain.tsfm", status=status, folder="absent", digest="d")
+    record = ModelRecord(
+        experiment="pretrain.tsfm", status=status, reason="no data", folder="absent", digest="d"
+    )
     with caplog.at_level(logging.ERROR):
-        rows = run_prediction(
+        rows, outcome = run_prediction(
             record,
             InferenceSettings(),
             {},
@@ -250,10 +261,16 @@ def test_no_usable_model_gives_no_files_and_no_error(status, tmp_path: Path, cap
             tmp_path / "predictions",
         )
     assert list(rows.columns) == PREDICTIONS_SCHEMA.names
-    # only a model that should be there is worth an error, and a row that keeps it
-    assert len(rows) == (status == "finished")
+    assert rows.empty
+    # only a model that should be there is worth an error, and an outcome of its own
     assert ("Prediction of pretrain.tsfm failed" in caplog.text) == (status == "finished")
-    assert ("has no usable model.json" in prediction_problem(rows)) == (status == "finished")
+    if status == "finished":
+        assert (outcome.stage, outcome.status) == ("prediction", "failed")
+        assert "has no usable model.json" in outcome.reason
+    else:
+        assert outcome == Outcome(
+            experiment="pretrain.tsfm", stage="training", status=status, reason="no data"
+        )
     assert not (tmp_path / "predictions").exists()
 
 
@@ -269,22 +286,51 @@ def test_a_case_that_fails_leaves_nothing_to_score_and_a_failed_experiment(
         real(path, *arguments)
 
     monkeypatch.setattr(prediction_run, "write_targets", full_disk)
-    rows = run()
-    assert prediction_problem(rows) == (
-        "prediction of whole/s0002 failed: OSError: No space left on device"
+    rows, outcome = run()
+    assert outcome == Outcome(
+        experiment="e",
+        stage="prediction",
+        status="failed",
+        reason="whole/s0002: OSError: No space left on device",
     )
-    assert len(rows) == 1  # plain/c was predicted, and a mean without whole/s0002 would mislead
-    assert run_scoring(
-        rows, index, SOURCES, TABLE, SCORING, folder / "predictions", ONE_WORKER
-    ).empty
+    assert rows.empty  # plain/c was predicted, and a mean without whole/s0002 would mislead
+    scores, scored = score(rows, outcome, index, folder)
+    assert scores.empty
+    assert scored == outcome
     others = ModelRecord(experiment="b", status="not run", reason="no data")
-    statuses = collect_statuses(
-        e_model=ModelRecord(experiment="e", status="finished"),
-        e_predictions=rows,
-        b_model=others,
-        b_predictions=rows[:0],
-    ).set_index("experiment")
+    statuses = collect_statuses(scored, others).set_index("experiment")
     assert statuses.loc["e", "status"] == "failed"
-    assert statuses.loc["e", "reason"] == prediction_problem(rows)
+    assert statuses.loc["e", "reason"] == (
+        "prediction failed: whole/s0002: OSError: No space left on device"
+    )
     assert tuple(statuses.loc["b"]) == ("not run", "no data")
     monkeypatch.undo()
+
+
+def test_a_scoring_that_fails_is_logged_and_recorded(setting, caplog) -> None:
+    run, index, folder = setting
+    rows, outcome = run()
+    (folder / "predictions" / rows["file"].iat[0]).write_bytes(b"damaged")
+    scores, scored = score(rows, outcome, index, folder)
+    assert scores.empty  # whole/s0002 could be scored, and a mean without plain/c would mislead
+    assert (scored.experiment, scored.stage, scored.status) == ("e", "scoring", "failed")
+    assert scored.reason.startswith("plain/c: ")
+    assert "Scoring of e failed" in caplog.text
+    assert collect_statuses(scored)["reason"].iat[0] == f"scoring failed: {scored.reason}"
+
+    gone = {"whole": SOURCES["whole"]}  # an error of another kind
+    scores, scored = score(rows, outcome, index, folder, sources=gone)
+    assert scores.empty
+    assert scored.reason == "KeyError: 'plain'"
+
+
+def test_a_record_of_earlier_versions_is_read() -> None:
+    stored = {
+        "experiment": "pretrain.tsfm",
+        "status": "finished",
+        "reason": "",
+        "folder": "pretrain.tsfm/0123",
+        "digest": "0123",
+        "epochs": 24,
+    }
+    assert ModelRecord.model_validate_json(json.dumps(stored)).stage == "training"

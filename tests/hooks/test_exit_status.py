@@ -8,30 +8,38 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
-from tsfm_pipeline.experiments.outcome import ModelRecord
-from tsfm_pipeline.experiments.prediction_run import PREDICTIONS_SCHEMA
+from tsfm_pipeline.catalog import RecordDataset
+from tsfm_pipeline.experiments.outcome import ModelRecord, Outcome
 from tsfm_pipeline.hooks import ExitStatusHook, TrackRunHook
 from tsfm_pipeline.tracking import runs
 from tsfm_pipeline.tracking.settings import TrackingSettings
+
+OUTCOME = "tsfm_pipeline.experiments.outcome.Outcome"
 
 FINISHED = ModelRecord(experiment="pretrain.tsfm", status="finished")
 FAILED = ModelRecord(experiment="transfer.x", status="failed", reason="OSError: disk full")
 NOT_RUN = ModelRecord(experiment="transfer.y", status="not run", reason="left out")
 
 
-def predictions(*problems: str) -> pd.DataFrame:
-    rows = [("pretrain.tsfm", "best", "kits21/a", "kits21", "a", "", "", p) for p in problems]
-    return pd.DataFrame(rows, columns=PREDICTIONS_SCHEMA.names)
+def of(stage, status="finished", reason="") -> Outcome:
+    return Outcome(experiment="pretrain.tsfm", stage=stage, status=status, reason=reason)
 
 
 def verdicts(*found: str) -> pd.DataFrame:
     return pd.DataFrame({"verdict": list(found)})
 
 
-def end(outputs, earlier=None, tags=None):
+def end(folder, outputs, earlier=None, tags=None):
     """Let both hooks see a run that wrote `outputs`, beside what an earlier one had written."""
-    written = {**outputs, **(earlier or {})}
-    catalog = DataCatalog({name: MemoryDataset(data) for name, data in written.items()})
+    catalog = DataCatalog()
+    for number, (name, data) in enumerate({**outputs, **(earlier or {})}.items()):
+        if isinstance(data, Outcome):  # known by what the catalogue says, whatever its name
+            path = str(folder / f"{number}.json")
+            model = f"{OUTCOME.rpartition('.')[0]}.{type(data).__name__}"
+            catalog[name] = RecordDataset(filepath=path, model=model)
+        else:
+            catalog[name] = MemoryDataset()
+        catalog.save(name, data)
     nodes = [Node(lambda: None, None, name, name=name.replace(".", "_")) for name in outputs]
     pipeline = Pipeline(nodes)
     given = {"run_params": {"tags": tags}, "pipeline": pipeline, "catalog": catalog}
@@ -54,12 +62,25 @@ def tracked(tmp_path, monkeypatch):
         (
             {"pretrain_tsfm_model": FINISHED, "transfer.x_model": FAILED},
             None,
-            "training of transfer.x failed: OSError: disk full",
+            "transfer.x: training failed: OSError: disk full",
+        ),
+        (  # later stages pass it on; it is said once
+            {"transfer.x_model": FAILED, "passed_on": FAILED.unfinished()},
+            None,
+            "transfer.x: training failed: OSError: disk full",
         ),
         (
-            {"pretrain_tsfm_model": FINISHED, "pretrain.tsfm_predictions": predictions("E: no")},
+            {
+                "pretrain_tsfm_model": FINISHED,
+                "pretrain.tsfm_prediction_outcome": of("prediction", "failed", "kits21/a: E: no"),
+            },
             None,
-            "pretrain.tsfm: prediction of kits21/a failed: E: no",
+            "pretrain.tsfm: prediction failed: kits21/a: E: no",
+        ),
+        (
+            {"any_name": of("scoring", "failed", "kits21/a: E: no")},
+            None,
+            "pretrain.tsfm: scoring failed: kits21/a: E: no",
         ),
         (
             {"prediction_problems": verdicts("failed", "skipped", "failed")},
@@ -74,10 +95,10 @@ def tracked(tmp_path, monkeypatch):
     ],
 )
 def test_what_failed_in_the_run_is_named_and_gives_status_1(
-    outputs, tags, said, tracked, caplog
+    outputs, tags, said, tracked, caplog, tmp_path
 ) -> None:
     with caplog.at_level(logging.ERROR), pytest.raises(SystemExit) as ended:
-        end(outputs, tags=tags)
+        end(tmp_path, outputs, tags=tags)
     assert ended.value.code == 1
     assert [record.message[: len(said) + 15] for record in caplog.records] == [
         f"Exit status 1: {said}"
@@ -90,17 +111,20 @@ def test_what_failed_in_the_run_is_named_and_gives_status_1(
     [
         {
             "pretrain_tsfm_model": FINISHED,
-            "pretrain.tsfm_predictions": predictions("", ""),
+            "pretrain.tsfm_prediction_outcome": of("prediction"),
+            "pretrain.tsfm_scoring_outcome": of("scoring"),
             "transfer.y_model": NOT_RUN,
-            "transfer.y_predictions": predictions(),
+            "transfer.y_scoring_outcome": NOT_RUN.unfinished(),
         },
         {"report": "text"},
         {"prediction_problems": verdicts("skipped")},
         {"integrity": verdicts("ok", "quarantined")},  # the run went on to prepare the others
     ],
 )
-def test_a_run_without_failures_of_its_own_ends_as_it_should(outputs, tracked, caplog) -> None:
-    earlier = {"transfer.x_model": FAILED, "transfer.x_predictions": predictions("E: no")}
-    end(outputs, earlier)
+def test_a_run_without_failures_of_its_own_ends_as_it_should(
+    outputs, tracked, caplog, tmp_path
+) -> None:
+    earlier = {"transfer.x_model": FAILED, "transfer.x_scoring_outcome": FAILED.unfinished()}
+    end(tmp_path, outputs, earlier)
     assert not caplog.records
     assert tracked() == "FINISHED"

@@ -1,17 +1,17 @@
-"""The report as the node writes it."""
+"""The report as one text."""
 
 import pandas as pd
 
 from tests.reporting.test_markdown import PHANTOMS
 from tsfm_pipeline.evaluation.statistics import COMPARISON_COLUMNS
-from tsfm_pipeline.pipelines.reporting.nodes import write_report
 from tsfm_pipeline.reporting.comparison import TABLE_COLUMNS
 from tsfm_pipeline.reporting.dice_summary import dice_summary
 from tsfm_pipeline.reporting.paper_tables import PaperTables
+from tsfm_pipeline.reporting.report import report_markdown
 
 
 def report(statuses, summary, evaluation) -> str:
-    return write_report(
+    return report_markdown(
         comparison=pd.DataFrame(columns=list(TABLE_COLUMNS)),
         dice=dice_summary(summary, evaluation),
         comparison_tests=pd.DataFrame(columns=list(COMPARISON_COLUMNS)),
