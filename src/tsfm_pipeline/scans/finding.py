@@ -10,14 +10,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tsfm_pipeline.scans.dicom import (
-    Slice,
-    group_series,
-    is_dicom,
-    order_slices,
-    read_slice,
-    scan_modality,
-)
+from tsfm_pipeline.scans.dicom import Slice, is_dicom, read_slice
+from tsfm_pipeline.scans.dicom_series import group_series, order_slices, scan_modality
 from tsfm_pipeline.scans.problem import NoScan, Problem, ScanError, problem_of
 from tsfm_pipeline.sources.source import Modality
 
@@ -35,12 +29,14 @@ class Scan:
         files: one per channel, or the ordered slices of a DICOM series.
         modality: as DICOM states it; None for files.
         series: whether the files are a DICOM series.
+        notes: what was decided about the files, in sentences.
     """
 
     name: str
     files: tuple[Path, ...]
     modality: Modality | None = None
     series: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -75,7 +71,9 @@ def find_scans(
         if _is_image(source):
             images = _channel_files(source) if channels > 1 else [source]
         elif is_dicom(source):
-            others = [path for path in sorted(root.iterdir()) if path.is_file()]
+            # It comes first: of copies of one slice the first is kept.
+            others = [source, *(path for path in sorted(root.iterdir()) if path != source)]
+            others = [path for path in others if path.is_file()]
     scans, problems = _file_scans(images, root, channels)
     dicom_scans, dicom_problems = _dicom_scans(others, root, channels)
     if source.is_file() and others:
@@ -195,11 +193,12 @@ def _dicom_scans(
                         f"{broken[folder]} in its folder is unreadable and may be one of its"
                         " slices; replace that file, or remove it if it is none"
                     )
-                ordered = order_slices(series)
-            except ScanError as error:
+                ordered, notes = order_slices(series)
+            except (ScanError, OSError) as error:
                 problems.append(problem_of(error, name, folder))
                 continue
-            scans.append(Scan(name, tuple(one.path for one in ordered), modality, series=True))
+            files = tuple(one.path for one in ordered)
+            scans.append(Scan(name, files, modality, series=True, notes=notes))
     return scans, problems
 
 

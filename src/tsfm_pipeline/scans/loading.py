@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -76,7 +76,8 @@ def load_scan(scan: Scan, card: ModelCard, asked: Modality | None) -> LoadedScan
         else:
             check_files(scan.files)
             volume = read_image(scan.files)
-        return prepare_volume(volume, card, scan.modality, asked)
+        loaded = prepare_volume(volume, card, scan.modality, asked)
+    return replace(loaded, notes=(*scan.notes, *loaded.notes))
 
 
 def prepare_volume(
