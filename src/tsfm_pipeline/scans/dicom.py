@@ -154,7 +154,7 @@ def place_of(one: Slice) -> Place:
 
 
 def normal_of(one: Slice) -> NDArray[np.float64]:
-    """Return the unit vector (x, y, z) from slice to slice; raise ScanError for an impossible one."""
+    """Return the unit vector (x, y, z) from slice to slice; raise ScanError if impossible."""
     row, column = orientation = place_of(one).orientation
     lengths = np.linalg.norm(orientation, axis=1)
     if np.abs(lengths - 1).max() > 1e-2 or abs(row @ column) > 1e-2:
