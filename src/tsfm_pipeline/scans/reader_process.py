@@ -92,9 +92,9 @@ class ReaderProcess:
                 else:
                     self._restart()
                     outcome = ScanError(
-                        f"not read within {seconds:g} s: the file is damaged, or its disk or network"
-                        " does not answer; copy the file to a local disk, or give it more time with"
-                        " --read-timeout"
+                        f"not read within {seconds:g} s: the file is damaged, or its disk or"
+                        " network does not answer; copy the file to a local disk, or give it more"
+                        " time with --read-timeout"
                     )
             except BrokenProcessPool:
                 self._restart()
