@@ -212,7 +212,9 @@ def test_matrix_products_leave_the_other_cores_alone(monkeypatch):
 
     monkeypatch.setattr(resampling, "_multiply", noted)
     with threadpool_limits(2, user_api="blas"):
-        resampling.resample_image(np.ones((1, 8, 8, 8), np.float32), (9, 9, 9), (1, 1, 1), (1, 1, 1))
+        resampling.resample_image(
+            np.ones((1, 8, 8, 8), np.float32), (9, 9, 9), (1, 1, 1), (1, 1, 1)
+        )
         assert {p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"} == {2}
     assert used
     assert all(threads == {1} for threads in used)
