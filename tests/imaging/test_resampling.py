@@ -196,3 +196,25 @@ def test_same_shape_is_a_copy(image, labels):
     np.testing.assert_array_equal(
         resample_labels(labels, labels.shape, ISOTROPIC, ISOTROPIC), labels
     )
+
+
+def test_matrix_products_leave_the_other_cores_alone(monkeypatch):
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    from tsfm_pipeline.imaging import resampling
+
+    used = []
+    multiply = resampling._multiply
+
+    def noted(*arguments):
+        used.append({p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"})
+        return multiply(*arguments)
+
+    monkeypatch.setattr(resampling, "_multiply", noted)
+    with threadpool_limits(2, user_api="blas"):
+        resampling.resample_image(
+            np.ones((1, 8, 8, 8), np.float32), (9, 9, 9), (1, 1, 1), (1, 1, 1)
+        )
+        assert {p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"} == {2}
+    assert used
+    assert all(threads == {1} for threads in used)

@@ -13,6 +13,7 @@ from tsfm_pipeline.inference.postprocessing import (
     postprocess,
 )
 from tsfm_pipeline.inference.settings import InferenceSettings
+from tsfm_pipeline.model.folder import ModelFolder
 
 TABLE = LabelTable(targets={"organ": 1, "tumour": 2})
 NESTED = LabelTable(targets={"organ": 1, "tumour": 2}, regions={"organ": ("organ", "tumour")})
@@ -77,10 +78,10 @@ def test_with_datasets_of_different_regions_only_regions_are_decided():
 
 def test_a_rule_is_applied_and_survives_its_file(tmp_path):
     rule = decided(DECISIONS["both false"])
-    path = PostprocessingRule.path(tmp_path, "best")
+    path = ModelFolder(tmp_path).rule("best")
     path.write_text(rule.model_dump_json())
-    assert PostprocessingRule.read(tmp_path, "best") == rule
-    assert PostprocessingRule.read(tmp_path, "final") is None
+    assert PostprocessingRule.read(path) == rule
+    assert PostprocessingRule.read(ModelFolder(tmp_path).rule("final")) is None
     for reference_map, prediction in DECISIONS["both false"]:
         found = prediction.copy()
         postprocess(found, rule, ("organ", "tumour"), TABLE)

@@ -3,6 +3,7 @@
 Arrays are (z, y, x); affines map voxel (x, y, z) to LPS world points in mm (x, y, z).
 """
 
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,9 +51,32 @@ def volume_files(path: Path) -> list[Path]:
     return [path, *filter(Path.is_file, map(path.with_suffix, (".raw", ".zraw")))]
 
 
+def special_kind(path: Path) -> str:
+    """Say what a path is that is neither a file nor a folder; empty for these.
+
+    Such a thing can hang whoever opens it (a pipe), or never end (a device).
+
+    Raises:
+        OSError: there is nothing, or it can't be looked at.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return ""
+    if stat.S_ISFIFO(mode):
+        return "a pipe"
+    return "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+def check_regular(path: Path) -> None:
+    """Raise VolumeError for what must not be opened as a file; an OSError passes through."""
+    if kind := special_kind(path):
+        raise VolumeError(f"{path}: {kind}, not a file; put the file there, or remove it")
+
+
 def read_bytes(path: Path) -> bytes:
     """Read a whole file; raise VolumeError, caused by an OSError, where that can't be done."""
     try:
+        check_regular(path)
         return path.read_bytes()
     except OSError as error:
         raise unreachable(path, error) from error

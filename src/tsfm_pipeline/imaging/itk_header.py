@@ -11,7 +11,12 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from tsfm_pipeline.imaging.file_volume import VolumeError, unreachable, volume_files
+from tsfm_pipeline.imaging.file_volume import (
+    VolumeError,
+    check_regular,
+    unreachable,
+    volume_files,
+)
 
 LARGEST_RATIO = 1032
 """deflate packs no tighter, zlib.net/zlib_tech.html."""
@@ -52,6 +57,7 @@ def check_header(path: Path) -> PackedVoxels | None:
             another file than `volume_files` looks at for changes.
     """
     try:
+        check_regular(path)
         with path.open("rb") as file:
             head = file.read(_HEADER_BYTES)
         return _nrrd(path, head) if path.suffix.lower() == ".nrrd" else _meta_image(path, head)

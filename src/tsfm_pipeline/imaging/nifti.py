@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tsfm_pipeline.imaging.file_volume import (
     FileVolume,
     VolumeError,
+    check_regular,
     check_shape,
     check_spacing,
     grid_difference,
@@ -64,6 +65,7 @@ def decode_nifti(content: bytes, path: Path) -> FileVolume:
 def nifti_geometry(path: Path) -> Geometry:
     """Read a file's grid from its first bytes; raise VolumeError as `decode_nifti` does."""
     try:
+        check_regular(path)
         with path.open("rb") as file:
             start = file.read(1 << 16)
             total = path.stat().st_size

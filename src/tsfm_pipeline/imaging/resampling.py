@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from tsfm_pipeline.imaging.blas_threads import one_thread
 from tsfm_pipeline.imaging.geometry import Triple, TripleFloat
 from tsfm_pipeline.imaging.label_interpolation import Taps, interpolate_labels
 
@@ -210,9 +211,10 @@ def _apply(
     by_growth = sorted(
         operators, key=lambda axis: operators[axis].shape[0] / operators[axis].shape[1]
     )
-    for axis in by_growth:
-        target = out_ZYX if axis == by_growth[-1] else None
-        volume_ZYX = _multiply(operators[axis], volume_ZYX, axis, target)
+    with one_thread():
+        for axis in by_growth:
+            target = out_ZYX if axis == by_growth[-1] else None
+            volume_ZYX = _multiply(operators[axis], volume_ZYX, axis, target)
     if out_ZYX is not None and not operators:
         out_ZYX[...] = volume_ZYX
     return volume_ZYX

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tsfm_pipeline.files import bytes_digest
 from tsfm_pipeline.files.digest import BYTES
-from tsfm_pipeline.imaging.file_volume import unreachable, volume_files
+from tsfm_pipeline.imaging.file_volume import check_regular, unreachable, volume_files
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.sources.source import Source, SourceCase
@@ -43,6 +43,7 @@ def volume_digest(path: Path) -> str:
     digest = hashlib.blake2b(digest_size=BYTES)
     try:
         for part in volume_files(path):
+            check_regular(part)
             with part.open("rb") as file:
                 hashlib.file_digest(file, lambda: digest)
     except OSError as error:

@@ -17,6 +17,7 @@ from tsfm_pipeline.files import bytes_digest
 from tsfm_pipeline.imaging.file_volume import read_bytes, volume_files
 from tsfm_pipeline.imaging.intensity import bounding_box
 from tsfm_pipeline.imaging.labels import LabelError, LabelTable, present_values
+from tsfm_pipeline.imaging.plausibility import image_fault
 from tsfm_pipeline.imaging.volume import (
     ImageVolume,
     Load,
@@ -39,7 +40,7 @@ from tsfm_pipeline.workers import WorkerFailure, WorkerSettings, run_cases
 
 logger = logging.getLogger(__name__)
 
-SCREENING_VERSION = 1
+SCREENING_VERSION = 2
 """Raise by one with every change of the code that changes a verdict or what a row says."""
 
 NO_LABEL = "no labelled voxel"
@@ -194,7 +195,10 @@ def screen_case(
     try:
         image = read_image(case.images, load)
         repairs += image.repairs
-        found |= _image_columns(image, case.images)
+        if implausible := image_fault(image, case.modality):
+            channel, fault = implausible
+            raise VolumeError(f"{case.images[channel]}: {fault}")
+        found |= _image_columns(image)
         found["labels_present"] = _present_labels(case, source, table, image, load, repairs)
         found["verdict"] = Verdict.REPAIRED if repairs else Verdict.OK
         notes = repairs if found["labels_present"] else [*repairs, NO_LABEL]
@@ -215,22 +219,15 @@ def screen_case(
     return Screened(found, lasting)
 
 
-def _image_columns(image: ImageVolume, paths: tuple[Path, ...]) -> dict[str, Any]:
-    ranges = [(float(channel.min()), float(channel.max())) for channel in image.array]
-    for path, (low, high) in zip(paths, ranges, strict=True):
-        if low == high:
-            raise VolumeError(
-                f"{path}: every voxel is {low:g}, the image is empty; download it again, or leave"
-                " the case out"
-            )
+def _image_columns(image: ImageVolume) -> dict[str, Any]:
     grid = image.geometry
     return {
         "shape": list(grid.shape),
         "spacing": list(grid.spacing),
         "direction": [value for row in grid.direction for value in row],
         "cropped_shape": list(bounding_box((image.array != 0).any(axis=0))[1]),
-        "minimum": min(low for low, _ in ranges),
-        "maximum": max(high for _, high in ranges),
+        "minimum": float(image.array.min()),
+        "maximum": float(image.array.max()),
     }
 
 

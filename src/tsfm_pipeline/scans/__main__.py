@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     add("--overwrite", action="store_true", help="do finished scans again, replace other files")
     add("--no-preview", action="store_true", help="draw no pictures")
     add("--dicom-seg", action="store_true", help="write NAME.seg.dcm for DICOM input, too")
+    add("--read-timeout", type=float, default=1800, metavar="SECONDS", help="to read one scan")
     return parse
 
 
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         overwrite=given.overwrite,
         preview=not given.no_preview,
         dicom_seg=given.dicom_seg,
+        read_timeout=given.read_timeout,
     )
     try:
         with logging_redirect_tqdm():

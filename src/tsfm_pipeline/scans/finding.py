@@ -1,5 +1,6 @@
 """What there is to segment: files and DICOM series below a folder, each with a name of its own."""
 
+import errno
 import hashlib
 import os
 import re
@@ -10,14 +11,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tsfm_pipeline.scans.dicom import (
-    Slice,
-    group_series,
-    is_dicom,
-    order_slices,
-    read_slice,
-    scan_modality,
-)
+from tsfm_pipeline.imaging.file_volume import special_kind
+from tsfm_pipeline.scans.dicom import Slice, is_dicom, read_slice
+from tsfm_pipeline.scans.dicom_series import group_series, order_slices, scan_modality
 from tsfm_pipeline.scans.problem import NoScan, Problem, ScanError, problem_of
 from tsfm_pipeline.sources.source import Modality
 
@@ -35,12 +31,14 @@ class Scan:
         files: one per channel, or the ordered slices of a DICOM series.
         modality: as DICOM states it; None for files.
         series: whether the files are a DICOM series.
+        notes: what was decided about the files, in sentences.
     """
 
     name: str
     files: tuple[Path, ...]
     modality: Modality | None = None
     series: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -70,17 +68,19 @@ def find_scans(
     if not source.exists():
         raise ScanError(f"{source}: no such file or folder; correct the input path")
     root = source if source.is_dir() else source.parent
-    images, others = _list_files(root, leave_out) if source.is_dir() else ([], [])
+    images, others, special = _list_files(root, leave_out) if source.is_dir() else ([], [], [])
     if source.is_file():
         if _is_image(source):
             images = _channel_files(source) if channels > 1 else [source]
         elif is_dicom(source):
-            others = [path for path in sorted(root.iterdir()) if path.is_file()]
+            # It comes first: of copies of one slice the first is kept.
+            others = [source, *(path for path in sorted(root.iterdir()) if path != source)]
+            others = [path for path in others if path.is_file()]
     scans, problems = _file_scans(images, root, channels)
     dicom_scans, dicom_problems = _dicom_scans(others, root, channels)
     if source.is_file() and others:
         dicom_scans = [scan for scan in dicom_scans if source in scan.files]
-    scans, problems = scans + dicom_scans, problems + dicom_problems
+    scans, problems = scans + dicom_scans, problems + dicom_problems + special
     if not scans and not problems:
         raise ScanError(
             f"{source}: no scan found; scans are files {', '.join(SUFFIXES)} and DICOM series"
@@ -88,10 +88,14 @@ def find_scans(
     return _with_unique_names(scans, root), problems
 
 
-def _list_files(root: Path, leave_out: Path | None) -> tuple[list[Path], list[Path]]:
-    """List image files and others below a folder; hidden ones and `leave_out` are not searched."""
+def _list_files(root: Path, leave_out: Path | None) -> tuple[list[Path], list[Path], list[Problem]]:
+    """List image files and others below a folder, and what must not be opened.
+
+    Hidden files and folders, and `leave_out`, are not searched.
+    """
     images: list[Path] = []
     others: list[Path] = []
+    special: list[Problem] = []
     avoided = leave_out.resolve() if leave_out else None
     for folder, below, names in os.walk(root):
         here = Path(folder)
@@ -101,9 +105,23 @@ def _list_files(root: Path, leave_out: Path | None) -> tuple[list[Path], list[Pa
             if not name.startswith(".") and (here / name).resolve() != avoided
         )
         for name in sorted(names):
-            if not name.startswith("."):
-                (images if _is_image(here / name) else others).append(here / name)
-    return images, others
+            path = here / name
+            if name.startswith("."):
+                continue
+            if kind := _special(path):
+                what = NoScan(f"{kind}, not a file; nothing to do")
+                special.append(problem_of(what, _named(path, root, path.stem), path))
+            else:
+                (images if _is_image(path) else others).append(path)
+    return images, others, special
+
+
+def _special(path: Path) -> str:
+    """Say what makes a path one that must not be opened; empty for files."""
+    try:
+        return special_kind(path)
+    except OSError as error:  # others are told by whoever opens the file
+        return "a link in a circle" if error.errno == errno.ELOOP else ""
 
 
 def _is_image(path: Path) -> bool:
@@ -120,7 +138,7 @@ def _channel_files(path: Path) -> list[Path]:
     return [
         other
         for other in sorted(path.parent.iterdir())
-        if _is_image(other) and _CHANNEL.sub("", _stem(other)) == case
+        if _is_image(other) and other.is_file() and _CHANNEL.sub("", _stem(other)) == case
     ]
 
 
@@ -195,11 +213,12 @@ def _dicom_scans(
                         f"{broken[folder]} in its folder is unreadable and may be one of its"
                         " slices; replace that file, or remove it if it is none"
                     )
-                ordered = order_slices(series)
-            except ScanError as error:
+                ordered, notes = order_slices(series)
+            except (ScanError, OSError) as error:
                 problems.append(problem_of(error, name, folder))
                 continue
-            scans.append(Scan(name, tuple(one.path for one in ordered), modality, series=True))
+            files = tuple(one.path for one in ordered)
+            scans.append(Scan(name, files, modality, series=True, notes=notes))
     return scans, problems
 
 

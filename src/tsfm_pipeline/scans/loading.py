@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from tsfm_pipeline.imaging.geometry import Geometry, canonical_reorientation
+from tsfm_pipeline.imaging.plausibility import grid_fault, image_fault
 from tsfm_pipeline.imaging.resampling import resampled_shape
 from tsfm_pipeline.imaging.volume import ImageVolume, read_image
 from tsfm_pipeline.inference.export import OriginalGrid
@@ -23,13 +24,6 @@ from tsfm_pipeline.sources.source import Modality
 
 CT_EVIDENCE_HU = -100.0
 """Fat and air lie below it in every CT in HU; magnitude MR has no negative values."""
-
-SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.01, 30.0
-LARGEST_EXTENT_MM = 2500.0
-LARGEST_VOLUME_MM3 = 2e9
-"""Two cubic metres: a whole-body scan has one."""
-LARGEST_HU = 1e5
-"""Far beyond metal, which 16-bit files cut off at 32,767 at the latest."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +70,8 @@ def load_scan(scan: Scan, card: ModelCard, asked: Modality | None) -> LoadedScan
         else:
             check_files(scan.files)
             volume = read_image(scan.files)
-        return prepare_volume(volume, card, scan.modality, asked)
+        loaded = prepare_volume(volume, card, scan.modality, asked)
+    return replace(loaded, notes=(*scan.notes, *loaded.notes))
 
 
 def prepare_volume(
@@ -85,7 +80,8 @@ def prepare_volume(
     """Crop, resample and normalise a volume as the model's training cases were.
 
     Raises:
-        ScanError: another modality or number of channels than the model's, an impossible grid.
+        ScanError: another modality or number of channels than the model's, a grid or voxels that
+            no scanner makes, or more than the free memory holds.
         IntensityError: all voxels are 0.
     """
     if len(volume.array) != card.in_channels:
@@ -93,16 +89,17 @@ def prepare_volume(
             f"{len(volume.array)} channel(s) where model {card.name} takes {card.in_channels};"
             " give one file per channel"
         )
-    check_grid(volume.geometry, card)
+    if fault := grid_fault(volume.geometry):
+        raise ScanError(fault)
+    if card.target_spacing is not None:
+        new = resampled_shape(volume.geometry.shape, volume.geometry.spacing, card.target_spacing)
+        check_memory(math.prod(new), f"{new} voxels at the model's {card.target_spacing} mm")
     modality, notes = decide_modality(
         known, asked, known_modalities(card), float(volume.array.min())
     )
-    largest = float(np.abs(volume.array).max())
-    if modality == "CT" and largest > LARGEST_HU:
-        raise ScanError(
-            f"a voxel has {largest:g}, which is no CT in HU; correct slope and intercept in the"
-            " header, or export it again"
-        )
+    if found := image_fault(volume, modality):
+        channel, fault = found
+        raise ScanError(f"channel {channel + 1}: {fault}" if len(volume.array) > 1 else fault)
     how = PreparationSettings(target_spacing=card.target_spacing)
     prepared = prepare_image(volume, modality, how)
     grid = OriginalGrid(
@@ -205,40 +202,3 @@ def _three_axes(image: sitk.Image) -> sitk.Image:
             " give a 3-D image with one value per voxel"
         )
     return image if len(size) == 3 else sitk.Extract(image, [*size[:3], *(0 for _ in size[3:])])
-
-
-def check_grid(geometry: Geometry, card: ModelCard) -> None:
-    """Refuse spacings and directions that no scanner makes.
-
-    Raises:
-        ScanError: naming the value. A wrong spacing would be resampled to something huge, or to
-            organs of the wrong size.
-    """
-    spacing, shape = geometry.spacing, geometry.shape
-    numbers = np.array([*spacing, *geometry.origin, *np.ravel(geometry.direction)])
-    cosines = np.asarray(geometry.direction)
-    if not np.isfinite(numbers).all():
-        raise ScanError(
-            "its header has a spacing, origin or direction that is not a number; correct the header"
-        )
-    wrong = [
-        f"{step:g} mm between voxels, {size} of them"
-        for step, size in zip(spacing, shape, strict=True)
-        if not SMALLEST_SPACING_MM <= step <= LARGEST_SPACING_MM or step * size > LARGEST_EXTENT_MM
-    ]
-    if wrong:
-        raise ScanError(f"its header states {' and '.join(wrong)}; correct the spacing")
-    cubic_mm = math.prod(spacing) * math.prod(shape)
-    if cubic_mm > LARGEST_VOLUME_MM3:
-        raise ScanError(
-            f"its header states {shape} voxels of {spacing} mm (z, y, x), {cubic_mm / 1e9:.1f}"
-            " cubic metres; correct the spacing"
-        )
-    if np.abs(cosines.T @ cosines - np.eye(3)).max() > 1e-2:
-        raise ScanError(
-            f"its axes {cosines.round(3).tolist()} are not at right angles; correct the header, or"
-            " resample the image onto a right-angled grid"
-        )
-    if card.target_spacing is not None:
-        new = resampled_shape(shape, spacing, card.target_spacing)
-        check_memory(math.prod(new), f"{new} voxels at the model's {card.target_spacing} mm")

@@ -1,25 +1,36 @@
 """Read scans in a process of their own: ahead of the network, and without taking it along.
 
-Image libraries written in C may crash or be killed over a damaged file. Then that file has a
-problem, and the other scans go on in a fresh process.
+Image libraries written in C may crash, hang or be killed over a damaged file. Then that file has
+a problem, and the other scans go on in a fresh process.
 """
 
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import TimeoutError as NotInTime
 from types import TracebackType
 from typing import TypeVar
 
+# joblib's copy: loky itself is not among the packages that joblib brings.
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
+from tsfm_pipeline.processes import die_with_parent
 from tsfm_pipeline.scans.problem import ScanError
+from tsfm_pipeline.workers.local import ONE_THREAD
 
 T = TypeVar("T")
 
 
 def _executor() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(max_workers=1, initializer=_silence_libraries)
+    return ProcessPoolExecutor(
+        max_workers=1, initializer=_start, initargs=(os.getpid(),), env=ONE_THREAD
+    )
+
+
+def _start(parent: int) -> None:
+    die_with_parent(parent)
+    _silence_libraries()
 
 
 def _silence_libraries() -> None:
@@ -52,12 +63,21 @@ class ReaderProcess:
         self._executor.shutdown(wait=True, kill_workers=error is not None)
 
     def map(
-        self, function: Callable[..., T], tasks: Mapping[str, tuple[object, ...]]
+        self,
+        function: Callable[..., T],
+        tasks: Mapping[str, tuple[object, ...]],
+        seconds: float | None = None,
     ) -> Iterator[tuple[str, T | Exception]]:
         """Yield, per task in order, its key and the function's result or what it raised.
 
         The next task is read while the caller works on the current one; no more than that, so
         that volumes do not pile up in memory.
+
+        Args:
+            function: a module's function; its arguments and result are pickled.
+            tasks: key -> arguments.
+            seconds: that the caller waits for one task; then its process is killed, and the task
+                gives a ScanError. None waits for ever.
         """
         keys = list(tasks)
         following = self._executor.submit(function, *tasks[keys[0]]) if keys else None
@@ -65,10 +85,19 @@ class ReaderProcess:
             assert following is not None
             outcome: T | Exception
             try:
-                outcome = following.result()
+                outcome = following.result(seconds)
+            except NotInTime as error:
+                if following.done():  # the task itself raised it
+                    outcome = error
+                else:
+                    self._restart()
+                    outcome = ScanError(
+                        f"not read within {seconds:g} s: the file is damaged, or its disk or"
+                        " network does not answer; copy the file to a local disk, or give it more"
+                        " time with --read-timeout"
+                    )
             except BrokenProcessPool:
-                self._executor.shutdown(wait=True, kill_workers=True)
-                self._executor = _executor()
+                self._restart()
                 outcome = ScanError(
                     "the process that read it crashed or was killed: the file is damaged, or too"
                     " large for this machine's memory; export it again, or crop it"
@@ -78,3 +107,8 @@ class ReaderProcess:
             if number + 1 < len(keys):
                 following = self._executor.submit(function, *tasks[keys[number + 1]])
             yield key, outcome
+
+    def _restart(self) -> None:
+        # Not waiting: a process that a dead mount holds can't be killed either.
+        self._executor.shutdown(wait=False, kill_workers=True)
+        self._executor = _executor()

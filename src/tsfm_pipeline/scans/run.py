@@ -140,7 +140,7 @@ def predict_folder(
         write_volumes(volumes, records)
         tasks = {scan.name: (scan, card, settings.modality) for scan in todo}
         by_name = {scan.name: scan for scan in todo}
-        loading = reader.map(load_scan, tasks)
+        loading = reader.map(load_scan, tasks, settings.read_timeout)
         with tqdm(loading, "Segmenting", len(todo), unit="scan", disable=None) as bar:
             for name, loaded in bar:
                 scan = by_name[name]

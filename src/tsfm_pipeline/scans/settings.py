@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from tsfm_pipeline.frozen import FrozenModel
 
 
@@ -18,6 +20,7 @@ class PredictSettings(FrozenModel):
         overwrite: predict again what is there and up to date.
         preview: draw a picture of every segmentation.
         dicom_seg: write a DICOM segmentation object beside the NIfTI file (DICOM input only).
+        read_timeout: seconds that reading and preparing one scan may take; then it is a problem.
     """
 
     targets: tuple[str, ...] = ()
@@ -28,6 +31,7 @@ class PredictSettings(FrozenModel):
     overwrite: bool = False
     preview: bool = True
     dicom_seg: bool = False
+    read_timeout: float = Field(default=1800, gt=0)
 
 
 class PredictRun(PredictSettings):

@@ -1,0 +1,150 @@
+"""Series that are not what they seem: what is refused, what is noted, what is no scan at all."""
+
+import shutil
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from tests.scans.conftest import write_series
+from tsfm_pipeline.scans.dicom import read_series
+from tsfm_pipeline.scans.finding import find_scans
+from tsfm_pipeline.scans.problem import ScanError
+
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+
+
+def cumulated(stacks: list[tuple[int, float]]) -> list[float]:
+    """Return positions in mm: from 0, so many steps of so many mm, then the next stack's."""
+    steps = [step for count, step in stacks for _ in range(count)]
+    return [round(float(at), 4) for at in np.cumsum([0.0, *steps])]
+
+
+def test_errors_of_position_that_add_up_are_refused(tmp_path):
+    write_series(tmp_path, positions=cumulated([(40, 2.00), (40, 2.09)]))
+    scans, (problem,) = find_scans(tmp_path)
+    assert not scans
+    assert problem.verdict == "failed"
+    assert "slices are 2.00 to 2.09 mm apart" in problem.reason
+    assert "up to 1.80 mm from where even steps of 2.04 mm put them" in problem.reason
+    assert "resample the series onto even distances" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("positions", "noted"),
+    [
+        (cumulated([(5, 2.0), (5, 2.08)]), "up to 0.20 mm"),
+        ([round(0.625 * number, 1) for number in range(20)], None),
+        (cumulated([(10, 3.0)]), None),
+    ],
+)
+def test_small_errors_of_position_are_noted_and_rounded_headers_are_not(tmp_path, positions, noted):
+    write_series(tmp_path, positions=positions)
+    (scan,), problems = find_scans(tmp_path)
+    assert not problems
+    assert bool(scan.notes) == bool(noted)
+    if noted:
+        assert noted in scan.notes[0]
+
+
+def test_every_problem_of_a_series_is_named_at_once(tmp_path):
+    write_series(tmp_path, positions=[0.0, 3, 7, 10, 13], shift=0.6, **{"0010_0020": "P1"})
+    other = write_series(tmp_path / "other", positions=[13.0], size=24, **{"0010_0020": "P2"})
+    other[0].rename(tmp_path / "x.dcm")
+    shutil.rmtree(tmp_path / "other")
+    scans, (problem,) = find_scans(tmp_path)
+    assert not scans
+    for said in (
+        "different patient IDs",
+        "another size",
+        "lie at the same place",
+        "slices are 3.00 to 4.00 mm apart",
+        "tilted gantry",
+    ):
+        assert said in problem.reason
+    for remedy in ("right-angled grid", "even distances", "each patient"):
+        assert remedy in problem.remedy
+
+
+def test_one_series_of_two_patients_is_refused(tmp_path):
+    files = write_series(tmp_path, **{"0010_0020": "P1"})
+    write_series(tmp_path / "b", **{"0010_0020": "P2"})
+    (tmp_path / "b" / files[2].name).replace(files[2])
+    shutil.rmtree(tmp_path / "b")
+    scans, (problem,) = find_scans(tmp_path)
+    assert not scans
+    assert problem.verdict == "failed"
+    assert "different patient IDs" in problem.reason
+    assert "P2" not in problem.reason  # problem tables get passed on
+
+
+def test_screenshots_and_dose_sheets_are_skipped(tmp_path):
+    write_series(tmp_path / "ct")
+    sheet = sitk.GetImageFromArray(np.zeros((1, 30, 40), np.uint8))
+    for key, value in {"0008|0016": SECONDARY_CAPTURE, "0008|0060": "CT"}.items():
+        sheet.SetMetaData(key, value)
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    writer.SetFileName(str(tmp_path / "ct" / "dose.dcm"))
+    writer.Execute(sheet)
+    content = (tmp_path / "ct" / "dose.dcm").read_bytes()
+    assert b"\x20\x00\x32\x00" in content  # SimpleITK states a position; programs that draw don't
+    (tmp_path / "ct" / "dose.dcm").write_bytes(
+        content.replace(b"\x20\x00\x32\x00", b"\x20\x00\x31\x00")
+    )
+    write_series(tmp_path / "shot", positions=[0.0], **{"0008_0016": SECONDARY_CAPTURE})
+    scans, problems = find_scans(tmp_path)
+    assert [scan.name for scan in scans] == ["ct"]
+    assert {problem.verdict for problem in problems} == {"skipped"}
+    assert len(problems) == 2
+    assert all("secondary capture" in problem.reason for problem in problems)
+
+
+def test_copies_of_a_slice_are_left_out_with_a_note(tmp_path):
+    files = write_series(tmp_path)
+    copy = shutil.copy(files[2], tmp_path / "000 copy.dcm")
+    (scan,), problems = find_scans(tmp_path)
+    assert not problems
+    assert len(scan.files) == 6
+    assert "left out" in scan.notes[0]
+    assert "1 file(s)" in scan.notes[0]
+    (named,), _ = find_scans(tmp_path / "000 copy.dcm")
+    assert len(named.files) == 6
+    assert copy in named.files
+
+
+@pytest.mark.parametrize("kept", [100, -60])
+def test_a_slice_cut_off_within_its_pixels_is_refused_by_name(tmp_path, kept):
+    files = write_series(tmp_path)
+    content = files[3].read_bytes()
+    start = content.find(b"\xe0\x7f\x10\x00") + 8
+    files[3].write_bytes(content[: start + kept] if kept > 0 else content[:kept])
+    with pytest.raises(ScanError, match=rf"{files[3].name} is an unreadable or damaged"):
+        read_series(files)
+
+
+def test_a_slice_whose_header_states_fewer_pixels_is_refused(tmp_path):
+    files = write_series(tmp_path)
+    content = files[3].read_bytes()
+    start = content.find(b"\xe0\x7f\x10\x00")
+    short = (100).to_bytes(4, "little")
+    files[3].write_bytes(content[: start + 4] + short + content[start + 8 : start + 108])
+    with pytest.raises(ScanError, match=rf"{files[3].name} is truncated, 100 of 800 bytes"):
+        read_series(files)
+
+
+def test_a_packed_slice_that_breaks_off_is_refused(tmp_path):
+    (file,) = write_series(tmp_path, positions=[0.0])
+    image = sitk.ReadImage(str(file))
+    packed = tmp_path / "packed.dcm"
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    writer.UseCompressionOn()
+    writer.SetFileName(str(packed))
+    writer.Execute(image)
+    assert read_series([packed]).GetSize()[0] == 20
+    content = packed.read_bytes()
+    for kept in (-20, -len(content) // 4):
+        packed.write_bytes(content[:kept])
+        with pytest.raises(ScanError, match=r"packed.dcm is an unreadable or damaged"):
+            read_series([packed])
