@@ -106,7 +106,7 @@ def test_a_doubtful_series_is_reported_and_not_guessed(tmp_path, change, said):
     assert said in problem.reason
     assert problem.remedy
     skipped = "modality" in change or "0008_0008" in change
-    assert problem.outcome == ("skipped" if skipped else "failed")
+    assert problem.kind == ("skipped" if skipped else "failed")
 
 
 def test_slices_of_two_sizes_or_turned_are_no_volume(tmp_path):
@@ -127,7 +127,7 @@ def test_a_damaged_slice_stops_its_series(tmp_path):
     files[-1].write_bytes(files[-1].read_bytes()[:150])  # the topmost: no gap would show
     scans, problems = find_scans(tmp_path)
     assert not scans
-    assert {problem.outcome for problem in problems} == {"failed"}
+    assert {problem.kind for problem in problems} == {"failed"}
     assert any("unreadable and may be one of its slices" in one.reason for one in problems)
 
 

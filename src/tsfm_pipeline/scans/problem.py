@@ -38,14 +38,14 @@ class Problem:
     Attributes:
         scan: name that the scan's outputs would have.
         file: the file or folder at fault.
-        outcome: the column `verdict`.
+        kind: the column `verdict`.
         reason: what is wrong.
         remedy: what its owner can do.
     """
 
     scan: str
     file: str
-    outcome: ProblemKind
+    kind: ProblemKind
     reason: str
     remedy: str
 
@@ -69,8 +69,8 @@ def problem_of(error: Exception, scan: str, file: Path) -> Problem:
     reason, separator, remedy = text.removeprefix(f"{file}: ").rpartition("; ")
     if not separator:
         reason, remedy = remedy, "export it again; if other viewers show it, report this"
-    outcome = ProblemKind.SKIPPED if isinstance(error, NoScan) else ProblemKind.FAILED
-    return Problem(scan, str(file), outcome, reason, remedy)
+    kind = ProblemKind.SKIPPED if isinstance(error, NoScan) else ProblemKind.FAILED
+    return Problem(scan, str(file), kind, reason, remedy)
 
 
 @contextmanager
