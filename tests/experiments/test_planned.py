@@ -38,8 +38,8 @@ def plan_of(shape, spacing) -> DatasetPlan:
 def test_a_training_takes_the_numbers_of_its_datasets_plan(tmp_path, monkeypatch):
     seen = []
 
-    def train(task, training, folder, report):
-        seen.append(training)
+    def train(task, folder, report):
+        seen.append(task.settings)
         raise RuntimeError("only the settings are wanted")
 
     monkeypatch.setattr(training_run, "train", train)

@@ -1,6 +1,7 @@
 """What becomes of an experiment that cannot be run, or fails."""
 
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import pandas as pd
 import pytest
@@ -37,30 +38,26 @@ class Record:
     preparation_digest = "how"
 
 
-@pytest.fixture(autouse=True)
-def any_case(monkeypatch) -> None:
-    """Just enough of a case store to describe a task."""
-    monkeypatch.setattr(CaseStore, "record", lambda self, key: Record())
-
-
 @contextmanager
 def untracked(name, digest, settings):
     yield lambda step, metrics: None
 
 
 def run(name, tmp_path, initial=None, settings=SETTINGS, plans=None):
-    return training_run.run_training(
-        experiment=EXPERIMENTS[name],
-        settings=settings,
-        table=LabelTable(targets={"kidney": 22}),
-        store=CaseStore(tmp_path / "store"),
-        splits=SPLITS,
-        target_spacing=(1.0, 1.0, 1.0),
-        plans=plans or {},
-        models_root=tmp_path,
-        initial=initial,
-        track=untracked,
-    )
+    # just enough of a case store to describe a task
+    with patch.object(CaseStore, "record", lambda store, key: Record()):
+        return training_run.run_training(
+            experiment=EXPERIMENTS[name],
+            settings=settings,
+            table=LabelTable(targets={"kidney": 22}),
+            store=CaseStore(tmp_path / "store"),
+            splits=SPLITS,
+            target_spacing=(1.0, 1.0, 1.0),
+            plans=plans or {},
+            models_root=tmp_path,
+            initial=initial,
+            track=untracked,
+        )
 
 
 def test_a_budget_takes_its_own_epochs() -> None:

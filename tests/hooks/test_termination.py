@@ -24,7 +24,7 @@ def test_sigterm_during_preparation_ends_the_run_as_killed(make_project, monkeyp
             break
     time.sleep(1)
     run.send_signal(signal.SIGTERM)
-    output = run.communicate(timeout=60)[0]
+    output = run.communicate(timeout=120)[0]
     assert run.returncode == 143, output
     mlflow.set_tracking_uri(f"sqlite:///{project}/mlflow.db")
     (tracked,) = mlflow.search_runs(search_all_experiments=True, output_format="list")

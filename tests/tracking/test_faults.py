@@ -64,7 +64,7 @@ def test_a_kill_while_the_database_is_made_costs_nothing(project) -> None:
 
 def test_two_first_runs_at_once(project) -> None:
     both = [process(project), process(project)]
-    found = [one.communicate(timeout=120) for one in both]
+    found = [one.communicate(timeout=200) for one in both]
     assert [one.returncode for one in both] == [0, 0], found
 
 
@@ -91,7 +91,7 @@ def test_a_damaged_database_is_set_aside(project, caplog, content) -> None:
 
 def test_a_run_whose_process_was_killed_is_closed_by_the_next(project) -> None:
     killed = process(project, START + "os.kill(os.getpid(), 9)")
-    run_id = killed.communicate(timeout=60)[0].strip()
+    run_id = killed.communicate(timeout=120)[0].strip()
     living = process(project, START + "sys.stdin.read()")
     assert living.stdout is not None
     other = living.stdout.readline().strip()
