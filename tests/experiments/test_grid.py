@@ -3,11 +3,11 @@ from collections import Counter
 import pytest
 import yaml
 
-from tsfm_pipeline.experiments.grid import BY_FLAT_NAME, EXPERIMENTS, GRID, warn_of_untransferred
+from tsfm_pipeline.experiments.grid import EXPERIMENTS, GRID, warn_of_untransferred
 
 
 def test_names_are_unique_also_without_dots() -> None:
-    assert len(EXPERIMENTS) == len(GRID) == len(BY_FLAT_NAME)
+    assert len(EXPERIMENTS) == len(GRID) == len({entry.flat_name for entry in GRID})
 
 
 def test_the_grid_is_that_of_the_papers_tables() -> None:

@@ -88,7 +88,6 @@ GRID: tuple[Experiment, ...] = (
     *_ablations(),
 )
 EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in GRID}
-BY_FLAT_NAME: dict[str, Experiment] = {experiment.flat_name: experiment for experiment in GRID}
 PIPELINES: tuple[str, ...] = tuple(dict.fromkeys(experiment.pipeline for experiment in GRID))
 """The pipelines that own experiments."""
 
