@@ -43,7 +43,7 @@ def test_a_release_predicts_what_the_trained_folder_did(tmp_path, model):
     ):
         assert said in text
     assert {path.name for path in output.iterdir()} == {
-        *("README.md", "best.safetensors", "fast", "labels.json", "model.json"),
+        *("README.md", "best.safetensors", "digests.json", "fast", "labels.json", "model.json"),
     }
     assert [row["id"] for row in json.loads((output / "labels.json").read_text())] == [1, 5, 25]
 

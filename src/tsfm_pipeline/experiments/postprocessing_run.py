@@ -2,25 +2,25 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from tsfm_pipeline.evaluation.postprocessing import Case, decide_postprocessing
-from tsfm_pipeline.files import write_text
+from tsfm_pipeline.files import file_digest, write_text
 from tsfm_pipeline.inference.case import predict_case
 from tsfm_pipeline.inference.export import OriginalGrid
 from tsfm_pipeline.inference.model import SegmentationModel
 from tsfm_pipeline.inference.postprocessing import PostprocessingRule
 from tsfm_pipeline.inference.settings import InferenceSettings
+from tsfm_pipeline.model.folder import ModelFolder, Weights
 from tsfm_pipeline.store.case_store import CaseStore
 
 
 def find_rule(
     model: SegmentationModel,
-    weights_digest: str,
-    path: Path,
+    folder: ModelFolder,
+    weights: Weights,
     settings: InferenceSettings,
     store: CaseStore,
 ) -> PostprocessingRule:
@@ -33,11 +33,12 @@ def find_rule(
 
     Args:
         model: with the weights; its own rule is not applied.
-        weights_digest: digest of the weights file.
-        path: the file that keeps the rule.
+        folder: the model's; it keeps the rule.
+        weights: which of its weights the model has.
         settings: how is predicted, and how many cases of each dataset.
         store: holds the training cases.
     """
+    path, weights_digest = folder.rule(weights), file_digest(folder.weights(weights))
     keys = sample(model.card.training, settings.postprocessing_cases)
     if path.exists():
         rule = PostprocessingRule.model_validate_json(path.read_bytes())
@@ -47,7 +48,9 @@ def find_rule(
     plain = replace(model, postprocessing=None)
     cases = _predicted(plain, keys, settings, store)
     rule = decide_postprocessing(cases, model.card.table, weights_digest, settings)
+    folder.unseal(path)
     write_text(path, rule.model_dump_json(indent=1))
+    folder.seal(path)
     return rule
 
 

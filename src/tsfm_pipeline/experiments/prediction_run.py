@@ -125,7 +125,7 @@ def _ready(
     weights_digest = file_digest(folder.weights(weights))
     rule = None
     if settings.postprocessing_cases:
-        rule = find_rule(model, weights_digest, folder.rule(weights), settings, store)
+        rule = find_rule(model, folder, weights, settings, store)
     datasets = sorted({key.partition("/")[0] for key in model.card.validation})
     digest = content_digest(
         {

@@ -13,6 +13,8 @@ from pathlib import Path
 BYTES = 16
 NAME_BYTES = 6
 
+_digested: dict[Path, tuple[tuple[int, int, int], str]] = {}
+
 
 def bytes_digest(content: bytes | mmap) -> str:
     """Return 32 hex digits that name a content."""
@@ -20,9 +22,19 @@ def bytes_digest(content: bytes | mmap) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Return 128 hex digits that name a file's bytes; raise OSError where it can't be read."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
+    """Return 128 hex digits that name a file's bytes; raise OSError where it can't be read.
+
+    A file that this process has digested is not read again while its size, time of change and
+    inode stay: weights have gigabytes, and much depends on them.
+    """
+    stat = path.stat()
+    state = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    known = _digested.get(path)
+    if known is None or known[0] != state:
+        with path.open("rb") as file:
+            known = (state, hashlib.file_digest(file, "blake2b").hexdigest())
+        _digested[path] = known
+    return known[1]
 
 
 def content_digest(content: object) -> str:

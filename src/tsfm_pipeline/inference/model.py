@@ -123,6 +123,7 @@ def load_model(
     """
     card, path = folder.card, folder.weights(weights)
     try:
+        folder.check(path)
         state = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ModelError(
@@ -141,6 +142,8 @@ def load_model(
         raise ModelError("device is cuda, but torch sees no GPU; set it to auto or cpu")
     chosen = torch.device("cuda" if available and device != "cpu" else "cpu")
     try:
+        if folder.rule(weights).exists():
+            folder.check(folder.rule(weights))
         rule = PostprocessingRule.read(folder.rule(weights))
     except ValidationError as error:
         raise ModelError(

@@ -1,5 +1,6 @@
 """The folder of a model: the one place that knows what its files are called."""
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,10 @@ class ModelFolder:
     >>> folder.weights("best").as_posix(), folder.fast.weights("final").as_posix()
     ('weights/best.safetensors', 'weights/fast/final.safetensors')
 
+    Finished files are sealed: their digests stand in a file of the folder, and what is read is
+    compared with them. A file that training still changes has no seal, nor have folders older than
+    this rule; nothing vouches for those.
+
     Attributes:
         path: of the folder; it need not exist.
     """
@@ -42,6 +47,7 @@ class ModelFolder:
             ModelError: there is none, or it can't be read.
         """
         try:
+            self.check(self.card_path)
             return ModelCard.model_validate_json(self.card_path.read_bytes())
         except (OSError, ValidationError) as error:
             raise ModelError(
@@ -53,9 +59,16 @@ class ModelFolder:
 
     @property
     def summary(self) -> TrainingSummary | None:
-        """The summary of the training, read anew each time; None while nothing has finished."""
+        """The summary of the training, read anew each time; None while nothing has finished.
+
+        Raises:
+            ModelError: it is damaged.
+        """
         path = self.summary_path
-        return TrainingSummary.model_validate_json(path.read_bytes()) if path.exists() else None
+        if not path.exists():
+            return None
+        self.check(path)
+        return TrainingSummary.model_validate_json(path.read_bytes())
 
     def used_weights(self) -> Weights:
         """Return which weights to use: the best ones where there are any.
@@ -83,13 +96,61 @@ class ModelFolder:
         )
 
     def write_card(self, card: ModelCard) -> None:
-        """Write the card atomically."""
+        """Write the card atomically; it has no seal until the training ends."""
+        self.unseal(self.card_path)
         write_text(self.card_path, card.model_dump_json(indent=1))
         self.__dict__.pop("card", None)  # what was read before no longer holds
 
     def write_summary(self, summary: TrainingSummary) -> None:
-        """Write the summary atomically."""
+        """Write the summary atomically, and seal all that the training leaves."""
+        self.unseal(self.summary_path)
         write_text(self.summary_path, summary.model_dump_json(indent=1))
+        weights = [path for kind in WEIGHTS if (path := self.weights(kind)).exists()]
+        self.seal(self.card_path, self.summary_path, *weights)
+
+    # -------------------------------------------------------------------- seals
+
+    @property
+    def seals(self) -> Path:
+        """Digests of the folder's files by name."""
+        return self.path / "digests.json"
+
+    def seal(self, *paths: Path) -> None:
+        """Keep the digests of files of this folder that do not change any more."""
+        digests = self._sealed() | {path.name: file_digest(path) for path in paths}
+        write_text(self.seals, json.dumps(digests, indent=1, sort_keys=True) + "\n")
+
+    def unseal(self, path: Path) -> None:
+        """Forget a file's digest: to be called before it is changed."""
+        digests = self._sealed()
+        if digests.pop(path.name, None) is not None:
+            write_text(self.seals, json.dumps(digests, indent=1, sort_keys=True) + "\n")
+
+    def check(self, path: Path) -> None:
+        """Compare a file of this folder with its seal, if it has one.
+
+        Raises:
+            ModelError: it is not what was sealed.
+            OSError: it can't be read.
+        """
+        sealed = self._sealed().get(path.name)
+        if sealed is not None and sealed != file_digest(path):
+            raise ModelError(
+                f"{path} is damaged: its digest is not the one in {self.seals.name}; copy the model"
+                " folder again from where it came from, or remove it and train again"
+            )
+
+    def _sealed(self) -> dict[str, str]:
+        if not self.seals.exists():
+            return {}
+        try:
+            digests = json.loads(self.seals.read_bytes())
+            return {str(name): str(digest) for name, digest in digests.items()}
+        except (ValueError, AttributeError) as error:
+            raise ModelError(
+                f"{self.seals} is damaged ({error}); copy the model folder again from where it came"
+                " from, or remove it and train again"
+            ) from error
 
     # ------------------------------------------------------------- for inference
 

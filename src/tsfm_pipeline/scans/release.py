@@ -112,6 +112,7 @@ def _copy_model(
     if rule is not None:
         shutil.copyfile(model.rule(weights), copy.rule(weights))
     write_text(copy.path / JSON, labels_json(model.card.table, model.card.regions))
+    copy.seal(copy.card_path, copy.weights(weights), *([copy.rule(weights)] if rule else []))
     with copy.weights(weights).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), rule
 

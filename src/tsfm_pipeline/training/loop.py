@@ -321,6 +321,7 @@ class TrainingRun:
         weights = collect_tensors(self.network.state_dict(), self.group)
         if self.group.is_main:
             for kind in kinds:
+                self.folder.unseal(self.folder.weights(kind))
                 checkpoint.save_weights(self.folder.weights(kind), weights)
 
     def finish(self) -> TrainingSummary:

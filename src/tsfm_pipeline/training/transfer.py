@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tsfm_pipeline.frozen import FrozenModel
+from tsfm_pipeline.model.folder import ModelError, ModelFolder
 from tsfm_pipeline.network.blocks import resize_position
 from tsfm_pipeline.network.tsfm import TSFM
 from tsfm_pipeline.training.task import TrainingError
@@ -52,8 +53,9 @@ def transfer_weights(network: TSFM, path: Path) -> list[LoadedWeight]:
         TrainingError: the file can't be read, or nothing in it fits.
     """
     try:
+        ModelFolder(path.parent).check(path)
         weights = load_file(path)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ModelError) as error:
         raise TrainingError(f"initial weights {path} can't be read: {error}") from error
     table = []
     for name, parameter in network.state_dict().items():
