@@ -133,7 +133,9 @@ def setting(tmp_path, monkeypatch):
     for weights in ("best", "final"):
         (tmp_path / "models" / "m").mkdir(parents=True, exist_ok=True)
         (tmp_path / "models" / "m" / f"{weights}.safetensors").write_bytes(weights.encode())
-    record = ModelRecord(experiment="e", status="finished", folder="m", digest="d")
+    record = ModelRecord(
+        experiment="e", status="finished", folder="m", digest="d", pool_version="1a2b3c4d"
+    )
 
     def run(**settings) -> tuple[pd.DataFrame, Outcome]:
         return run_prediction(
@@ -185,6 +187,7 @@ def test_what_is_written_is_scored_in_fused_targets_and_made_once(setting) -> No
     rows, outcome = run()
     scores, scored = score(rows, outcome, index, folder)
     assert (scored.experiment, scored.stage, scored.status) == ("e", "scoring", "finished")
+    assert outcome.pool_version == scored.pool_version == "1a2b3c4d"
     dice = scores[scores["weights"] == "best"].set_index(["dataset", "target"])["dice"]
     assert dice["plain", "liver_tumor"] == dice["whole", "spleen"] == 1
     assert 0.99 < dice["plain", "liver"] < 1  # the speckle
@@ -292,18 +295,22 @@ def test_a_case_that_fails_leaves_nothing_to_score_and_a_failed_experiment(
         stage="prediction",
         status="failed",
         reason="whole/s0002: OSError: No space left on device",
+        pool_version="1a2b3c4d",
     )
     assert rows.empty  # plain/c was predicted, and a mean without whole/s0002 would mislead
     scores, scored = score(rows, outcome, index, folder)
     assert scores.empty
     assert scored == outcome
-    others = ModelRecord(experiment="b", status="not run", reason="no data")
+    others = ModelRecord(
+        experiment="b", status="not run", reason="no data", pool_version="5e6f7a8b"
+    )
     statuses = collect_statuses(scored, others).set_index("experiment")
     assert statuses.loc["e", "status"] == "failed"
     assert statuses.loc["e", "reason"] == (
         "prediction failed: whole/s0002: OSError: No space left on device"
     )
-    assert tuple(statuses.loc["b"]) == ("not run", "no data")
+    assert statuses.loc["e", "pool_version"] == "1a2b3c4d"
+    assert tuple(statuses.loc["b"]) == ("not run", "no data", "5e6f7a8b")
     monkeypatch.undo()
 
 
@@ -314,6 +321,7 @@ def test_a_scoring_that_fails_is_logged_and_recorded(setting, caplog) -> None:
     scores, scored = score(rows, outcome, index, folder)
     assert scores.empty  # whole/s0002 could be scored, and a mean without plain/c would mislead
     assert (scored.experiment, scored.stage, scored.status) == ("e", "scoring", "failed")
+    assert scored.pool_version == "1a2b3c4d"
     assert scored.reason.startswith("plain/c: ")
     assert "Scoring of e failed" in caplog.text
     assert collect_statuses(scored)["reason"].iat[0] == f"scoring failed: {scored.reason}"

@@ -1,6 +1,7 @@
 """What becomes of an experiment that cannot be run, or fails."""
 
 from contextlib import contextmanager
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pandas as pd
@@ -75,7 +76,7 @@ def test_a_budget_takes_its_own_epochs() -> None:
 )
 def test_not_run_says_why(name, reason, tmp_path) -> None:
     record = run(name, tmp_path)
-    assert record.status == "not run"
+    assert (record.status, record.pool_version) == ("not run", "1a2b3c4d")
     assert reason in record.reason
 
 
@@ -93,8 +94,20 @@ def test_a_failing_training_is_recorded_and_does_not_raise(tmp_path, monkeypatch
 
     monkeypatch.setattr(training_run, "train", broken)
     record = run("transfer.kits19.scratch.epoch10", tmp_path)
-    assert record.status == "failed"
+    assert (record.status, record.pool_version) == ("failed", "1a2b3c4d")
     assert "CUDA out of memory" in record.reason
+
+
+def test_a_training_that_finds_its_model_finished_has_the_current_pools_version(
+    tmp_path, monkeypatch
+) -> None:
+    # the folder is named by the digest, which another pool of the same cases does not change
+    monkeypatch.setattr(training_run, "train", lambda *args: SimpleNamespace(epochs=3))
+    first = run("transfer.kits19.scratch.epoch10", tmp_path)
+    monkeypatch.setattr(f"{__name__}.SPLITS", SPLITS.assign(pool_version="5e6f7a8b"))
+    again = run("transfer.kits19.scratch.epoch10", tmp_path)
+    assert (first.status, first.pool_version) == ("finished", "1a2b3c4d")
+    assert (again.folder, again.pool_version) == (first.folder, "5e6f7a8b")
 
 
 def test_an_interrupt_is_not_swallowed(tmp_path, monkeypatch) -> None:

@@ -108,11 +108,15 @@ def test_the_figure_draws_both_numbers_of_every_line(tables, summary_of, tmp_pat
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
 
-def test_no_text_of_the_figure_is_cut_off(tables, summary_of):
-    summary = summary_of(("pretrain.tsfm", "best", "kits21", "kidney", 0.7))
+@pytest.mark.parametrize("stale", [(), ("pretrain.tsfm", "pretrain.threshold")])
+def test_no_text_of_the_figure_is_cut_off(tables, summary_of, stale):
+    summary = summary_of(
+        ("pretrain.tsfm", "best", "kits21", "kidney", 0.7),
+        ("pretrain.threshold", "only", "kits21", "kidney", 0.3),
+    )
     table = tables["table_1"].model_copy(update={"title": "A table of a long title " * 6})
-    long = dataclasses.replace(PHANTOMS, environment="an environment of many words " * 9)
-    frame = build_table("table_1", table, summary, {})
+    long = dataclasses.replace(PHANTOMS, workspace="a workspace of many words " * 9)
+    frame = build_table("table_1", table, summary, {}, stale)
     figure = comparison_figure(frame, table, long)
     figure.set_dpi(120)
     figure.draw_without_rendering()

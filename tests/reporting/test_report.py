@@ -10,12 +10,13 @@ from tsfm_pipeline.reporting.paper_tables import PaperTables
 from tsfm_pipeline.reporting.report import report_markdown
 
 
-def report(statuses, summary, evaluation) -> str:
+def report(statuses, summary, evaluation, version="v1") -> str:
+    frame = pd.DataFrame(statuses, columns=["experiment", "status", "reason"])
     return report_markdown(
         comparison=pd.DataFrame(columns=list(TABLE_COLUMNS)),
         dice=dice_summary(summary, evaluation),
         comparison_tests=pd.DataFrame(columns=list(COMPARISON_COLUMNS)),
-        experiment_statuses=pd.DataFrame(statuses, columns=["experiment", "status", "reason"]),
+        experiment_statuses=frame.assign(pool_version=version),
         paper_tables=PaperTables.model_validate({}),
         evaluation=evaluation,
         provenance=PHANTOMS,
@@ -31,3 +32,15 @@ def test_what_failed_is_listed_with_its_reason(evaluation, summary_of) -> None:
     _, _, failed = text.partition("## Failed experiments")
     assert failed.strip().splitlines() == [f"- transfer.a: {problem}"]
     assert "Failed experiments" not in report([fine, left_out], summary, evaluation)
+
+
+def test_what_was_run_before_its_pool_was_recorded_is_named(evaluation, summary_of) -> None:
+    statuses = [
+        ("transfer.a", "finished", ""),
+        ("transfer.b", "finished", ""),
+        ("ablation.c", "not run", "no data"),
+    ]
+    summary = summary_of(("transfer.a", "best", "a", "liver", 0.8))
+    _, _, unknown = report(statuses, summary, evaluation, None).partition("## Pool version unknown")
+    assert unknown.strip().endswith("perhaps on another pool: transfer.")
+    assert "unknown" not in report(statuses, summary, evaluation)

@@ -78,12 +78,12 @@ def test_tested_pairs_are_shown_and_the_others_counted():
         ("a", "c", "final", "kits19", "kidney", 0.1, 2, 0, float("nan"), float("nan"), "too few"),
     ]
     frame = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
-    text = comparison_tests_markdown(frame)
+    text = comparison_tests_markdown(frame, PHANTOMS)
     _, lines = parsed(text)
     assert lines == [
         ["a", "b", "kidney", "+0.0213", "40", "1", "2.0e-05", "4.0e-05"],
         ["a", "b", "kidney_tumor", "-0.1000", "40", "0", "0.0300", "0.0300"],
     ]
     assert "Without a test: 1 comparisons" in text
-    assert "|" not in comparison_tests_markdown(frame[2:])
-    assert "Without a test: 0 comparisons" in comparison_tests_markdown(frame[:0])
+    assert "|" not in comparison_tests_markdown(frame[2:], PHANTOMS)
+    assert "Without a test: 0 comparisons" in comparison_tests_markdown(frame[:0], PHANTOMS)

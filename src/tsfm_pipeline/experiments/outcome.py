@@ -13,10 +13,16 @@ Stage = Literal["training", "prediction", "scoring"]
 Status = Literal["finished", "failed", "not run"]
 
 STATUSES_SCHEMA = pa.schema(
-    [pa.field(name, pa.string(), nullable=False) for name in ("experiment", "status", "reason")]
+    [
+        *(
+            pa.field(name, pa.string(), nullable=False)
+            for name in ("experiment", "status", "reason")
+        ),
+        pa.field("pool_version", pa.string()),
+    ]
 )
 """One row per experiment; `reason` says why it failed or was not run, and is empty where it is
-finished."""
+finished. `pool_version` is that of the pool it was run on; nothing where that was not recorded."""
 
 
 class Outcome(FrozenModel):
@@ -30,18 +36,30 @@ class Outcome(FrozenModel):
         stage: the stage that is finished, failed or was not run.
         status: finished, failed or not run.
         reason: why it failed or was not run; empty when finished.
+        pool_version: version of the pool it was run on; empty in records of before it was kept.
     """
 
     experiment: str
     stage: Stage
     status: Status
     reason: str = ""
+    pool_version: str = ""
 
     def unfinished(self) -> "Outcome | None":
         """Return what the next stage passes on instead of starting; None where it can start."""
         if self.status == "finished":
             return None
         return Outcome(**{name: getattr(self, name) for name in Outcome.model_fields})
+
+    def next(self, stage: Stage, status: Status, reason: str = "") -> "Outcome":
+        """Return the outcome of the next stage of this experiment, which has the same pool."""
+        return Outcome(
+            experiment=self.experiment,
+            stage=stage,
+            status=status,
+            reason=reason,
+            pool_version=self.pool_version,
+        )
 
     def explanation(self) -> str:
         """Say why it is not finished; empty where it is."""
@@ -68,7 +86,7 @@ class ModelRecord(Outcome):
 
 
 def collect_statuses(*outcomes: Outcome) -> pd.DataFrame:
-    """List experiments with their status and, unless finished, the reason.
+    """List experiments with their status, the reason unless finished, and the pool's version.
 
     Args:
         outcomes: of the last stage of each experiment.
@@ -76,5 +94,8 @@ def collect_statuses(*outcomes: Outcome) -> pd.DataFrame:
     Returns:
         Rows of STATUSES_SCHEMA.
     """
-    rows = [(outcome.experiment, outcome.status, outcome.explanation()) for outcome in outcomes]
+    rows = [
+        (outcome.experiment, outcome.status, outcome.explanation(), outcome.pool_version or None)
+        for outcome in outcomes
+    ]
     return pd.DataFrame(rows, columns=STATUSES_SCHEMA.names)

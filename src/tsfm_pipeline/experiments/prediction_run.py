@@ -86,11 +86,11 @@ def run_prediction(
                         _predict_into(path, image_CZYX, case, regions, model, source, settings)
                     where = (name, weights, key, *key.split("/", 1))
                     rows.append((*where, ",".join(regions), str(file)))
-            outcome = Outcome(experiment=name, stage="prediction", status="finished")
+            outcome = record.next(stage="prediction", status="finished")
         except Exception as error:  # the other experiments go on; the outcome keeps the cause
             logger.exception("Prediction of %s failed", name)
             reason = f"{at}{type(error).__name__}: {error}"
-            outcome = Outcome(experiment=name, stage="prediction", status="failed", reason=reason)
+            outcome = record.next(stage="prediction", status="failed", reason=reason)
             rows = []
     return pd.DataFrame(rows, columns=PREDICTIONS_SCHEMA.names), outcome
 

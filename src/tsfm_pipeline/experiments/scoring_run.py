@@ -62,12 +62,12 @@ def run_scoring(
             rows = _score_cases(
                 predictions, case_index, sources, table, settings, predictions_root, workers
             )
-            outcome = Outcome(experiment=name, stage="scoring", status="finished")
+            outcome = predicted.next(stage="scoring", status="finished")
         except Exception as error:  # the other experiments go on; the outcome keeps the cause
             logger.exception("Scoring of %s failed", name)
             named = isinstance(error, ScoringError)  # its text says it all
             reason = str(error) if named else f"{type(error).__name__}: {error}"
-            outcome = Outcome(experiment=name, stage="scoring", status="failed", reason=reason)
+            outcome = predicted.next(stage="scoring", status="failed", reason=reason)
     return pd.DataFrame(rows, columns=SCORES_SCHEMA.names), outcome
 
 

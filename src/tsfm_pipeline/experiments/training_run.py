@@ -62,15 +62,22 @@ def run_training(
         The record: finished, failed (with the error) or not run (with the reason).
     """
     name = experiment.name
+    pool_version = str(splits["pool_version"].iat[0])
     training = settings.training_of(experiment)
     if training is None:
-        return _not_run(name, f"budget {experiment.budget} is left out in this environment")
+        return _not_run(
+            name, pool_version, f"budget {experiment.budget} is left out in this environment"
+        )
     datasets = experiment.datasets or tuple(dict.fromkeys(splits.loc[splits["pool"], "dataset"]))
     missing = [dataset for dataset in datasets if dataset not in set(splits["dataset"])]
     if missing:
-        return _not_run(name, f"{', '.join(missing)} is not among this environment's datasets")
+        return _not_run(
+            name, pool_version, f"{', '.join(missing)} is not among this environment's datasets"
+        )
     if initial is not None and initial.status != "finished":
-        return _not_run(name, f"{initial.experiment}, where it starts from, is {initial.status}")
+        return _not_run(
+            name, pool_version, f"{initial.experiment}, where it starts from, is {initial.status}"
+        )
 
     training = with_plan(training, settings.planned_of(experiment), datasets, plans)
     chosen = splits[splits["dataset"].isin(datasets)]
@@ -89,7 +96,7 @@ def run_training(
             else settings.initial_weights_of(experiment)
         ),
         target_spacing=target_spacing,
-        pool_version=str(splits["pool_version"].iat[0]),
+        pool_version=pool_version,
     )
     digest = training_digest(task)
     folder = Path(name) / digest
@@ -104,12 +111,14 @@ def run_training(
             experiment=name,
             status="failed",
             reason=f"{type(error).__name__}: {error}",
+            pool_version=pool_version,
             folder=str(folder),
             digest=digest,
         )
     return ModelRecord(
         experiment=name,
         status="finished",
+        pool_version=pool_version,
         folder=str(folder),
         digest=digest,
         epochs=summary.epochs,
@@ -141,6 +150,6 @@ def _annotated_regions(store: CaseStore, keys: list[str], table: LabelTable) -> 
     return table.regions_annotated_by(sorted(targets))
 
 
-def _not_run(name: str, reason: str) -> ModelRecord:
+def _not_run(name: str, pool_version: str, reason: str) -> ModelRecord:
     logger.info("Not run: %s (%s)", name, reason)
-    return ModelRecord(experiment=name, status="not run", reason=reason)
+    return ModelRecord(experiment=name, status="not run", reason=reason, pool_version=pool_version)

@@ -1,6 +1,6 @@
 """Our scores in the cells of the paper's tables."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ import pandas as pd
 
 from tsfm_pipeline.evaluation.metrics import ONLY
 from tsfm_pipeline.reporting.paper_tables import Block, Column, PaperTable, Row, Scores
+from tsfm_pipeline.reporting.staleness import STALE
 
 TABLE_COLUMNS = (
     "table",
@@ -22,8 +23,11 @@ TABLE_COLUMNS = (
 )
 """Long form: one line per cell. `row` is as printed, `column` is the column's key. A method
 without checkpoints has its figure in `ours_final`. `n`: cases with a Dice, the smallest count
-where targets are averaged. `status`: done, not run, failed, not scored, not implemented yet or
-needs checkpoint."""
+where targets are averaged. `status`: done, stale (a figure from another version of the pool), not
+run, failed, not scored, not implemented yet or needs checkpoint."""
+
+SHOWN = ("done", STALE)
+"""Statuses of the cells that have a figure."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,11 @@ class Figure:
 
 
 def build_table(
-    name: str, table: PaperTable, summary: pd.DataFrame, statuses: Mapping[str, str]
+    name: str,
+    table: PaperTable,
+    summary: pd.DataFrame,
+    statuses: Mapping[str, str],
+    stale: Collection[str] = (),
 ) -> pd.DataFrame:
     """Put the paper's number and ours into every cell.
 
@@ -47,6 +55,7 @@ def build_table(
         summary: mean scores with the columns of `evaluation.summary.summarise`.
         statuses: experiment -> finished, failed or not run; an experiment that it lacks and that
             has no scores counts as not run.
+        stale: experiments that were run on another version of the pool.
 
     Returns:
         Rows with TABLE_COLUMNS, block by block in the paper's order. Cells that have neither a
@@ -58,7 +67,13 @@ def build_table(
             figures: dict[str, Figure] = {}
             for column in table.columns:
                 figures[column.key] = _figure(
-                    row, column, block, row_figures=figures, summary=summary, statuses=statuses
+                    row,
+                    column,
+                    block,
+                    row_figures=figures,
+                    summary=summary,
+                    statuses=statuses,
+                    stale=stale,
                 )
                 paper = row.paper.get(column.key, float("nan"))
                 if np.isnan(paper) and row.experiment_of(column) is None:
@@ -77,20 +92,21 @@ def _figure(
     row_figures: Mapping[str, Figure],
     summary: pd.DataFrame,
     statuses: Mapping[str, str],
+    stale: Collection[str],
 ) -> Figure:
     experiment = row.experiment_of(column)
     if experiment is None:
         return _without(row.status or "")
     if column.mean_of:
         parts = [row_figures[key] for key in column.mean_of]
-        missing = [part.status for part in parts if part.status != "done"]
+        missing = [part.status for part in parts if part.status not in SHOWN]
         if missing:
             return _without(missing[0])
         return Figure(
             best=float(np.mean([part.best for part in parts])),
             final=float(np.mean([part.final for part in parts])),
             n=min(part.n for part in parts),
-            status="done",
+            status=STALE if any(part.status == STALE for part in parts) else "done",
         )
     scores = column.scores or block.scores
     assert scores is not None  # the table's validator
@@ -99,7 +115,8 @@ def _figure(
     if np.isnan(best) and np.isnan(final):
         status = statuses.get(experiment, "not run")
         return _without("not scored" if status == "finished" else status)
-    return Figure(best, final, final_n if best_n == 0 else best_n, "done")
+    shown = STALE if experiment in stale else "done"
+    return Figure(best, final, final_n if best_n == 0 else best_n, shown)
 
 
 def _mean(

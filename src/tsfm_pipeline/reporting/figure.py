@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from tsfm_pipeline.reporting.markdown import Provenance
 from tsfm_pipeline.reporting.paper_tables import PaperTable
+from tsfm_pipeline.reporting.staleness import STALE
 
 PAPER = "#8a8a8a"
 OURS = ("#0b6e99", "#d1495b", "#2e8b57")
@@ -12,6 +13,8 @@ OURS = ("#0b6e99", "#d1495b", "#2e8b57")
 
 def comparison_figure(frame: pd.DataFrame, table: PaperTable, provenance: Provenance) -> Figure:
     """Draw a line per cell heading: the paper's number hollow, ours filled, joined by a bar.
+
+    Stale figures are left out, and the legend says so.
 
     Args:
         frame: the table's long form (`comparison.build_table`).
@@ -36,15 +39,17 @@ def comparison_figure(frame: pd.DataFrame, table: PaperTable, provenance: Proven
     for colour, (name, heading) in zip(OURS, headings.items(), strict=False):
         rows = frame[frame["row"] == name]
         y = [height[place] for place in zip(rows["block"], rows["column"], strict=True)]
-        ours = rows["ours_best"].fillna(rows["ours_final"])
+        stale = rows["status"] == STALE
+        ours = rows["ours_best"].fillna(rows["ours_final"]).mask(stale)
+        left_out = "; stale ones left out" if stale.any() else ""
         if rows["paper"].notna().any():
             axes.hlines(y, rows["paper"], ours, color=colour, alpha=0.35, linewidth=2)
             axes.plot(
                 rows["paper"], y, "o", mfc="white", mec=colour, label=f"{heading}, paper", ls=""
             )
-            axes.plot(ours, y, "o", color=colour, label=f"{heading}, ours (best)", ls="")
+            axes.plot(ours, y, "o", color=colour, label=f"{heading}, ours (best){left_out}", ls="")
         else:
-            axes.plot(ours, y, "x", color=PAPER, label=f"{heading} (ours)", ls="")
+            axes.plot(ours, y, "x", color=PAPER, label=f"{heading} (ours){left_out}", ls="")
     axes.set_yticks(list(height.values()), names)
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel("Dice")

@@ -1,13 +1,15 @@
 """Tables as Markdown that reads well as plain text, too."""
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tsfm_pipeline.reporting.comparison import SHOWN
 from tsfm_pipeline.reporting.paper_tables import PaperTable
+from tsfm_pipeline.reporting.staleness import MARK, STALE, stale_notes
 
 MISSING = "-"
 
@@ -21,12 +23,14 @@ class Provenance:
         pool: version of the dataset pool.
         leaking: its cases whose patient is in a downstream dataset, too.
         phantoms: whether the data are the built-in synthetic ones.
+        stale: experiments that were run on another version of the pool, with that version.
     """
 
     workspace: str
     pool: str
     leaking: int
     phantoms: bool
+    stale: Mapping[str, str] = field(default_factory=dict)
 
     def header(self) -> str:
         """Return the line that stands above every table."""
@@ -37,6 +41,14 @@ class Provenance:
             else "leakage-free"
         )
         return f"{data}Workspace `{self.workspace}`, dataset pool `{self.pool}` ({kind})."
+
+    def marked(self, text: str, experiment: str) -> str:
+        """Return a text about an experiment, with the mark where that is stale."""
+        return f"{text} {MARK}" if experiment in self.stale else text
+
+    def notes(self, experiments: Iterable[str]) -> list[str]:
+        """Return what explains the marks of these experiments; nothing where there is none."""
+        return stale_notes(experiments, self.stale, self.pool)
 
 
 def paper_table_markdown(frame: pd.DataFrame, table: PaperTable, provenance: Provenance) -> str:
@@ -84,8 +96,18 @@ def paper_table_markdown(frame: pd.DataFrame, table: PaperTable, provenance: Pro
     else:
         lines = _repeats_blanked(lines)
 
+    experiments = {
+        (block.name, row.name, column.key): row.experiment_of(column)
+        for block in table.blocks
+        for row in block.rows
+        for column in table.columns
+    }
+    marked = frame[frame["status"] == STALE]
+    places = zip(marked["block"], marked["row"], marked["column"], strict=True)
+    stale = [name for place in places if (name := experiments[place])]
     states = {row.heading: row.status for block in table.blocks for row in block.rows if row.status}
     notes = [
+        *provenance.notes(stale),
         "A method's column holds the paper's printed Dice; `ours best` and `ours final` right of"
         " it are this run's, with the best and the final checkpoint.",
         *table.notes,
@@ -126,11 +148,13 @@ def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]], text_c
 
 def _cell(cell: dict[Hashable, Any], kind: str) -> str:
     value = float(cell[kind])
-    if kind == "paper" or not np.isnan(value):
+    if kind == "paper":
         return number(value)
+    if not np.isnan(value):
+        return f"{number(value)} {MARK}" if cell["status"] == STALE else number(value)
     # A state is said once: in our first column of the cell.
     first = "ours_final" if np.isnan(cell["paper"]) else "ours_best"
-    return str(cell["status"]) if kind == first and cell["status"] != "done" else MISSING
+    return str(cell["status"]) if kind == first and cell["status"] not in SHOWN else MISSING
 
 
 def number(value: float, digits: int = 4) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tsfm_pipeline.evaluation.statistics import FEWEST_PAIRS
+from tsfm_pipeline.evaluation.threshold import BASELINE
 from tsfm_pipeline.reporting.dice_summary import experiment_title
 from tsfm_pipeline.reporting.markdown import MISSING, Provenance, markdown_table, number
 
@@ -15,6 +16,9 @@ DICE_HEADER = (
     *("cases", "missed", "empty", "false"),
 )
 
+COMPARED = ("experiment", "baseline")
+"""The two sides of a test."""
+
 
 def dice_summary_markdown(
     frame: pd.DataFrame, provenance: Provenance, nsd_tolerance_mm: float
@@ -22,10 +26,14 @@ def dice_summary_markdown(
     """Render `dice_summary` with one table per experiment, then lesions and conventions."""
     parts = ["## Dice per experiment, dataset and target", "", provenance.header(), ""]
     for (experiment, protocol), rows in frame.groupby(["experiment", "protocol"], sort=False):
-        lines = [_dice_line(row) for row in rows.to_dict("records")]
-        title = experiment_title(str(experiment), str(protocol))
+        lines = [_dice_line(row, provenance) for row in rows.to_dict("records")]
+        title = _title(experiment, protocol, provenance)
         parts += [f"### {title}", "", markdown_table(DICE_HEADER, lines, text_columns=2), ""]
+    shown = [*map(str, frame["experiment"])]
+    if frame["threshold"].notna().any():
+        shown.append(BASELINE)
     parts += [
+        *(f"- {note}" for note in provenance.notes(shown)),
         "- best, final: mean Dice over the held-out cases with each checkpoint. The best one was"
         " chosen on these cases, so it is optimistic. The other columns are the best one's. A"
         " method without checkpoints stands under final.",
@@ -37,13 +45,13 @@ def dice_summary_markdown(
         "- cases: those with a Dice; missed: the prediction is empty, the reference is not (Dice"
         " 0); empty: both are, so there is no Dice; false: only the reference is empty (Dice 0).",
         "",
-        *_lesions(frame),
-        *_conventions(frame),
+        *_lesions(frame, provenance),
+        *_conventions(frame, provenance),
     ]
     return "\n".join(parts)
 
 
-def comparison_tests_markdown(frame: pd.DataFrame) -> str:
+def comparison_tests_markdown(frame: pd.DataFrame, provenance: Provenance) -> str:
     """Render `evaluation.statistics.compare_experiments`: the pairs that could be tested."""
     tested = frame[frame["status"] == "tested"]
     parts = ["## Experiments against each other", ""]
@@ -54,8 +62,7 @@ def comparison_tests_markdown(frame: pd.DataFrame) -> str:
         ]
         lines = [
             [
-                str(row["experiment"]),
-                str(row["baseline"]),
+                *(provenance.marked(str(row[name]), str(row[name])) for name in COMPARED),
                 str(row["target"]),
                 f"{row['mean_difference']:+.4f}",
                 str(row["n_pairs"]),
@@ -72,6 +79,7 @@ def comparison_tests_markdown(frame: pd.DataFrame) -> str:
             " out: cases in which only one of the two has a Dice.",
             "- p: two-sided Wilcoxon signed-rank test over patients; p (Holm): corrected over all"
             " tests of this table.",
+            *(f"- {note}" for note in provenance.notes(tested[[*COMPARED]].to_numpy().ravel())),
         ]
     untested = len(frame) - len(tested)
     if untested or tested.empty:
@@ -82,13 +90,20 @@ def comparison_tests_markdown(frame: pd.DataFrame) -> str:
     return "\n".join([*parts, ""])
 
 
-def _dice_line(row: dict[Hashable, Any]) -> list[str]:
+def _title(experiment: object, protocol: object, provenance: Provenance) -> str:
+    return provenance.marked(experiment_title(str(experiment), str(protocol)), str(experiment))
+
+
+def _dice_line(row: dict[Hashable, Any], provenance: Provenance) -> list[str]:
     mean = row["kind"] == "mean"
     interval = (
         MISSING
         if np.isnan(row["best_low"])
         else f"{number(row['best_low'])}-{number(row['best_high'])}"
     )
+    threshold = number(row["threshold"])
+    if threshold != MISSING:
+        threshold = provenance.marked(threshold, BASELINE)
     counts = ("n", "n_missed", "n_both_empty", "n_false_positive_on_empty")
     return [
         str(row["dataset"]),
@@ -96,20 +111,20 @@ def _dice_line(row: dict[Hashable, Any]) -> list[str]:
         number(row["best"]),
         "" if mean else interval,
         number(row["final"]),
-        number(row["threshold"]),
+        threshold,
         number(row["nsd"]),
         number(row["hd95"], digits=1),
         *("" if mean and name == "n" else str(row[name]) for name in counts),
     ]
 
 
-def _lesions(frame: pd.DataFrame) -> list[str]:
+def _lesions(frame: pd.DataFrame, provenance: Provenance) -> list[str]:
     tumours = frame[frame["reference_lesions"].notna() & (frame["kind"] != "mean")]
     if tumours.empty:
         return []
     lines = [
         [
-            experiment_title(str(row["experiment"]), str(row["protocol"])),
+            _title(row["experiment"], row["protocol"], provenance),
             str(row["dataset"]),
             str(row["target"]),
             f"{row['reference_lesions']:.0f}",
@@ -131,7 +146,7 @@ def _lesions(frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def _conventions(frame: pd.DataFrame) -> list[str]:
+def _conventions(frame: pd.DataFrame, provenance: Provenance) -> list[str]:
     """Show the means of all conventions where a case makes them differ."""
     empty = frame["n_both_empty"] + frame["n_false_positive_on_empty"] > 0
     differing = frame[empty & (frame["kind"] != "mean")]
@@ -140,7 +155,7 @@ def _conventions(frame: pd.DataFrame) -> list[str]:
     names = ("best", "dice_both_empty_as_1", "dice_without_empty_reference")
     lines = [
         [
-            experiment_title(str(row["experiment"]), str(row["protocol"])),
+            _title(row["experiment"], row["protocol"], provenance),
             str(row["dataset"]),
             str(row["target"]),
             *(number(row[name]) for name in names),

@@ -19,6 +19,7 @@ from tsfm_pipeline.reporting.markdown import Provenance
 from tsfm_pipeline.reporting.paper_tables import PaperTables
 from tsfm_pipeline.reporting.report import report_markdown
 from tsfm_pipeline.reporting.settings import ReportingSettings
+from tsfm_pipeline.reporting.staleness import stale_experiments
 
 logger = logging.getLogger(__name__)
 
@@ -27,23 +28,29 @@ def describe_provenance(
     pool_catalogue: pd.DataFrame,
     leakage: pd.DataFrame,
     splits: pd.DataFrame,
+    experiment_statuses: pd.DataFrame,
     phantom_root: Path,
     raw_root: Path,
     pool: PoolSettings,
     reporting: ReportingSettings,
 ) -> Provenance:
-    """Say which data the figures come from."""
+    """Say which data the figures come from, and which figures come from an earlier pool."""
+    version = str(splits["pool_version"].iat[0])
     used = pool_catalogue[pool_catalogue["key"].isin(splits["key"])]
     return Provenance(
         workspace=reporting.workspace,
-        pool=str(splits["pool_version"].iat[0]),
+        pool=version,
         leaking=int(leaking_cases(used, leakage, pool).sum()),
         phantoms=raw_root == phantom_root,
+        stale=stale_experiments(experiment_statuses, version),
     )
 
 
 def build_tables(
-    all_scores: pd.DataFrame, experiment_statuses: pd.DataFrame, paper_tables: PaperTables
+    all_scores: pd.DataFrame,
+    experiment_statuses: pd.DataFrame,
+    paper_tables: PaperTables,
+    provenance: Provenance,
 ) -> pd.DataFrame:
     """Build every table of the paper in long form, with our figures."""
     summary = summarise(all_scores)
@@ -51,7 +58,8 @@ def build_tables(
         zip(experiment_statuses["experiment"], experiment_statuses["status"], strict=True)
     )
     frames = [
-        build_table(name, table, summary, statuses) for name, table in paper_tables.root.items()
+        build_table(name, table, summary, statuses, provenance.stale)
+        for name, table in paper_tables.root.items()
     ]
     return pd.concat(frames, ignore_index=True)
 

@@ -28,6 +28,7 @@ def create_pipeline() -> Pipeline:
                     "pool_catalogue",
                     "leakage",
                     "splits",
+                    "experiment_statuses",
                     "phantom_root",
                     "raw_root",
                     "params:pool",
@@ -38,7 +39,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 build_tables,
-                ["all_scores", "experiment_statuses", "params:paper_tables"],
+                ["all_scores", "experiment_statuses", "params:paper_tables", "provenance"],
                 "comparison",
                 name="build_tables",
             ),
