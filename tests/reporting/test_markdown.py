@@ -111,7 +111,7 @@ def test_the_figure_draws_both_numbers_of_every_line(tables, summary_of, tmp_pat
 def test_no_text_of_the_figure_is_cut_off(tables, summary_of):
     summary = summary_of(("pretrain.tsfm", "best", "kits21", "kidney", 0.7))
     table = tables["table_1"].model_copy(update={"title": "A table of a long title " * 6})
-    long = dataclasses.replace(PHANTOMS, environment="an environment of many words " * 9)
+    long = dataclasses.replace(PHANTOMS, workspace="a workspace of many words " * 9)
     frame = build_table("table_1", table, summary, {})
     figure = comparison_figure(frame, table, long)
     figure.set_dpi(120)
