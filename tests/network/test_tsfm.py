@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tsfm_pipeline.network.footprint import footprint
-from tsfm_pipeline.network.sizes import PAPER_PATCH, SIZES, NetworkSettings, NetworkSize, SizeName
-from tsfm_pipeline.network.tsfm import TSFM, bottleneck_grid, build_network
+from tsfm_pipeline.network.sizes import PAPER_PATCH, SIZES, NetworkSize, SizeName
+from tsfm_pipeline.network.tsfm import TSFM, bottleneck_grid
 
-TINY = NetworkSettings(size="tiny")
+TINY = SIZES["tiny"]
 
 
 def _count_by_hand(size: SizeName, outputs: int, tokens: int) -> int:
@@ -78,7 +78,7 @@ def test_flops_are_two_per_multiply_add() -> None:
 
 @pytest.mark.parametrize("shape", [(32, 16, 48), (17, 33, 20), (5, 3, 4), (1, 40, 31)])
 def test_any_grid_gives_outputs_of_its_own_size(shape: tuple[int, int, int]) -> None:
-    network = build_network(TINY, 2, 3, (32, 32, 32))
+    network = TSFM(2, 3, TINY, (32, 32, 32))
     image = torch.randn(2, 2, *shape)
     outputs = network.train()(image)
     assert isinstance(outputs, list)
@@ -130,7 +130,7 @@ def test_decoder_is_aligned_with_encoder() -> None:
     Norms and transformer, which look at the whole grid, are taken out.
     """
     torch.manual_seed(0)
-    network = build_network(TINY, 1, 1, (320, 16, 16)).double().eval()
+    network = TSFM(1, 1, TINY, (320, 16, 16)).double().eval()
     for module in network.modules():
         if isinstance(module, torch.nn.InstanceNorm3d):
             module.forward = lambda x: x  # type: ignore[method-assign]
@@ -146,7 +146,7 @@ def test_decoder_is_aligned_with_encoder() -> None:
 
 def test_he_initialisation_of_convolutions() -> None:
     torch.manual_seed(0)
-    network = build_network(NetworkSettings(size="small"), 1, 3, (32, 32, 32))
+    network = TSFM(1, 3, SIZES["small"], (32, 32, 32))
     for module in network.modules():
         if isinstance(module, torch.nn.Conv3d) and module.weight.numel() > 10_000:
             fan_in = module.weight[0].numel()
@@ -158,7 +158,7 @@ def test_he_initialisation_of_convolutions() -> None:
 
 def test_every_channel_starts_as_rare() -> None:
     torch.manual_seed(0)
-    network = build_network(TINY, 1, 30, (32, 32, 32)).eval()
+    network = TSFM(1, 30, TINY, (32, 32, 32)).eval()
     with torch.no_grad():
         probability_BKDHW = network(torch.randn(1, 1, 32, 32, 32)).sigmoid()
     assert 0.02 < probability_BKDHW.mean().item() < 0.2
@@ -166,7 +166,7 @@ def test_every_channel_starts_as_rare() -> None:
 
 def test_every_parameter_learns() -> None:
     torch.manual_seed(0)
-    network = build_network(TINY, 1, 2, (32, 16, 16)).train()
+    network = TSFM(1, 2, TINY, (32, 16, 16)).train()
     loss = sum(output.square().sum() for output in network(torch.randn(1, 1, 32, 16, 16)))
     loss.backward()
     still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
@@ -177,7 +177,7 @@ def test_every_parameter_learns() -> None:
 @pytest.mark.parametrize("wrong", [(0, 1, 16), (1, 0, 16), (1, 1, 0)])
 def test_sizes_that_are_not_positive_are_refused(wrong: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="positive"):
-        build_network(TINY, wrong[0], wrong[1], (16, 16, wrong[2]))
+        TSFM(wrong[0], wrong[1], TINY, (16, 16, wrong[2]))
 
 
 def test_the_table_is_printed(

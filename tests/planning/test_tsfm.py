@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tsfm_pipeline.network.sizes import SIZES, NetworkSettings
-from tsfm_pipeline.network.tsfm import build_network
+from tsfm_pipeline.network.sizes import SIZES
+from tsfm_pipeline.network.tsfm import TSFM
 from tsfm_pipeline.planning.fingerprint import Fingerprint
 from tsfm_pipeline.planning.memory import tsfm_activation_gib
 from tsfm_pipeline.planning.plan import plan_dataset
@@ -65,7 +65,7 @@ def test_activations_are_near_what_autograd_keeps(size):
     """Counted on the meta device: every tensor that a forward pass saves, once, in two bytes."""
     patch = (112, 160, 192)
     with torch.device("meta"):
-        network = build_network(NetworkSettings(size=size), 1, 30, patch)
+        network = TSFM(1, 30, SIZES[size], patch)
         image_BCDHW = torch.empty(1, 1, *patch)
     parameters = {id(parameter) for parameter in network.parameters()}
     kept = {}

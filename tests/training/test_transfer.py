@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from tsfm_pipeline.imaging.geometry import Triple
-from tsfm_pipeline.network.sizes import NetworkSettings, SizeName
-from tsfm_pipeline.network.tsfm import TSFM, build_network
+from tsfm_pipeline.network.sizes import SIZES, SizeName
+from tsfm_pipeline.network.tsfm import TSFM
 from tsfm_pipeline.training.checkpoint import save_weights
 from tsfm_pipeline.training.task import TrainingError
 from tsfm_pipeline.training.transfer import adapt_channels, transfer_weights, weights_json
@@ -19,7 +19,7 @@ from tsfm_pipeline.training.transfer import adapt_channels, transfer_weights, we
 def _network(
     channels: int = 1, outputs: int = 3, patch: Triple = (32, 16, 32), size: SizeName = "tiny"
 ) -> TSFM:
-    return build_network(NetworkSettings(size=size), channels, outputs, patch)
+    return TSFM(channels, outputs, SIZES[size], patch)
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tsfm_pipeline.network.blocks import Grid
-from tsfm_pipeline.network.sizes import NetworkSettings, SizeName
-from tsfm_pipeline.network.tsfm import build_network
+from tsfm_pipeline.network.sizes import SIZES, SizeName
+from tsfm_pipeline.network.tsfm import TSFM
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Footprint:
 def footprint(size: SizeName, in_channels: int, out_channels: int, patch: Grid) -> Footprint:
     """Count a named size on the meta device (no memory, seconds)."""
     with torch.device("meta"):
-        network = build_network(NetworkSettings(size=size), in_channels, out_channels, patch)
+        network = TSFM(in_channels, out_channels, SIZES[size], patch)
         image_BCDHW = torch.empty(1, in_channels, *patch)
     network.eval()
     counter = FlopCounterMode(display=False)

@@ -77,13 +77,3 @@ SIZES: dict[SizeName, NetworkSize] = {
     "small6": NetworkSize(channels=8, blocks=2, width=192, layers=4, heads=3, strides=_SIX),
     "huge6": NetworkSize(channels=64, blocks=4, width=768, layers=12, heads=12, strides=_SIX),
 }
-
-
-class NetworkSettings(FrozenModel):
-    """Which network to build.
-
-    Attributes:
-        size: name of a row of `SIZES`.
-    """
-
-    size: SizeName = "huge"

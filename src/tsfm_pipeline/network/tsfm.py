@@ -20,7 +20,7 @@ from tsfm_pipeline.network.blocks import (
     TransformerBottleneck,
     UpSample,
 )
-from tsfm_pipeline.network.sizes import SIZES, NetworkSettings, NetworkSize
+from tsfm_pipeline.network.sizes import NetworkSize
 
 RARE = -3.0
 """Logit that every voxel of every channel starts around: a probability of 0.05."""
@@ -28,6 +28,13 @@ RARE = -3.0
 
 class TSFM(nn.Module):
     """The tumour segmentation foundation model.
+
+    >>> from tsfm_pipeline.network.sizes import SIZES
+    >>> network = TSFM(1, 2, SIZES["tiny"], (16, 16, 32)).eval()
+    >>> with torch.inference_mode():
+    ...     logits = network(torch.zeros(1, 1, 16, 16, 32))
+    >>> logits.shape
+    torch.Size([1, 2, 16, 16, 32])
 
     Any grid can be put in. An odd axis is halved to its upper half, and the decoder cuts the
     doubled axis back to the skip connection's, so nothing is padded, and no padding enters the
@@ -125,26 +132,6 @@ def bottleneck_grid(patch: Sequence[int], size: NetworkSize) -> Grid:
     """Voxels (z, y, x) of the coarsest grid of a patch, one of at least two voxels."""
     grid = [-(-side // step) for side, step in zip(patch, size.divisor, strict=True)]
     return (grid[0], grid[1], max(grid[2], 2) if max(grid) == 1 else grid[2])
-
-
-def build_network(
-    settings: NetworkSettings, in_channels: int, out_channels: int, patch: Grid
-) -> TSFM:
-    """Build the TSFM of a named size, with fresh weights.
-
-    >>> network = build_network(NetworkSettings(size="tiny"), 1, 2, (16, 16, 32)).eval()
-    >>> with torch.inference_mode():
-    ...     logits = network(torch.zeros(1, 1, 16, 16, 32))
-    >>> logits.shape
-    torch.Size([1, 2, 16, 16, 32])
-
-    Args:
-        settings: name the size.
-        in_channels: image channels.
-        out_channels: logits per voxel.
-        patch: voxels (z, y, x) of the training patch.
-    """
-    return TSFM(in_channels, out_channels, SIZES[settings.size], patch)
 
 
 def _blocks(channels: int, count: int) -> list[ResidualBlock]:
