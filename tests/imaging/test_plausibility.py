@@ -15,12 +15,12 @@ from tsfm_pipeline.scans.problem import problem_of
 from tsfm_pipeline.sources.msd import MsdSource
 
 TABLE = LabelTable(targets={"spleen": 1})
-SOURCE = MsdSource(layout="msd", folder="T", labels={1: "spleen"})
+SOURCE = MsdSource(layout="msd", folder="T", labels={1: "spleen"}).named("t")
 
 
 def screened(folder: Path, modality: str) -> dict:
     (folder / "dataset.json").write_text(f'{{"modality": {{"0": "{modality}"}}}}')
-    (case,) = SOURCE.find_cases("t", folder.parent)
+    (case,) = SOURCE.find_cases(folder.parent)
     return screen_case(case, SOURCE, TABLE).found
 
 

@@ -24,7 +24,7 @@ def test_errors_of_position_that_add_up_are_refused(tmp_path):
     write_series(tmp_path, positions=cumulated([(40, 2.00), (40, 2.09)]))
     scans, (problem,) = find_scans(tmp_path)
     assert not scans
-    assert problem.verdict == "failed"
+    assert problem.kind == "failed"
     assert "slices are 2.00 to 2.09 mm apart" in problem.reason
     assert "up to 1.80 mm from where even steps of 2.04 mm put them" in problem.reason
     assert "resample the series onto even distances" in problem.remedy
@@ -73,7 +73,7 @@ def test_one_series_of_two_patients_is_refused(tmp_path):
     shutil.rmtree(tmp_path / "b")
     scans, (problem,) = find_scans(tmp_path)
     assert not scans
-    assert problem.verdict == "failed"
+    assert problem.kind == "failed"
     assert "different patient IDs" in problem.reason
     assert "P2" not in problem.reason  # problem tables get passed on
 
@@ -95,7 +95,7 @@ def test_screenshots_and_dose_sheets_are_skipped(tmp_path):
     write_series(tmp_path / "shot", positions=[0.0], **{"0008_0016": SECONDARY_CAPTURE})
     scans, problems = find_scans(tmp_path)
     assert [scan.name for scan in scans] == ["ct"]
-    assert {problem.verdict for problem in problems} == {"skipped"}
+    assert {problem.kind for problem in problems} == {"skipped"}
     assert len(problems) == 2
     assert all("secondary capture" in problem.reason for problem in problems)
 

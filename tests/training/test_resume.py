@@ -151,6 +151,7 @@ def test_a_changed_pool_is_named_with_both_versions(
     )
     card = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps(card | {"pool_digest": "of other images"}))
+    (folder / "digests.json").unlink()
     with pytest.raises(TrainingError, match=r"pool version 1a2b there, 3c4d now"):
         train(
             make_task(pool_version="3c4d", settings=make_settings(epochs=2)),
@@ -299,13 +300,13 @@ def test_a_damaged_line_of_the_curve_is_dropped(
     tail: str,
 ) -> None:
     """As a kill or a full disk leaves it; the training, and every later run, goes on."""
-    train(make_task(), make_settings(), folder, _ignore)
+    train(make_task(settings=make_settings()), folder, _ignore)
     curve = _curves(folder)
     (folder / "summary.json").unlink()
     with (folder / "metrics.jsonl").open("a") as file:
         file.write(tail)
     for _ in range(2):
-        train(make_task(), make_settings(), folder, _ignore)
+        train(make_task(settings=make_settings()), folder, _ignore)
         assert _curves(folder) == curve
         (folder / "summary.json").unlink()
     assert f"{folder / 'metrics.jsonl'}: 1 damaged line(s) dropped" in caplog.text
@@ -324,7 +325,7 @@ def test_a_full_disk_is_told_with_the_folder(
     cases = {} if name == "best.safetensors" else {"validation": []}
     try:
         with pytest.raises(TrainingError, match=f"{name} can't be written: .* free in") as told:
-            train(make_task(**cases), make_settings(), folder, _ignore)
+            train(make_task(settings=make_settings(), **cases), folder, _ignore)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)

@@ -53,7 +53,7 @@ def describe(
     except ModelError as error:
         raise TrainingError(
             f"{folder.path} holds a training whose {folder.card_path.name} can't be read"
-            f" ({error.__cause__}); restore the file, or train in another folder"
+            f" ({error.__cause__ or error}); restore the file, or train in another folder"
         ) from error
     changed = _differences(found, card)
     if changed:
