@@ -20,6 +20,13 @@ def test_the_grid_is_that_of_the_papers_tables() -> None:
     }
 
 
+def test_every_experiment_is_wired_into_a_pipeline() -> None:
+    from tsfm_pipeline.pipeline_registry import register_pipelines
+
+    nodes = {node.name for node in register_pipelines()["__default__"].nodes}
+    assert not [entry.name for entry in GRID if f"{entry.name}.train" not in nodes]
+
+
 def test_an_experiment_starts_from_one_that_stands_before_it() -> None:
     seen: set[str] = set()
     for entry in GRID:

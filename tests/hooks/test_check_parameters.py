@@ -12,7 +12,7 @@ from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.parameters import Parameters
-from tsfm_pipeline.planning.memory import tsfm_activation_gib
+from tsfm_pipeline.planning.network_memory import tsfm_activation_gib
 from tsfm_pipeline.planning.settings import PlanningSettings
 from tsfm_pipeline.pool.settings import SplitSettings
 from tsfm_pipeline.preparation.settings import ScreeningSettings

@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from tsfm_pipeline.phantom.generate import generate_phantoms
-from tsfm_pipeline.phantom.layouts import LAYOUTS
+from tsfm_pipeline.phantom.layouts import PLANNERS
 from tsfm_pipeline.phantom.settings import PhantomSettings
 
-CASES = {**dict.fromkeys(LAYOUTS, 2), "amos22": 3}
+CASES = {**dict.fromkeys(PLANNERS, 2), "amos22": 3}
 
 
 @dataclass(frozen=True)

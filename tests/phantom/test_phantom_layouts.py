@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.phantom.conftest import Phantoms, read
-from tsfm_pipeline.phantom.layouts import LAYOUTS
+from tsfm_pipeline.phantom.layouts import PLANNERS
 
 PART1 = (
     "spleen kidney_right kidney_left gallbladder liver stomach aorta inferior_vena_cava"
@@ -228,11 +228,11 @@ def test_amos_header_and_mr(phantoms: Phantoms) -> None:
 
 
 def test_amos_numbers_stay_within_the_release() -> None:
-    numbers = [int(case.case[5:]) for case in LAYOUTS["amos22"](240).cases]
+    numbers = [int(case.case[5:]) for case in PLANNERS["amos22"](240).cases]
     assert sum(number <= 410 for number in numbers) == 200 + 2
     assert all(number <= 410 or 507 <= number <= 600 for number in numbers)
     with pytest.raises(ValueError, match=r"phantom\.cases\.amos22"):
-        LAYOUTS["amos22"](241)
+        PLANNERS["amos22"](241)
 
 
 def test_totalsegmentator_table(phantoms: Phantoms) -> None:
@@ -256,7 +256,7 @@ def test_brats_is_stripped_and_case_355_misnamed(phantoms: Phantoms) -> None:
     assert 0.1 < brain.mean() < 0.6
     assert brain[0].sum() == brain[-1].sum() == 0
     assert brain[labels > 0].mean() > 0.98
-    paths = LAYOUTS["brats2020"](369).paths
+    paths = PLANNERS["brats2020"](369).paths
     assert sum("W39_1998.09.19_Segm" in path for path in paths) == 1
     assert any("BraTS20_Training_355/W39_1998.09.19_Segm" in path for path in paths)
 
@@ -288,5 +288,5 @@ def test_shared_kits_number_is_one_patient(phantoms: Phantoms) -> None:
 def test_ids_stay_distinct_at_the_published_counts() -> None:
     published = {"kits21": 300, "kits19": 210, "btcv": 30, "msd_colon": 126, "amos22": 240}
     for dataset, count in published.items():
-        cases = [case.case for case in LAYOUTS[dataset](count).cases]
+        cases = [case.case for case in PLANNERS[dataset](count).cases]
         assert len(set(cases)) == len(cases), dataset

@@ -16,7 +16,7 @@ from tsfm_pipeline.imaging.labels import OUTSIDE, LabelTable
 from tsfm_pipeline.imaging.volume import write_label
 from tsfm_pipeline.inference.export import OriginalGrid, export_case
 from tsfm_pipeline.phantom.generate import generate_phantoms
-from tsfm_pipeline.phantom.layouts import LAYOUTS
+from tsfm_pipeline.phantom.layouts import PLANNERS
 from tsfm_pipeline.phantom.settings import PhantomSettings
 from tsfm_pipeline.preparation.prepare import prepare_case
 from tsfm_pipeline.preparation.settings import PreparationSettings
@@ -31,7 +31,7 @@ DATASETS = Datasets.model_validate(
 TABLE = LabelTable.model_validate(
     yaml.safe_load((BASE / "parameters_labels.yml").read_text())["labels"]
 )
-CASES = {name: 2 for name in LAYOUTS} | {"amos22": 3}  # a CT and an MR of AMOS
+CASES = {name: 2 for name in PLANNERS} | {"amos22": 3}  # a CT and an MR of AMOS
 POOL = PreparationSettings(target_spacing=(3.0, 3.0, 3.0))
 
 
@@ -63,7 +63,7 @@ def in_files(case: SourceCase, point: list[float]) -> str:
     return found
 
 
-@pytest.mark.parametrize("dataset", list(LAYOUTS))
+@pytest.mark.parametrize("dataset", list(PLANNERS))
 def test_the_label_at_a_known_point_is_the_right_target(dataset, walk, tmp_path) -> None:
     root, manifest = walk
     index = build_case_index(DATASETS.root, [dataset], root)

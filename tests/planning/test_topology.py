@@ -1,6 +1,6 @@
 """Halvings and kernels worked out by hand; test_plan.py compares them with nnU-Net's."""
 
-from tsfm_pipeline.planning.memory import budget_values, unet_values
+from tsfm_pipeline.planning.network_memory import budget_values, unet_values
 from tsfm_pipeline.planning.topology import topology_for
 
 

@@ -17,7 +17,7 @@ from tsfm_pipeline.imaging import volume
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.inference.model import ModelError, SegmentationModel
 from tsfm_pipeline.inference.settings import InferenceSettings
-from tsfm_pipeline.scans import claims, run
+from tsfm_pipeline.scans import run, size_check
 from tsfm_pipeline.scans.__main__ import main
 from tsfm_pipeline.scans.problem import ScanError
 from tsfm_pipeline.scans.run import predict_folder
@@ -378,7 +378,7 @@ def test_scans_are_never_replaced_by_their_segmentations(given, tmp_path, model,
 def test_what_free_memory_cannot_hold_is_refused_before_it_is_read(tmp_path, model, monkeypatch):
     sitk.WriteImage(body(), str(tmp_path / "one.nii.gz"))
     write_series(tmp_path / "ct")
-    monkeypatch.setattr(claims, "available_memory", lambda: 40_000)
+    monkeypatch.setattr(size_check, "available_memory", lambda: 40_000)
     for read in ("decode_nifti", "read_itk"):
         monkeypatch.setattr(volume, read, lambda *_: pytest.fail("read"))
     with pytest.raises(ScanError, match=r"one\.nii\.gz: 14 x 18 x 20 voxels .* take about"):

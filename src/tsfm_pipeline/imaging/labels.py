@@ -122,7 +122,8 @@ class LabelTable(FrozenModel):
     def id_of(self, target: str) -> int:
         """Return the stored integer of a target; raise LabelError for an unknown name."""
         if target not in self.targets:
-            raise LabelError(f"unknown target {target!r}; add it to labels.targets")
+            key = "targets" if self.reading == "merged" else "per_dataset"
+            raise LabelError(f"unknown target {target!r}; add it to labels.{key}")
         return self.targets[target]
 
     def region_targets(self, region: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pydantic import model_validator
 
 from tsfm_pipeline.imaging.geometry import Triple
 from tsfm_pipeline.imaging.intensity import CtStatistics
-from tsfm_pipeline.model.spec import TrainingSpec
+from tsfm_pipeline.model.training_spec import TrainingSpec
 from tsfm_pipeline.network.sizes import NetworkSize
 from tsfm_pipeline.network.tsfm import TSFM
 

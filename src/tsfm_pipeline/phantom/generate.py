@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tsfm_pipeline.imaging.geometry import Geometry, canonical_reorientation
 from tsfm_pipeline.phantom.contrast import CONTRASTS
 from tsfm_pipeline.phantom.landmarks import find_landmarks
-from tsfm_pipeline.phantom.layouts import LAYOUTS
+from tsfm_pipeline.phantom.layouts import PLANNERS
 from tsfm_pipeline.phantom.ownership import Marker, clear, file_sizes, read_marker
 from tsfm_pipeline.phantom.patient import scan_patient
 from tsfm_pipeline.phantom.plan import PhantomCase
@@ -43,7 +43,7 @@ def generate_phantoms(
         PhantomError: a case could not be written, on a full disk for instance.
     """
     marker = read_marker(root)
-    plans = [LAYOUTS[dataset](count) for dataset, count in settings.cases.items()]
+    plans = [PLANNERS[dataset](count) for dataset, count in settings.cases.items()]
     paths = [path for plan in plans for path in plan.paths]
     if marker and marker.digest == settings.digest and marker.is_intact(root, paths):
         return marker.manifest

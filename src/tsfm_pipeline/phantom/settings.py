@@ -6,7 +6,7 @@ import json
 from pydantic import Field, field_validator
 
 from tsfm_pipeline.frozen import FrozenModel
-from tsfm_pipeline.phantom.layouts import LAYOUTS
+from tsfm_pipeline.phantom.layouts import PLANNERS
 
 GENERATOR_VERSION = 1
 """Raise by hand whenever the same settings give other files."""
@@ -30,9 +30,9 @@ class PhantomSettings(FrozenModel):
     @classmethod
     def _known_datasets(cls, cases: dict[str, int]) -> dict[str, int]:
         for dataset, count in cases.items():
-            if dataset not in LAYOUTS:
+            if dataset not in PLANNERS:
                 raise ValueError(
-                    f"phantom.cases.{dataset}: no such dataset; known are {', '.join(LAYOUTS)}"
+                    f"phantom.cases.{dataset}: no such dataset; known are {', '.join(PLANNERS)}"
                 )
             if count < 1:
                 raise ValueError(

@@ -8,7 +8,7 @@ from tsfm_pipeline.planning.fingerprint import Fingerprint
 from tsfm_pipeline.planning.plan import Plan, plan_dataset
 from tsfm_pipeline.planning.settings import PlanningSettings
 from tsfm_pipeline.planning.target_spacing import PoolSpacing
-from tsfm_pipeline.planning.tsfm import TsfmPlan, plan_for_tsfm
+from tsfm_pipeline.planning.tsfm_plan import TsfmPlan, plan_for_tsfm
 from tsfm_pipeline.preparation.verdict import Verdict
 from tsfm_pipeline.store.case_store import CaseStore
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.geometry import Triple, TripleFloat
 from tsfm_pipeline.planning.fingerprint import Fingerprint
-from tsfm_pipeline.planning.memory import REFERENCE_GB, budget_values, unet_values
+from tsfm_pipeline.planning.network_memory import REFERENCE_GB, budget_values, unet_values
 from tsfm_pipeline.planning.settings import PlanningSettings
 from tsfm_pipeline.planning.target_spacing import TargetSpacing, choose_target_spacing
 from tsfm_pipeline.planning.topology import Topology, topology_for

@@ -16,10 +16,10 @@ from tsfm_pipeline.inference.export import OriginalGrid
 from tsfm_pipeline.model.card import ModelCard
 from tsfm_pipeline.preparation.prepare import prepare_image
 from tsfm_pipeline.preparation.settings import PreparationSettings
-from tsfm_pipeline.scans.claims import check_files, check_memory, check_series
 from tsfm_pipeline.scans.dicom import read_series
 from tsfm_pipeline.scans.finding import Scan
 from tsfm_pipeline.scans.problem import ScanError, about
+from tsfm_pipeline.scans.size_check import check_files, check_memory, check_series
 from tsfm_pipeline.sources.source import Modality
 
 CT_EVIDENCE_HU = -100.0

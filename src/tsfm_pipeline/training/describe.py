@@ -6,8 +6,8 @@ from tsfm_pipeline.files import file_digest
 from tsfm_pipeline.imaging.intensity import CtStatistics, ct_statistics
 from tsfm_pipeline.model.card import ModelCard
 from tsfm_pipeline.model.folder import ModelError, ModelFolder
-from tsfm_pipeline.model.spec import TrainingSpec
 from tsfm_pipeline.model.training_settings import TrainingSettings
+from tsfm_pipeline.model.training_spec import TrainingSpec
 from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.store.record import CaseRecord, cases_digest
 from tsfm_pipeline.training.task import TrainingError, TrainingTask

@@ -93,7 +93,7 @@ class RegionLoss:
         for level, logits_BKDHW in enumerate(outputs):
             logits_PV = logits_BKDHW.flatten(2)[pairs_P2[:, 0], channel_P].float()
             coarse_BDHW = coarse_labels(labels_BDHW, level)
-            targets_PV = region_targets(coarse_BDHW, self.ids_KM, pairs_P2).float()
+            targets_PV = binary_targets(coarse_BDHW, self.ids_KM, pairs_P2).float()
             bce_PV = F.binary_cross_entropy_with_logits(logits_PV, targets_PV, reduction="none")
             entropies.append(bce_PV.mean(1).sum())
             probabilities_PV = logits_PV.sigmoid()
@@ -185,7 +185,7 @@ def region_ids(table: LabelTable, regions: Sequence[str]) -> Tensor:
     return torch.tensor([(*row, *[row[0]] * (longest - len(row))) for row in ids]).byte()
 
 
-def region_targets(labels_BDHW: Tensor, ids_KM: Tensor, pairs_P2: Tensor) -> Tensor:
+def binary_targets(labels_BDHW: Tensor, ids_KM: Tensor, pairs_P2: Tensor) -> Tensor:
     """Build the binary targets (P, V) of the pairs from the stored integer map.
 
     Every other integer is background for a region, OUTSIDE included.
@@ -204,7 +204,7 @@ def confusion_counts(
     """Count tp, fp, fn (3, K) of logits > 0 over the annotated pairs of a batch."""
     pairs_P2 = annotated_BK.nonzero()
     predicted_PV = logits_BKDHW.flatten(2)[pairs_P2[:, 0], pairs_P2[:, 1]] > 0
-    targets_PV = region_targets(labels_BDHW, ids_KM, pairs_P2)
+    targets_PV = binary_targets(labels_BDHW, ids_KM, pairs_P2)
     true_positive_P = (predicted_PV & targets_PV).sum(1)
     counts_3P = torch.stack(
         (

@@ -78,12 +78,12 @@ class TrainStep:
             parts: this process's share of the batch.
         """
         if len(parts) == 1:
-            entropy_L, counts_L2K = self._whole(parts[0])
+            entropy_L, counts_L2K = self._in_one_pass(parts[0])
         else:
-            entropy_L, counts_L2K = self._accumulated(parts)
+            entropy_L, counts_L2K = self._in_parts(parts)
         return combine(self.loss, self.group.sum(entropy_L), counts_L2K).item()
 
-    def _whole(self, part: MicroBatch) -> tuple[Tensor, Tensor]:
+    def _in_one_pass(self, part: MicroBatch) -> tuple[Tensor, Tensor]:
         """Compute the gradient in one pass; return this process's entropy and all counts."""
         self.optimizer.zero_grad()
         terms = self._terms(part)
@@ -91,7 +91,7 @@ class TrainStep:
         self._backward(terms, counts_L2K)
         return terms.entropy_L.detach(), counts_L2K
 
-    def _accumulated(self, parts: Sequence[MicroBatch]) -> tuple[Tensor, Tensor]:
+    def _in_parts(self, parts: Sequence[MicroBatch]) -> tuple[Tensor, Tensor]:
         """Add up the gradients of parts, whose Dice needs the counts of them all beforehand."""
         with torch.no_grad():
             counts = [self._terms(part).counts_L2K for part in parts]

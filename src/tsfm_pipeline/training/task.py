@@ -3,7 +3,7 @@
 from functools import cached_property
 from pathlib import Path
 
-from tsfm_pipeline.model.spec import TrainingSpec
+from tsfm_pipeline.model.training_spec import TrainingSpec
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.store.record import CaseRecord
 

@@ -81,18 +81,18 @@ def run_cases(
     if not tasks:
         return
     executor = _open_executor(settings)
-    schedule = _Schedule(executor, function, tasks, dict(memory or {}), settings.memory_gb)
+    queue = _Queue(executor, function, tasks, dict(memory or {}), settings.memory_gb)
     try:
         with tqdm(total=len(tasks), desc=description, unit="case", disable=None) as bar:
-            for key, outcome in schedule.outcomes():
+            for key, result in queue.results():
                 bar.update()
                 if (
-                    isinstance(outcome, WorkerFailure)
-                    and outcome.of_machine
-                    and outcome.traceback  # not of a case that memory does not hold
+                    isinstance(result, WorkerFailure)
+                    and result.of_machine
+                    and result.traceback  # not of a case that memory does not hold
                 ):
-                    raise MachineError(outcome.cause)
-                yield key, outcome
+                    raise MachineError(result.cause)
+                yield key, result
     finally:
         executor.close()
 
@@ -116,8 +116,8 @@ def _open_executor(settings: WorkerSettings) -> Executor:
         ) from error
 
 
-class _Schedule:
-    """Which task runs when."""
+class _Queue:
+    """The tasks that wait, run and run again; which starts when."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class _Schedule:
         self._running: dict[Any, str] = {}
         self._finished: SimpleQueue[Any] = SimpleQueue()
 
-    def outcomes(self) -> Iterator[tuple[str, Any]]:
+    def results(self) -> Iterator[tuple[str, Any]]:
         """Run everything; yield key and result or failure."""
         while self._waiting or self._again or self._running:
             self._start_what_fits()

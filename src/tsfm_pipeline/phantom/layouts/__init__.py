@@ -13,7 +13,7 @@ from tsfm_pipeline.phantom.layouts.msd import TASKS, plan_msd
 from tsfm_pipeline.phantom.layouts.totalsegmentator import plan_totalsegmentator
 from tsfm_pipeline.phantom.plan import LayoutPlan
 
-LAYOUTS: Mapping[str, Callable[[int], LayoutPlan]] = {
+PLANNERS: Mapping[str, Callable[[int], LayoutPlan]] = {
     **{name: partial(plan_msd, name) for name in TASKS},
     "breast": plan_breast,
     "kits21": plan_kits21,
@@ -26,4 +26,4 @@ LAYOUTS: Mapping[str, Callable[[int], LayoutPlan]] = {
 }
 """Dataset name -> planner of that many labelled cases."""
 
-__all__ = ["LAYOUTS"]
+__all__ = ["PLANNERS"]

@@ -11,10 +11,10 @@ import torch
 from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.network.tsfm import TSFM
 from tsfm_pipeline.planning.fingerprint import Fingerprint
-from tsfm_pipeline.planning.memory import tsfm_activation_gib
+from tsfm_pipeline.planning.network_memory import tsfm_activation_gib
 from tsfm_pipeline.planning.plan import plan_dataset
 from tsfm_pipeline.planning.settings import PlanningSettings
-from tsfm_pipeline.planning.tsfm import plan_for_tsfm
+from tsfm_pipeline.planning.tsfm_plan import plan_for_tsfm
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 FINGERPRINTS = json.loads((REFERENCE / "fingerprints.json").read_text())

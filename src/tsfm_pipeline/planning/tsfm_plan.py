@@ -5,7 +5,7 @@ import math
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.geometry import Triple
 from tsfm_pipeline.network.sizes import SIZES
-from tsfm_pipeline.planning.memory import tsfm_activation_gib
+from tsfm_pipeline.planning.network_memory import tsfm_activation_gib
 from tsfm_pipeline.planning.plan import Plan
 
 DIVISOR = 16
