@@ -1,5 +1,6 @@
 """From a model to files in the datasets' own label values, and from those to scores."""
 
+import errno
 import gzip
 import json
 import logging
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
-from tsfm_pipeline.experiments import prediction_run
+from tsfm_pipeline.experiments import prediction_run, scoring_run
 from tsfm_pipeline.experiments.outcome import ModelRecord, Outcome, collect_statuses
 from tsfm_pipeline.experiments.postprocessing_run import sample
 from tsfm_pipeline.experiments.prediction_run import PREDICTIONS_SCHEMA, run_prediction
@@ -22,6 +23,7 @@ from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.inference.model import SegmentationModel
 from tsfm_pipeline.inference.postprocessing import PostprocessingRule
 from tsfm_pipeline.inference.settings import InferenceSettings
+from tsfm_pipeline.machine import MachineError
 from tsfm_pipeline.model.card import ModelCard
 from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.model.training_settings import TrainingSettings
@@ -312,6 +314,22 @@ def test_a_case_that_fails_leaves_nothing_to_score_and_a_failed_experiment(
     assert statuses.loc["e", "pool_version"] == "1a2b3c4d"
     assert tuple(statuses.loc["b"]) == ("not run", "no data", "5e6f7a8b")
     monkeypatch.undo()
+
+
+def test_a_fault_of_the_machine_is_no_outcome_of_an_experiment(setting, monkeypatch) -> None:
+    run, index, folder = setting
+    rows, outcome = run()
+    full = OSError(errno.ENOSPC, "No space left on device", "/pool/case.nii.gz")
+
+    def full_disk(*arguments, **others) -> None:
+        raise full
+
+    monkeypatch.setattr(scoring_run, "run_cases", full_disk)
+    with pytest.raises(MachineError, match=r"/pool/case\.nii\.gz: .* free some space"):
+        score(rows, outcome, index, folder)
+    monkeypatch.setattr(prediction_run, "write_targets", full_disk)
+    with pytest.raises(MachineError, match="the same command goes on"):
+        run(step=0.4)
 
 
 def test_a_scoring_that_fails_is_logged_and_recorded(setting, caplog) -> None:

@@ -20,6 +20,7 @@ from tsfm_pipeline.inference.case import predict_case
 from tsfm_pipeline.inference.export import OriginalGrid
 from tsfm_pipeline.inference.model import SegmentationModel, load_model
 from tsfm_pipeline.inference.settings import InferenceSettings
+from tsfm_pipeline.machine import MachineError, fault_of_machine
 from tsfm_pipeline.model.folder import WEIGHTS, Weights
 from tsfm_pipeline.preparation.labels import prediction_path, write_targets
 from tsfm_pipeline.sources import Source
@@ -63,6 +64,9 @@ def run_prediction(
         Rows of PREDICTIONS_SCHEMA, and the outcome: that of the training where it is not finished.
         Where prediction fails, the error is logged, the reason names the case, and there are no
         rows to score, because a mean over some cases would mislead.
+
+    Raises:
+        MachineError: a full disk or no memory, which would stop the others, too.
     """
     name = record.experiment
     rows: list[tuple[str, ...]] = []
@@ -88,6 +92,8 @@ def run_prediction(
                     rows.append((*where, ",".join(regions), str(file)))
             outcome = record.next(stage="prediction", status="finished")
         except Exception as error:  # the other experiments go on; the outcome keeps the cause
+            if fault := fault_of_machine(error):  # they could not go on either
+                raise MachineError(fault) from error
             logger.exception("Prediction of %s failed", name)
             reason = f"{at}{type(error).__name__}: {error}"
             outcome = record.next(stage="prediction", status="failed", reason=reason)

@@ -12,6 +12,7 @@ from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.experiments.outcome import Outcome
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.imaging.volume import read_image
+from tsfm_pipeline.machine import MachineError, fault_of_machine
 from tsfm_pipeline.preparation.labels import read_prediction, read_targets
 from tsfm_pipeline.sources import Source, SourceCase
 from tsfm_pipeline.sources.case_index import case_from_row
@@ -53,6 +54,9 @@ def run_scoring(
         annotates and the model predicts; and the outcome: that of the prediction where it is not
         finished. Where one case can't be scored there are no rows: a mean over the others would
         mislead.
+
+    Raises:
+        MachineError: a full disk or no memory, which would stop the others, too.
     """
     name = predicted.experiment
     rows: list[dict[str, object]] = []
@@ -64,6 +68,8 @@ def run_scoring(
             )
             outcome = predicted.next(stage="scoring", status="finished")
         except Exception as error:  # the other experiments go on; the outcome keeps the cause
+            if fault := fault_of_machine(error):  # they could not go on either
+                raise MachineError(fault) from error
             logger.exception("Scoring of %s failed", name)
             named = isinstance(error, ScoringError)  # its text says it all
             reason = str(error) if named else f"{type(error).__name__}: {error}"
