@@ -70,6 +70,7 @@ def test_a_training_reports_and_leaves_a_model_folder(
         "best.safetensors",
         "final.safetensors",
         "summary.json",
+        "digests.json",
     }
 
 
