@@ -255,7 +255,8 @@ def test_a_disk_that_gets_full_stops_the_run_and_room_lets_it_go_on(tmp_path, sm
     pool = Pool(tmp_path / "raw", CaseStore(small_disk / "store"))
     with pytest.raises(MachineError, match=f"no room in {pool.store.root}: No space left"):
         pool.run({"liver": LIVER})
-    finished = pool.files()
+    # beside them may lie what the end of the run cut short
+    finished = {name: file for name, file in pool.files().items() if "/." not in name}
     assert finished
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     assert list(pool.run({"liver": LIVER})["verdict"]) == ["ok"] * 10
