@@ -15,7 +15,7 @@ from tsfm_pipeline.network.blocks import (
     UpSample,
     resize_position,
 )
-from tsfm_pipeline.network.sizes import NetworkSize
+from tsfm_pipeline.network.sizes import TsfmSize
 
 
 def _norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def test_position_embedding_is_interpolated_trilinearly() -> None:
 
 
 def test_position_embedding_decides_between_equal_tokens() -> None:
-    size = NetworkSize(channels=2, blocks=1, width=6, layers=1, heads=2)
+    size = TsfmSize(channels=2, blocks=1, width=6, layers=1, heads=2)
     bottleneck, x = TransformerBottleneck(4, size, (2, 1, 1)), torch.ones(1, 4, 2, 1, 1)
     same = bottleneck(x)
     torch.testing.assert_close(same[:, :, 0], same[:, :, 1])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tsfm_pipeline.network.footprint import footprint
-from tsfm_pipeline.network.sizes import PAPER_PATCH, SIZES, NetworkSize, SizeName
+from tsfm_pipeline.network.sizes import PAPER_PATCH, SIZES, SizeName, TsfmSize
 from tsfm_pipeline.network.tsfm import TSFM, bottleneck_grid
 
 TINY = SIZES["tiny"]
@@ -101,7 +101,7 @@ def test_bottleneck_has_at_least_two_voxels() -> None:
 
 @pytest.mark.parametrize("shape", [(32, 64, 64), (17, 33, 70), (16, 32, 32), (1, 40, 31)])
 def test_strides_may_differ_between_axes(shape: tuple[int, int, int]) -> None:
-    size = NetworkSize(
+    size = TsfmSize(
         channels=4, blocks=1, width=12, layers=1, heads=1, strides=SIZES["small6"].strides
     )
     network = TSFM(1, 3, size, (32, 64, 64))
@@ -116,12 +116,12 @@ def test_strides_may_differ_between_axes(shape: tuple[int, int, int]) -> None:
 
 def test_supervised_grids_have_to_be_halved_along_all_axes() -> None:
     with pytest.raises(ValueError, match="all but the last two"):
-        NetworkSize(channels=4, blocks=1, width=12, layers=1, heads=1, strides=((1, 2, 2),) * 5)
+        TsfmSize(channels=4, blocks=1, width=12, layers=1, heads=1, strides=((1, 2, 2),) * 5)
 
 
 def test_sizes_written_before_there_were_strides_have_four_halvings() -> None:
     old = {"channels": 8, "blocks": 1, "width": 96, "layers": 2, "heads": 3}
-    assert NetworkSize.model_validate(old) == SIZES["tiny"]
+    assert TsfmSize.model_validate(old) == SIZES["tiny"]
 
 
 def test_decoder_is_aligned_with_encoder() -> None:

@@ -17,7 +17,7 @@ from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.planning.dataset_plan import DatasetPlan
 from tsfm_pipeline.store.case_store import CaseStore
-from tsfm_pipeline.training.describe import FREE_TO_CHANGE
+from tsfm_pipeline.training.describe import deciding_settings
 from tsfm_pipeline.training.launch import train
 from tsfm_pipeline.training.task import TrainingError, TrainingTask
 
@@ -135,7 +135,7 @@ def training_digest(task: TrainingTask) -> str:
     content = {
         # budgets of one dataset differ in epochs alone, and are runs of their own
         "name": task.name,
-        "settings": task.settings.model_dump(mode="json", exclude=FREE_TO_CHANGE),
+        "settings": deciding_settings(task.settings),
         "regions": {region: task.table.region_ids(region) for region in task.regions},
         "training": task.training,
         "validation": task.validation,

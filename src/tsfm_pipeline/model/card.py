@@ -8,8 +8,9 @@ from pydantic import model_validator
 from tsfm_pipeline.imaging.geometry import Triple
 from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.model.training_spec import TrainingSpec
-from tsfm_pipeline.network.sizes import NetworkSize
-from tsfm_pipeline.network.tsfm import TSFM
+from tsfm_pipeline.network.build import build_network
+from tsfm_pipeline.network.segmentation import SegmentationNetwork
+from tsfm_pipeline.network.sizes import Architecture
 
 MAX_PATCH_SIDE = 2048
 MAX_PATCH_VOXELS = 2**28
@@ -21,7 +22,7 @@ class ModelCard(TrainingSpec):
     """Everything that inference needs besides the weights, and where the model comes from.
 
     Attributes:
-        network: the size's numbers (not its name, which may come to mean another).
+        network: its numbers (not a size's name, which may come to mean another).
         in_channels: image channels.
         modalities: of the training cases; empty in folders older than this field.
         patch: voxels (z, y, x) of training samples and inference tiles.
@@ -31,7 +32,7 @@ class ModelCard(TrainingSpec):
             has a digest that starts with the pool's version.
     """
 
-    network: NetworkSize
+    network: Architecture
     in_channels: int
     modalities: tuple[Literal["CT", "MR"], ...] = ()
     patch: Triple
@@ -53,7 +54,7 @@ class ModelCard(TrainingSpec):
             raise ValueError(f"in_channels {self.in_channels}: 1 to {MAX_CHANNELS}")
         return self
 
-    def build_network(self) -> TSFM:
+    def build_network(self) -> SegmentationNetwork:
         """Build the network with fresh weights; its outputs are regions, or classes (softmax).
 
         >>> from tsfm_pipeline.imaging.labels import LabelTable
@@ -79,4 +80,4 @@ class ModelCard(TrainingSpec):
         outputs = self.regions
         if self.settings.loss == "softmax":
             outputs = self.table.exclusive_targets(self.regions)
-        return TSFM(self.in_channels, len(outputs), self.network, self.patch)
+        return build_network(self.network, self.in_channels, len(outputs), self.patch)

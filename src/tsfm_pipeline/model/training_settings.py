@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from tsfm_pipeline.frozen import FrozenModel
-from tsfm_pipeline.network.sizes import PAPER_PATCH, SizeName
+from tsfm_pipeline.network.sizes import NETWORKS, PAPER_PATCH, NetworkName
 
 
 class AugmentationSettings(FrozenModel):
@@ -54,7 +54,8 @@ class TrainingSettings(FrozenModel):
     """Everything that decides what a training does to the weights, and how fast.
 
     Attributes:
-        size: name of the network size.
+        network: its name; nnU-Net's U-Net is as deep as the patch asks for.
+        size: name of a size that the network has (`network.sizes.NETWORKS`).
         patch: voxels (z, y, x) of a training sample.
         batch_size: samples per iteration, over all processes.
         micro_batches: parts in which a process takes its samples, to save memory. More than one
@@ -66,12 +67,18 @@ class TrainingSettings(FrozenModel):
             ends early; null never does.
         loss: "regions" is MultiTalent's masked BCE and Dice; "softmax" is nnU-Net's Dice and
             cross-entropy, for cases that all annotate the same targets.
+        masked_loss: leave a channel out of the loss of cases that do not annotate it (paper
+            section 2.1); false takes what is not annotated for background.
+        dataset_sampling: how often each dataset of a pool is drawn: "square_root" of its number of
+            cases (paper section 2.1), or by their number ("uniform" over the cases).
+        optimizer: "sgd" with Nesterov momentum is nnU-Net's; "adamw" is SwinUNETR's.
+        schedule: how the rate falls: "poly" is nnU-Net's, "cosine" SwinUNETR's.
         learning_rate: the highest.
         heads_first_epochs: epochs at the start in which only the heads are trained.
         warmup_epochs: epochs after those in which the rate rises linearly.
-        momentum: Nesterov momentum.
+        momentum: Nesterov momentum of sgd.
         weight_decay: on all parameters.
-        poly_power: of the decay over the epochs that are left (schedule.py).
+        poly_power: of the poly decay over the epochs that are left (schedule.py).
         gradient_clip: largest norm of the gradient.
         oversample_foreground: share of a batch, its last items, centred on foreground (nnU-Net's
             rounding: of 2 items the second).
@@ -91,7 +98,8 @@ class TrainingSettings(FrozenModel):
         bad_steps: steps in a row with a loss that is not finite after which training stops.
     """
 
-    size: SizeName = "huge"
+    network: NetworkName = "tsfm"
+    size: str = "huge"
     patch: tuple[PositiveInt, PositiveInt, PositiveInt] = PAPER_PATCH
     batch_size: PositiveInt = 2
     micro_batches: PositiveInt = 1
@@ -100,6 +108,10 @@ class TrainingSettings(FrozenModel):
     epochs: PositiveInt = 1000
     patience: PositiveInt | None = None
     loss: Literal["regions", "softmax"] = "regions"
+    masked_loss: bool = True
+    dataset_sampling: Literal["square_root", "uniform"] = "square_root"
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    schedule: Literal["poly", "cosine"] = "poly"
     learning_rate: PositiveFloat = 1e-3
     heads_first_epochs: int = Field(default=0, ge=0)
     warmup_epochs: int = Field(default=0, ge=0)
@@ -119,6 +131,15 @@ class TrainingSettings(FrozenModel):
     seed: int = Field(default=0, ge=0)
     checkpoint_minutes: float = Field(default=10.0, ge=0)
     bad_steps: PositiveInt = 10
+
+    @model_validator(mode="after")
+    def _of_that_size(self) -> "TrainingSettings":
+        sizes = NETWORKS[self.network]
+        if self.size not in sizes:
+            raise ValueError(
+                f"network {self.network} has no size {self.size!r}; it has {', '.join(sizes)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _divisible(self) -> "TrainingSettings":

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsfm_pipeline.network.sizes import HALVED, NetworkSize, Stride
+from tsfm_pipeline.network.sizes import HALVED, Stride, TsfmSize
 
 Grid = tuple[int, int, int]
 
@@ -86,7 +86,7 @@ class TransformerBottleneck(nn.Module):
     interpolated trilinearly for any other.
     """
 
-    def __init__(self, channels: int, size: NetworkSize, grid: Grid) -> None:
+    def __init__(self, channels: int, size: TsfmSize, grid: Grid) -> None:
         super().__init__()
         self.embed = nn.Conv3d(channels, size.width, 1)
         self.position = nn.Parameter(torch.zeros(1, size.width, *grid))

@@ -45,11 +45,8 @@ def diagram(size: SizeName, in_channels: int, out_channels: int, patch: Grid) ->
     boxes = [_Box("image", "image", _shape(image_BCDHW))]
     for name, stage in stages.items():
         boxes.append(_Box(name, _blocks(stage), shapes[last[name]]))
-    layers = len(network.bottleneck.layers)
-    width = network.bottleneck.embed.out_channels
-    boxes.append(
-        _Box("bottleneck", f"D, {layers} layers of width {width}", shapes[network.bottleneck])
-    )
+    label = f"D, {network.size.layers} layers of width {network.size.width}"
+    boxes.append(_Box("bottleneck", label, shapes[network.bottleneck]))
     levels = len(network.up)
     boxes += [_Box(f"up{i}", "E", shapes[network.up[i]]) for i in range(levels)]
     boxes += [_Box(f"head{i}", "F", shapes[network.heads[i]]) for i in range(len(network.heads))]

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from tsfm_pipeline.network.blocks import (
     NEGATIVE_SLOPE,
@@ -18,15 +17,17 @@ from tsfm_pipeline.network.blocks import (
     ResidualBlock,
     Stem,
     TransformerBottleneck,
+    TransformerLayer,
     UpSample,
 )
-from tsfm_pipeline.network.sizes import NetworkSize
+from tsfm_pipeline.network.segmentation import SegmentationNetwork
+from tsfm_pipeline.network.sizes import TsfmSize
 
 RARE = -3.0
 """Logit that every voxel of every channel starts around: a probability of 0.05."""
 
 
-class TSFM(nn.Module):
+class TSFM(SegmentationNetwork):
     """The tumour segmentation foundation model.
 
     >>> from tsfm_pipeline.network.sizes import SIZES
@@ -48,17 +49,16 @@ class TSFM(nn.Module):
         size: widths and depths.
         patch: voxels (z, y, x) of the training patch; sets the stored position embedding's grid.
 
-    Attributes:
-        checkpointing: in training, keep only the inputs of residual blocks for the backward pass
-            and compute the rest again. (By whole resolution, the full one alone would not fit.)
+    Checkpointing is by residual block (by whole resolution, the full one alone would not fit).
 
     Raises:
         ValueError: a channel count or a patch side is not positive.
     """
 
-    checkpointing = False
+    first_layers = ("encoder.0.0.conv1.weight", "encoder.0.0.connection.weight")
+    repeated = (ResidualBlock, TransformerLayer)
 
-    def __init__(self, in_channels: int, out_channels: int, size: NetworkSize, patch: Grid) -> None:
+    def __init__(self, in_channels: int, out_channels: int, size: TsfmSize, patch: Grid) -> None:
         super().__init__()
         if min(in_channels, out_channels, *patch) < 1:
             raise ValueError(
@@ -73,7 +73,11 @@ class TSFM(nn.Module):
             nn.Sequential(first, *_blocks(width, size.blocks - 1))
             for first, width in zip(firsts, channels, strict=True)
         )
-        self.bottleneck = TransformerBottleneck(channels[-1], size, bottleneck_grid(patch, size))
+        self.bottleneck = (
+            TransformerBottleneck(channels[-1], size, bottleneck_grid(patch, size))
+            if size.layers
+            else nn.Identity()
+        )
         self.up = nn.ModuleList(
             UpSample(2 * width, stride)
             for width, stride in zip(channels, size.strides, strict=False)
@@ -86,14 +90,15 @@ class TSFM(nn.Module):
             Head(width, out_channels) for width in channels[: size.supervised]
         )
         self.apply(_initialise)
-        nn.init.trunc_normal_(self.bottleneck.position, std=0.02)
+        if isinstance(self.bottleneck, TransformerBottleneck):
+            nn.init.trunc_normal_(self.bottleneck.position, std=0.02)
 
     def forward(self, x_BCDHW: Tensor) -> list[Tensor] | Tensor:
         """Predict logits.
 
         Returns:
             In training mode the logits (B, K, D, H, W) and those of the half and quarter grid (and
-            so on: `NetworkSize.supervised` in all; sides rounded up), finest first; in evaluation
+            so on: `TsfmSize.supervised` in all; sides rounded up), finest first; in evaluation
             mode only the finest.
         """
         shape = x_BCDHW.shape[2:]
@@ -121,14 +126,11 @@ class TSFM(nn.Module):
     def _run(self, stage: nn.Module, x_BCDHW: Tensor) -> Tensor:
         """Run the blocks of a resolution."""
         for block in stage.children():
-            if self.checkpointing and torch.is_grad_enabled():
-                x_BCDHW = checkpoint(block, x_BCDHW, use_reentrant=False)
-            else:
-                x_BCDHW = block(x_BCDHW)
+            x_BCDHW = self.run(block, x_BCDHW)
         return x_BCDHW
 
 
-def bottleneck_grid(patch: Sequence[int], size: NetworkSize) -> Grid:
+def bottleneck_grid(patch: Sequence[int], size: TsfmSize) -> Grid:
     """Voxels (z, y, x) of the coarsest grid of a patch, one of at least two voxels."""
     grid = [-(-side // step) for side, step in zip(patch, size.divisor, strict=True)]
     return (grid[0], grid[1], max(grid[2], 2) if max(grid) == 1 else grid[2])

@@ -8,7 +8,7 @@ nnU-Net compares it with the value of a network that is known to fit.
 import math
 
 from tsfm_pipeline.imaging.geometry import Triple
-from tsfm_pipeline.network.sizes import NetworkSize
+from tsfm_pipeline.network.sizes import TsfmSize
 
 FEATURES, MOST_FEATURES = 32, 320
 """Feature maps of nnU-Net's first resolution; they double at each down-sampling up to a limit."""
@@ -57,7 +57,7 @@ def unet_values(
     return values
 
 
-def tsfm_activation_gib(size: NetworkSize, patch: Triple) -> float:
+def tsfm_activation_gib(size: TsfmSize, patch: Triple) -> float:
     """Estimate the GiB that TSFM keeps for the backward pass of one sample, in two-byte numbers.
 
     Of every convolution of a residual block three maps are kept: its input, the norm's and the

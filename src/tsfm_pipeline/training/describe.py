@@ -1,6 +1,7 @@
 """The card of a training, made from its task and checked against the folder's."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from tsfm_pipeline.files import file_digest
 from tsfm_pipeline.imaging.intensity import CtStatistics, ct_statistics
@@ -8,7 +9,7 @@ from tsfm_pipeline.model.card import ModelCard
 from tsfm_pipeline.model.folder import ModelError, ModelFolder
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.model.training_spec import TrainingSpec
-from tsfm_pipeline.network.sizes import SIZES
+from tsfm_pipeline.planning.architecture import architecture_for
 from tsfm_pipeline.store.record import CaseRecord, cases_digest
 from tsfm_pipeline.training.task import TrainingError, TrainingTask
 
@@ -25,6 +26,10 @@ FREE_TO_CHANGE = {
     "bad_steps",
 }
 """Settings that a resumed training may change."""
+ADDED_LATER = {"network", "masked_loss", "dataset_sampling", "optimizer", "schedule"}
+"""Settings younger than some trainings: at their defaults, they do not enter a digest."""
+
+_DEFAULTS = TrainingSettings().model_dump()
 
 
 def describe(
@@ -38,7 +43,7 @@ def describe(
     cases = [(key, r.raw_digest, r.preparation_digest) for key, r in records.items()]
     card = ModelCard(
         **{name: getattr(task, name) for name in TrainingSpec.model_fields},
-        network=SIZES[task.settings.size],
+        network=architecture_for(task.settings, task.target_spacing),
         in_channels=records[task.training[0]].channels,
         modalities=tuple(sorted({records[key].modality for key in task.training})),
         patch=task.settings.patch,
@@ -77,6 +82,12 @@ def pool_statistics(task: TrainingTask, records: Mapping[str, CaseRecord]) -> Ct
             " there are no statistics to normalise it with"
         )
     return None
+
+
+def deciding_settings(settings: TrainingSettings) -> dict[str, Any]:
+    """Return, for a digest, the settings that decide the weights."""
+    old = {name for name in ADDED_LATER if getattr(settings, name) == _DEFAULTS[name]}
+    return settings.model_dump(mode="json", exclude=FREE_TO_CHANGE | old)
 
 
 def _differences(found: ModelCard, wanted: ModelCard) -> list[str]:

@@ -80,19 +80,19 @@ class RegionLoss:
         self.ids_KM = ids_KM
 
     def terms(self, outputs: Sequence[Tensor], labels_BDHW: Tensor, annotated_BK: Tensor) -> Terms:
-        """Compute the terms; a coarser level's labels are every second voxel of the finer's.
+        """Compute the terms.
 
         Args:
-            outputs: logits (B, K, ...) on the full, half, quarter... grid; computed in float32.
+            outputs: logits (B, K, ...) on the full and coarser grids; computed in float32.
             labels_BDHW: stored integers, uint8.
             annotated_BK: which channels each sample annotates.
         """
         pairs_P2 = annotated_BK.nonzero()
         channel_P = pairs_P2[:, 1]
         entropies, counts = [], []
-        for level, logits_BKDHW in enumerate(outputs):
+        for logits_BKDHW in outputs:
             logits_PV = logits_BKDHW.flatten(2)[pairs_P2[:, 0], channel_P].float()
-            coarse_BDHW = coarse_labels(labels_BDHW, level)
+            coarse_BDHW = coarse_labels(labels_BDHW, logits_BKDHW.shape[2:])
             targets_PV = binary_targets(coarse_BDHW, self.ids_KM, pairs_P2).float()
             bce_PV = F.binary_cross_entropy_with_logits(logits_PV, targets_PV, reduction="none")
             entropies.append(bce_PV.mean(1).sum())
@@ -136,8 +136,9 @@ class SoftmaxLoss:
     def terms(self, outputs: Sequence[Tensor], labels_BDHW: Tensor, annotated_BK: Tensor) -> Terms:
         """Compute the terms; `annotated_BK` is not read."""
         entropies, counts = [], []
-        for level, logits_BKDHW in enumerate(outputs):
-            classes_BDHW = self._class_of[coarse_labels(labels_BDHW, level).long()]
+        for logits_BKDHW in outputs:
+            coarse_BDHW = coarse_labels(labels_BDHW, logits_BKDHW.shape[2:])
+            classes_BDHW = self._class_of[coarse_BDHW.long()]
             log_BKDHW = F.log_softmax(with_background(logits_BKDHW.float()), 1)
             entropies.append(F.nll_loss(log_BKDHW, classes_BDHW) * len(labels_BDHW))
             probabilities_BKV = log_BKDHW[:, 1:].exp().flatten(2)
@@ -169,13 +170,23 @@ def make_loss(task: TrainingTask, device: torch.device) -> Loss:
     return SoftmaxLoss(ids_K.to(device), members_RK.to(device), task.settings.batch_size)
 
 
-def coarse_labels(labels_BDHW: Tensor, level: int) -> Tensor:
-    """Return the labels of a deep-supervision level: every 2^level-th voxel.
+def coarse_labels(labels_BDHW: Tensor, grid: Sequence[int]) -> Tensor:
+    """Return the labels of a deep-supervision level: every 1st, 2nd, 4th, ... voxel of each axis.
 
     Those are the voxels that stride-2 convolutions are centred on (nnU-Net: nearest neighbour).
+
+    Args:
+        labels_BDHW: on the input's grid.
+        grid: voxels (z, y, x) of the level; sides were halved upwards.
     """
-    step = 2**level
-    return labels_BDHW[:, ::step, ::step, ::step]
+    steps = []
+    for side, coarse in zip(labels_BDHW.shape[1:], grid, strict=True):
+        step = 1
+        while -(-side // step) > coarse:
+            step *= 2
+        steps.append(step)
+    z, y, x = steps
+    return labels_BDHW[:, ::z, ::y, ::x]
 
 
 def region_ids(table: LabelTable, regions: Sequence[str]) -> Tensor:

@@ -11,13 +11,12 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from tsfm_pipeline.model.training_settings import TrainingSettings
-from tsfm_pipeline.network.blocks import ResidualBlock, TransformerLayer
-from tsfm_pipeline.network.tsfm import TSFM
+from tsfm_pipeline.network.segmentation import SegmentationNetwork
 from tsfm_pipeline.training.group import Group
 
 
 def parallel_model(
-    network: TSFM, settings: TrainingSettings, group: Group, device: torch.device
+    network: SegmentationNetwork, settings: TrainingSettings, group: Group, device: torch.device
 ) -> nn.Module:
     """Return what is called in training steps; `network` keeps the parameters.
 
@@ -28,7 +27,7 @@ def parallel_model(
     if group.size > 1 and settings.parallel.strategy == "fsdp":
         mesh = init_device_mesh(device.type, (group.size,))
         for module in network.modules():
-            if isinstance(module, ResidualBlock | TransformerLayer):
+            if isinstance(module, network.repeated):
                 fully_shard(module, mesh=mesh)
         # torch would leave the root whole after a forward pass: validation has no backward pass
         fully_shard(network, mesh=mesh, reshard_after_forward=True)

@@ -16,6 +16,14 @@ from tsfm_pipeline.training.task import TrainingError
 EMA = 0.9
 """Weight of the past in the moving average of the pseudo-Dice (nnU-Net)."""
 
+OPTIMIZER_STATE = {
+    "momentum": "momentum_buffer",
+    "first_moment": "exp_avg",
+    "second_moment": "exp_avg_sq",
+    "optimizer_step": "step",
+}
+"""Name in a saved state -> torch's name, of all that SGD and AdamW keep of a parameter."""
+
 
 @dataclass
 class Progress:
@@ -88,17 +96,15 @@ def collect_state(
     # first: with FSDP2 it brings parameters that a validation left whole back to their shares,
     # which the optimiser knows
     weights = collect_tensors(network.state_dict(), group)
-    momentum = {
-        name: optimizer.state[parameter]["momentum_buffer"]
-        for name, parameter in network.named_parameters()
-        if optimizer.state[parameter].get("momentum_buffer") is not None
-    }
-    return {
-        **asdict(progress),
-        "scaler": scaler.state_dict(),
-        "network": weights,
-        "momentum": collect_tensors(momentum, group),
-    }
+    kept = {}
+    for ours, theirs in OPTIMIZER_STATE.items():
+        found = {
+            name: optimizer.state[parameter][theirs]
+            for name, parameter in network.named_parameters()
+            if optimizer.state[parameter].get(theirs) is not None
+        }
+        kept[ours] = collect_tensors(found, group)
+    return {**asdict(progress), "scaler": scaler.state_dict(), "network": weights, **kept}
 
 
 def collect_tensors(tensors: Mapping[str, Tensor], group: Group) -> dict[str, Tensor]:
@@ -132,11 +138,17 @@ def restore_progress(
     optimizer: torch.optim.Optimizer,
     scaler: GradScaler,
 ) -> Progress:
-    """Load the rest of a state, momentum as the shares of the network's parameters."""
-    for name, parameter in network.named_parameters():
-        if name in state["momentum"]:
-            buffer = state["momentum"][name].to(parameter.device, copy=True)
-            optimizer.state[parameter]["momentum_buffer"] = shard_of(buffer, parameter)
+    """Load the rest of a state, the optimiser's as shares of the network's parameters."""
+    for ours, theirs in OPTIMIZER_STATE.items():
+        saved = state.get(ours, {})  # states older than AdamW have momentum alone
+        for name, parameter in network.named_parameters():
+            if name not in saved:
+                continue
+            if saved[name].shape == parameter.shape:
+                buffer = saved[name].to(parameter.device, copy=True)
+                optimizer.state[parameter][theirs] = shard_of(buffer, parameter)
+            else:  # AdamW's count of steps, which torch keeps on the CPU
+                optimizer.state[parameter][theirs] = saved[name].clone()
     if state["scaler"]:  # empty where the state was written without fp16
         scaler.load_state_dict(state["scaler"])
     return Progress(**{entry.name: state[entry.name] for entry in fields(Progress)})

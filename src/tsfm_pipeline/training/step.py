@@ -6,7 +6,7 @@ voxels along z, y, x.
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -57,13 +57,7 @@ class TrainStep:
         self.settings, self.device, self.autocast = settings, device, autocast
         heads = [p for name, p in network.named_parameters() if name.startswith(HEADS)]
         body = [p for name, p in network.named_parameters() if not name.startswith(HEADS)]
-        self.optimizer = torch.optim.SGD(
-            [{"params": body}, {"params": heads}],
-            lr=settings.learning_rate,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-            nesterov=settings.momentum > 0,
-        )
+        self.optimizer = _optimizer([{"params": body}, {"params": heads}], settings)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.autocast == torch.float16)
 
     def set_rates(self, rates: Rates) -> None:
@@ -156,3 +150,17 @@ class TrainStep:
         return torch.autocast(
             self.device.type, dtype=self.autocast, enabled=self.autocast is not None
         )
+
+
+def _optimizer(groups: list[dict[str, Any]], settings: TrainingSettings) -> torch.optim.Optimizer:
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(
+            groups, lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+    return torch.optim.SGD(
+        groups,
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        nesterov=settings.momentum > 0,
+    )

@@ -18,15 +18,13 @@ from torch import Tensor
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.model.folder import ModelError, ModelFolder
 from tsfm_pipeline.network.blocks import resize_position
-from tsfm_pipeline.network.tsfm import TSFM
+from tsfm_pipeline.network.segmentation import SegmentationNetwork
 from tsfm_pipeline.training.task import TrainingError
 
 logger = logging.getLogger(__name__)
 
 HEADS = "heads."
 POSITION = "bottleneck.position"
-FIRST_LAYERS = ("encoder.0.0.conv1.weight", "encoder.0.0.connection.weight")
-"""The convolutions that read the image: the stem's first and its connection's."""
 
 
 class LoadedWeight(FrozenModel):
@@ -46,7 +44,7 @@ class LoadedWeight(FrozenModel):
     to_shape: tuple[int, ...]
 
 
-def transfer_weights(network: TSFM, path: Path) -> list[LoadedWeight]:
+def transfer_weights(network: SegmentationNetwork, path: Path) -> list[LoadedWeight]:
     """Copy weights by name and shape into a network; heads always start fresh.
 
     Raises:
@@ -60,7 +58,9 @@ def transfer_weights(network: TSFM, path: Path) -> list[LoadedWeight]:
     table = []
     for name, parameter in network.state_dict().items():
         given = weights.get(name)
-        fitted = None if given is None or name.startswith(HEADS) else _fit(name, given, parameter)
+        fitted = None
+        if given is not None and not name.startswith(HEADS):
+            fitted = _fit(given, parameter, name == POSITION, name in network.first_layers)
         if fitted is not None:
             parameter.copy_(fitted)
         table.append(
@@ -121,12 +121,12 @@ def adapt_channels(weight_OIDHW: Tensor, channels: int) -> Tensor:
     return weight_OIDHW[:, chosen] * (old / channels)
 
 
-def _fit(name: str, given: Tensor, parameter: Tensor) -> Tensor | None:
+def _fit(given: Tensor, parameter: Tensor, is_position: bool, is_first: bool) -> Tensor | None:
     """Return the file's tensor in the network's shape, None if it can't be brought to it."""
-    if name == POSITION and given.ndim == 5 and given.shape[1] == parameter.shape[1]:
+    if is_position and given.ndim == 5 and given.shape[1] == parameter.shape[1]:
         grid = parameter.shape[2:]
         given = resize_position(given, (grid[0], grid[1], grid[2]))
-    elif name in FIRST_LAYERS and given.ndim == 5 and given.shape[1] != parameter.shape[1]:
+    elif is_first and given.ndim == 5 and given.shape[1] != parameter.shape[1]:
         given = adapt_channels(given, parameter.shape[1])
     return given if given.shape == parameter.shape else None
 
