@@ -4,11 +4,13 @@ from kedro.pipeline import Pipeline
 
 from tsfm_pipeline.pipelines import (
     ablation,
+    baseline,
     data_pool,
     phantom,
     predict,
     pretrain,
     reporting,
+    study,
     transfer,
 )
 
@@ -23,16 +25,20 @@ def register_pipelines() -> dict[str, Pipeline]:
     pool = raw + data_pool.create_pipeline()
     pretraining = pool + pretrain.create_pipeline()
     transfers = pretraining + transfer.create_pipeline()
+    baselines = pool + baseline.create_pipeline()
     ablations = pool + ablation.create_pipeline()
+    studies = pretraining + study.create_pipeline()
     report = reporting.create_pipeline()
-    everything = transfers + ablations + report
+    everything = baselines + transfers + ablations + studies + report
     return {
         "__default__": everything,
         "phantom": raw,
         "data_pool": pool,
+        "baseline": baselines + report,
         "pretrain": pretraining + report,
         "transfer": transfers + report,
         "ablation": ablations + report,
+        "study": studies + report,
         "reporting": everything,
         "predict": predict.create_pipeline(),
     }

@@ -1,14 +1,15 @@
 """Train one experiment of the grid, or say why it is not run."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from tsfm_pipeline.experiments.grid import Experiment
-from tsfm_pipeline.experiments.outcome import ModelRecord
+from tsfm_pipeline.experiments.outcome import ModelRecord, Status
 from tsfm_pipeline.experiments.planned import with_plan
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.files import content_digest, file_digest
@@ -63,38 +64,47 @@ def run_training(
     """
     name = experiment.name
     pool_version = str(splits["pool_version"].iat[0])
+    reason = settings.why_not_run(experiment)
     training = settings.training_of(experiment)
-    if training is None:
-        return _not_run(
-            name, pool_version, f"budget {experiment.budget} is left out in this environment"
-        )
+    if reason is not None or training is None:
+        lacking = settings.lacks_checkpoint(experiment)
+        status: Status = "needs checkpoint" if lacking else "not run"
+        return _not_run(name, pool_version, str(reason), status)
     datasets = experiment.datasets or tuple(dict.fromkeys(splits.loc[splits["pool"], "dataset"]))
     missing = [dataset for dataset in datasets if dataset not in set(splits["dataset"])]
     if missing:
         return _not_run(
             name, pool_version, f"{', '.join(missing)} is not among this environment's datasets"
         )
-    if initial is not None and initial.status != "finished":
-        return _not_run(
-            name, pool_version, f"{initial.experiment}, where it starts from, is {initial.status}"
-        )
+    weights = settings.initial_weights_of(experiment)
+    if initial is not None and weights is None:
+        if initial.status != "finished":
+            return _not_run(
+                name,
+                pool_version,
+                f"{initial.experiment}, where it starts from, is {initial.status}",
+            )
+        weights = initial.model_folder(models_root).weights("best")
 
-    training = with_plan(training, settings.planned_of(experiment), datasets, plans)
     chosen = splits[splits["dataset"].isin(datasets)]
     training_keys = list(chosen.loc[chosen["role"] == "training", "key"])
+    held_out = tuple(chosen.loc[chosen["role"] == "validation", "key"])
+    if not experiment.trains:
+        assert initial is not None  # the grid's test
+        return _as_it_is(experiment, initial, held_out, store, models_root, pool_version)
+    if experiment.cases is not None:
+        wanted = settings.transfer.cases[experiment.cases]
+        training_keys = few_cases(training_keys, wanted or 0, training.seed)
+    training = with_plan(training, settings.planned_of(experiment), datasets, plans)
     task = TrainingTask(
         name=name,
         settings=training,
         store=store.root,
         training=tuple(training_keys),
-        validation=tuple(chosen.loc[chosen["role"] == "validation", "key"]),
+        validation=held_out,
         table=table,
         regions=_annotated_regions(store, training_keys, table),
-        initial_weights=(
-            initial.model_folder(models_root).weights("best")
-            if initial is not None
-            else settings.initial_weights_of(experiment)
-        ),
+        initial_weights=weights,
         target_spacing=target_spacing,
         pool_version=pool_version,
     )
@@ -150,6 +160,38 @@ def _annotated_regions(store: CaseStore, keys: list[str], table: LabelTable) -> 
     return table.regions_annotated_by(sorted(targets))
 
 
-def _not_run(name: str, pool_version: str, reason: str) -> ModelRecord:
-    logger.info("Not run: %s (%s)", name, reason)
-    return ModelRecord(experiment=name, status="not run", reason=reason, pool_version=pool_version)
+def few_cases(keys: Sequence[str], number: int, seed: int) -> list[str]:
+    """Choose some of the training cases; fewer are always among more, with the same seed."""
+    order = np.random.default_rng(seed).permutation(len(keys))
+    return [sorted(keys)[index] for index in order[:number]]
+
+
+def _as_it_is(
+    experiment: Experiment,
+    initial: ModelRecord,
+    cases: tuple[str, ...],
+    store: CaseStore,
+    models_root: Path,
+    pool_version: str,
+) -> ModelRecord:
+    """Return the record of a model that is scored without any training on the cases' dataset."""
+    card = initial.model_folder(models_root).card
+    for key in cases:
+        case = store.record(key)
+        known = set(card.table.regions_annotated_by(case.annotated)) & set(card.regions)
+        if case.channels != card.in_channels or not known:
+            what = f"{case.channels} channel(s), targets {', '.join(case.annotated)}"
+            return _not_run(
+                experiment.name,
+                pool_version,
+                f"{initial.experiment} takes {card.in_channels} channel(s) and predicts other"
+                f" targets than {key} has ({what})",
+            )
+    return initial.model_copy(
+        update={"experiment": experiment.name, "cases": cases, "pool_version": pool_version}
+    )
+
+
+def _not_run(name: str, pool_version: str, reason: str, status: Status = "not run") -> ModelRecord:
+    logger.info("%s: %s (%s)", status.capitalize(), name, reason)
+    return ModelRecord(experiment=name, status=status, reason=reason, pool_version=pool_version)
