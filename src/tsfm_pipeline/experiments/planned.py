@@ -35,7 +35,7 @@ def with_plan(
         patch = [0, 0, 0]
         for axis, side in zip(plan.stored.axes, stage.topology.patch, strict=True):
             patch[axis] = side
-        numbers: dict[str, Any] = {
+        numbers = {
             "patch": (patch[0], patch[1], patch[2]),
             "batch_size": stage.batch_size,
         }
