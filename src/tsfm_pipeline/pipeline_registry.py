@@ -2,6 +2,8 @@
 
 from kedro.pipeline import Pipeline
 
+from tsfm_pipeline.experiments.grid import PIPELINES
+from tsfm_pipeline.experiments.own_grid import OWN
 from tsfm_pipeline.pipelines import (
     ablation,
     baseline,
@@ -13,6 +15,7 @@ from tsfm_pipeline.pipelines import (
     study,
     transfer,
 )
+from tsfm_pipeline.pipelines.experiment.pipeline import create_grid_pipeline
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -28,8 +31,9 @@ def register_pipelines() -> dict[str, Pipeline]:
     baselines = pool + baseline.create_pipeline()
     ablations = pool + ablation.create_pipeline()
     studies = pretraining + study.create_pipeline()
+    own = pretraining + create_grid_pipeline(OWN) if OWN in PIPELINES else Pipeline([])
     report = reporting.create_pipeline()
-    everything = baselines + transfers + ablations + studies + report
+    everything = baselines + transfers + ablations + studies + own + report
     return {
         "__default__": everything,
         "phantom": raw,
@@ -39,6 +43,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "transfer": transfers + report,
         "ablation": ablations + report,
         "study": studies + report,
+        **({OWN: own + report} if OWN in PIPELINES else {}),
         "reporting": everything,
         "predict": predict.create_pipeline(),
     }

@@ -6,13 +6,15 @@ whose data or budget an environment lacks is recorded as 'not run'.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any
+
+from tsfm_pipeline.experiments.experiment import Experiment
+from tsfm_pipeline.experiments.own_grid import GRID_FILE, GridError, read_own_grid
 
 logger = logging.getLogger(__name__)
-
-Role = Literal["baseline", "pretrain", "ablation", "transfer", "study"]
 
 TUMOUR_SETS = (
     "msd_liver",
@@ -26,7 +28,9 @@ TUMOUR_SETS = (
 """The pool's datasets with tumours: Table 1's columns."""
 ORGAN_SETS = ("amos22", "btcv", "totalsegmentator")
 """The pool's other datasets: Table S1."""
-DOWNSTREAM = ("brats2020", "kits19", "abdomenct1k")
+_OWN = read_own_grid(Path.cwd())
+DOWNSTREAM = ("brats2020", "kits19", "abdomenct1k", *_OWN.downstream)
+"""The paper's datasets for transfer, and a user's."""
 BUDGETS = ("epoch10", "epoch20", "epoch50", "epoch100")
 """Table 2's columns for what is fine-tuned."""
 LONG = "epoch1000"
@@ -46,43 +50,6 @@ SEEDS = (1, 2)
 """Repetitions of Table 2's smallest budget."""
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """One training, described by data.
-
-    Attributes:
-        name: dotted; the first part is the pipeline it belongs to, the whole is its namespace.
-        role: which entry of the `experiments` parameters sets its values.
-        method: which entry of `experiments.methods` sets network, loss and optimiser.
-        datasets: what it trains on; empty means every dataset of the pool.
-        initial: the experiment whose best weights it starts from (paper 3.3), or None.
-        budget: key of `experiments.transfer.epochs`; None takes the role's own epochs.
-        cases: key of `experiments.transfer.cases`, how many it trains on; None takes all.
-        seed: added to the settings' seed.
-        trains: false takes the weights of `initial` as they are.
-    """
-
-    name: str
-    role: Role
-    method: str = "tsfm"
-    datasets: tuple[str, ...] = ()
-    initial: str | None = None
-    budget: str | None = None
-    cases: str | None = None
-    seed: int = 0
-    trains: bool = True
-
-    @property
-    def pipeline(self) -> str:
-        """Name of the pipeline it belongs to."""
-        return self.name.partition(".")[0]
-
-    @property
-    def flat_name(self) -> str:
-        """Its name as a prefix of catalogue entries (dots are reserved for namespaces)."""
-        return self.name.replace(".", "_")
-
-
 def _baselines() -> list[Experiment]:
     """Return Table 1's and S1's trainings on single datasets."""
     return [
@@ -99,14 +66,19 @@ def _baselines() -> list[Experiment]:
 
 def _pretrainings() -> list[Experiment]:
     return [
-        Experiment("pretrain.tsfm", "pretrain"),
-        Experiment("pretrain.nnunet", "pretrain", "nnunet_regions"),
-        Experiment("pretrain.stunet", "pretrain", "stunet", ("totalsegmentator",)),
+        Experiment(name="pretrain.tsfm", role="pretrain"),
+        Experiment(name="pretrain.nnunet", role="pretrain", method="nnunet_regions"),
+        Experiment(
+            name="pretrain.stunet",
+            role="pretrain",
+            method="stunet",
+            datasets=("totalsegmentator",),
+        ),
     ]
 
 
-def _transfer(name: str, dataset: str, budget: str, **fields: str | int | None) -> Experiment:
-    return Experiment(name, "transfer", datasets=(dataset,), budget=budget, **fields)  # type: ignore[arg-type]
+def _transfer(name: str, dataset: str, budget: str, **fields: Any) -> Experiment:
+    return Experiment(name=name, role="transfer", datasets=(dataset,), budget=budget, **fields)
 
 
 def _transfers() -> list[Experiment]:
@@ -134,7 +106,7 @@ def _ablations() -> list[Experiment]:
     """Return Table 3."""
     grid = []
     for row, sources in ABLATED.items():
-        grid.append(Experiment(f"ablation.{row}", "ablation", datasets=sources))
+        grid.append(Experiment(name=f"ablation.{row}", role="ablation", datasets=sources))
         grid += [
             _transfer(f"ablation.{row}.{dataset}", dataset, "epoch100", initial=f"ablation.{row}")
             for dataset in DOWNSTREAM
@@ -144,7 +116,10 @@ def _ablations() -> list[Experiment]:
 
 def _studies() -> list[Experiment]:
     """Return what goes beyond the paper."""
-    grid = [Experiment(f"study.{variant}", "study", f"tsfm_{variant}") for variant in VARIANTS]
+    grid = [
+        Experiment(name=f"study.{variant}", role="study", method=f"tsfm_{variant}")
+        for variant in VARIANTS
+    ]
     for dataset in DOWNSTREAM:
         grid += [
             _transfer(
@@ -155,8 +130,8 @@ def _studies() -> list[Experiment]:
                 initial="study.without_transformer",
             ),
             Experiment(
-                f"study.zero_shot.{dataset}",
-                "transfer",
+                name=f"study.zero_shot.{dataset}",
+                role="transfer",
                 datasets=(dataset,),
                 initial="pretrain.tsfm",
                 trains=False,
@@ -192,10 +167,41 @@ GRID: tuple[Experiment, ...] = (
     *_transfers(),
     *_ablations(),
     *_studies(),
+    *_OWN.experiments,
 )
 EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in GRID}
 PIPELINES: tuple[str, ...] = tuple(dict.fromkeys(experiment.pipeline for experiment in GRID))
 """The pipelines that own experiments."""
+
+
+def check_grid(grid: Sequence[Experiment]) -> None:
+    """Refuse names that occur twice, unknown keys, and starting points that come after their users.
+
+    Raises:
+        GridError: naming the experiment.
+    """
+    counts = Counter(entry.flat_name for entry in grid)
+    seen: set[str] = set()
+    for entry in grid:
+        if counts[entry.flat_name] > 1:
+            raise GridError(f"{GRID_FILE}: {entry.name} is there twice")
+        if entry.initial is not None and entry.initial not in seen:
+            raise GridError(
+                f"{GRID_FILE}: {entry.name} starts from {entry.initial!r}, which is no experiment"
+                " before it"
+            )
+        for field, known in (("budget", (*BUDGETS, LONG)), ("cases", FEW)):
+            key = getattr(entry, field)
+            if key is not None and key not in known:
+                raise GridError(
+                    f"{GRID_FILE}: {entry.name}: {field} {key!r} is none of {', '.join(known)}"
+                )
+        if not entry.trains and entry.initial is None:
+            raise GridError(f"{GRID_FILE}: {entry.name} does not train: name its `initial`")
+        seen.add(entry.name)
+
+
+check_grid(GRID)
 
 
 def warn_of_untransferred(downstream: Sequence[str]) -> None:
@@ -203,8 +209,9 @@ def warn_of_untransferred(downstream: Sequence[str]) -> None:
     unused = [dataset for dataset in downstream if dataset not in DOWNSTREAM]
     if unused:
         logger.warning(
-            "pool.downstream: no experiment transfers to %s, only to %s. To fine-tune on a dataset"
-            " of your own, make it the pool and set experiments.pretrain.initial_weights",
+            "pool.downstream: no experiment transfers to %s, only to %s; name your own under"
+            " `downstream` in %s",
             ", ".join(unused),
             ", ".join(DOWNSTREAM),
+            GRID_FILE,
         )

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tsfm_pipeline.experiments.grid import GRID, Experiment
+from tsfm_pipeline.experiments.experiment import Experiment
+from tsfm_pipeline.experiments.grid import GRID
 from tsfm_pipeline.experiments.settings import ExperimentSettings, Planned
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.planning.dataset_plan import DatasetPlan

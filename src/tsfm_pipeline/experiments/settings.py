@@ -7,7 +7,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
 
-from tsfm_pipeline.experiments.grid import BUDGETS, FEW, GRID, LONG, Experiment, Role
+from tsfm_pipeline.experiments.experiment import Experiment, Role
+from tsfm_pipeline.experiments.grid import BUDGETS, FEW, GRID, LONG
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.model.training_settings import TrainingSettings

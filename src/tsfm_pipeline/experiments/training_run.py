@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tsfm_pipeline.experiments.grid import Experiment
+from tsfm_pipeline.experiments.experiment import Experiment
 from tsfm_pipeline.experiments.outcome import ModelRecord, Status
 from tsfm_pipeline.experiments.planned import with_plan
 from tsfm_pipeline.experiments.settings import ExperimentSettings

@@ -8,7 +8,7 @@ import pandas as pd
 from kedro.pipeline.preview_contract import MermaidPreview
 
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
-from tsfm_pipeline.experiments.grid import Experiment
+from tsfm_pipeline.experiments.experiment import Experiment
 from tsfm_pipeline.experiments.outcome import ModelRecord, Outcome
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelTable
