@@ -62,6 +62,8 @@ def run(name, tmp_path, initial=None, settings=SETTINGS, plans=None):
             experiment=EXPERIMENTS[name],
             settings=settings,
             table=LabelTable(targets={"kidney": 22}),
+            sources={},
+            case_index=pd.DataFrame(),
             store=CaseStore(tmp_path / "store"),
             splits=SPLITS,
             target_spacing=(1.0, 1.0, 1.0),

@@ -75,6 +75,7 @@ class ModelRecord(Outcome):
         digest: digest of everything that decides the weights but the number of epochs.
         epochs: epochs trained.
         cases: keys of the cases to predict; empty means the model's validation cases.
+        engine: what trained it: this project, or nnU-Net v2, which has predicted its cases, too.
     """
 
     stage: Stage = "training"
@@ -82,6 +83,7 @@ class ModelRecord(Outcome):
     digest: str = ""
     epochs: int = 0
     cases: tuple[str, ...] = ()
+    engine: Literal["native", "nnunetv2"] = "native"
 
     def model_folder(self, models_root: Path) -> ModelFolder:
         """Return the model folder."""

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from tsfm_pipeline.experiments.nnunetv2_run import import_predictions
 from tsfm_pipeline.experiments.outcome import ModelRecord, Outcome
 from tsfm_pipeline.experiments.postprocessing_run import find_rule
 from tsfm_pipeline.files import content_digest, file_digest
@@ -74,7 +75,9 @@ def run_prediction(
     if outcome is None:
         at = ""  # until a case is at hand
         try:
-            for weights in WEIGHTS:
+            if record.engine == "nnunetv2":
+                rows = import_predictions(record, sources, store, models_root, predictions_root)
+            for weights in () if record.engine == "nnunetv2" else WEIGHTS:
                 model, digest = _ready(record, weights, settings, sources, store, models_root)
                 folder = Path(name) / digest / weights
                 title = f"Predicting {name} ({weights})"

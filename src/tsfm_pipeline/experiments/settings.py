@@ -119,6 +119,19 @@ class MethodSettings(FrozenModel):
         return self
 
 
+class NnunetSettings(FrozenModel):
+    """Who trains nnU-Net on single datasets.
+
+    Attributes:
+        engine: "native" is this project's U-Net, equal in plan and count, in the pool's spacing;
+            "nnunetv2" is the real one, which plans, preprocesses, trains and predicts by itself.
+        python: of the environment that has nnunetv2; `make nnunet` makes it.
+    """
+
+    engine: Literal["native", "nnunetv2"] = "native"
+    python: Path = Path(".venv-nnunet/bin/python")
+
+
 class ExperimentSettings(FrozenModel):
     """Values of every role and method of the grid.
 
@@ -130,6 +143,7 @@ class ExperimentSettings(FrozenModel):
         transfer: fine-tuning and training from scratch on a downstream dataset (Table 2).
         study: variants of TSFM on the whole pool.
         methods: what differs from the role's settings.
+        nnunet: who trains the method `nnunet`.
     """
 
     left_out: tuple[str, ...] = ()
@@ -139,6 +153,7 @@ class ExperimentSettings(FrozenModel):
     transfer: TransferSettings
     study: RoleSettings
     methods: dict[str, MethodSettings]
+    nnunet: NnunetSettings = NnunetSettings()
 
     @model_validator(mode="after")
     def _all_can_be_trained(self) -> "ExperimentSettings":
@@ -205,6 +220,11 @@ class ExperimentSettings(FrozenModel):
         if experiment.cases is not None and self.transfer.cases.get(experiment.cases) is None:
             return f"{experiment.cases} is left out in this environment"
         return None
+
+    def engine_of(self, experiment: Experiment) -> Literal["native", "nnunetv2"]:
+        """Return what trains an experiment: nnU-Net v2 can train on one dataset."""
+        single = experiment.method.startswith("nnunet") and len(experiment.datasets) == 1
+        return self.nnunet.engine if single else "native"
 
     def lacks_checkpoint(self, experiment: Experiment) -> bool:
         """Tell whether an experiment waits for published weights."""

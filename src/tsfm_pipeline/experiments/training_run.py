@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tsfm_pipeline.experiments.experiment import Experiment
+from tsfm_pipeline.experiments.nnunetv2_run import nnunetv2_digest, train_nnunetv2
 from tsfm_pipeline.experiments.outcome import ModelRecord, Status
 from tsfm_pipeline.experiments.planned import with_plan
 from tsfm_pipeline.experiments.settings import ExperimentSettings
@@ -16,7 +17,10 @@ from tsfm_pipeline.files import content_digest, file_digest
 from tsfm_pipeline.imaging.geometry import TripleFloat
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.model.training_settings import TrainingSettings
+from tsfm_pipeline.model.training_spec import TrainingSpec
+from tsfm_pipeline.nnunetv2 import NnunetError
 from tsfm_pipeline.planning.dataset_plan import DatasetPlan
+from tsfm_pipeline.sources import Source
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.describe import deciding_settings
 from tsfm_pipeline.training.launch import train
@@ -33,6 +37,8 @@ def run_training(
     experiment: Experiment,
     settings: ExperimentSettings,
     table: LabelTable,
+    sources: Mapping[str, Source],
+    case_index: pd.DataFrame,
     store: CaseStore,
     splits: pd.DataFrame,
     target_spacing: TripleFloat | None,
@@ -50,6 +56,8 @@ def run_training(
         experiment: the entry of the grid.
         settings: values of the experiments in this environment.
         table: the fused label table.
+        sources: the dataset entries, for nnU-Net v2.
+        case_index: where each case's raw files are, for nnU-Net v2.
         store: the case store of the pool.
         splits: key, dataset, role of every case in use, and the version of the pool.
         target_spacing: mm (z, y, x) the pool was resampled to, kept with the model.
@@ -95,27 +103,34 @@ def run_training(
     if experiment.cases is not None:
         wanted = settings.transfer.cases[experiment.cases]
         training_keys = few_cases(training_keys, wanted or 0, training.seed)
-    training = with_plan(training, settings.planned_of(experiment), datasets, plans)
-    task = TrainingTask(
+    engine = settings.engine_of(experiment)
+    annotated = sorted({name for key in training_keys for name in store.record(key).annotated})
+    if engine == "nnunetv2" or training.loss == "softmax":
+        table = table.over(annotated)
+    spec = TrainingSpec(
         name=name,
-        settings=training,
-        store=store.root,
+        settings=with_plan(training, settings.planned_of(experiment), datasets, plans),
         training=tuple(training_keys),
         validation=held_out,
         table=table,
-        regions=_annotated_regions(store, training_keys, table),
-        initial_weights=weights,
-        target_spacing=target_spacing,
+        regions=table.regions_annotated_by(annotated),
+        target_spacing=target_spacing if engine == "native" else None,
         pool_version=pool_version,
     )
-    digest = training_digest(task)
+    task = TrainingTask(**dict(spec), store=store.root, initial_weights=weights)
+    digest = training_digest(task) if engine == "native" else nnunetv2_digest(spec, store)
     folder = Path(name) / digest
+    epochs = spec.settings.epochs
     try:
-        with track(name, digest, training) as report:
-            summary = train(task, models_root / folder, report)
+        with track(name, digest, spec.settings) as report:
+            if engine == "native":
+                epochs = train(task, models_root / folder, report).epochs
+            else:
+                where = models_root / folder
+                train_nnunetv2(spec, sources, case_index, where, settings.nnunet.python, report)
     except Exception as error:  # the other experiments go on; the record keeps the cause
         # a TrainingError says all there is to say
-        own = isinstance(error, TrainingError)
+        own = isinstance(error, TrainingError | NnunetError)
         logger.error("Training of %s failed: %s", name, error, exc_info=not own)
         return ModelRecord(
             experiment=name,
@@ -124,6 +139,7 @@ def run_training(
             pool_version=pool_version,
             folder=str(folder),
             digest=digest,
+            engine=engine,
         )
     return ModelRecord(
         experiment=name,
@@ -131,7 +147,8 @@ def run_training(
         pool_version=pool_version,
         folder=str(folder),
         digest=digest,
-        epochs=summary.epochs,
+        epochs=epochs,
+        engine=engine,
     )
 
 
@@ -153,11 +170,6 @@ def training_digest(task: TrainingTask) -> str:
         "initial": file_digest(task.initial_weights) if task.initial_weights else None,
     }
     return content_digest(content)
-
-
-def _annotated_regions(store: CaseStore, keys: list[str], table: LabelTable) -> tuple[str, ...]:
-    targets = {name for key in keys for name in store.record(key).annotated}
-    return table.regions_annotated_by(sorted(targets))
 
 
 def few_cases(keys: Sequence[str], number: int, seed: int) -> list[str]:

@@ -100,6 +100,8 @@ def _template(experiment: Experiment) -> Pipeline:
                 [
                     "params:experiments",
                     "params:labels",
+                    "params:datasets",
+                    "case_index",
                     "pool_store",
                     "splits",
                     "target_spacing",
