@@ -29,11 +29,11 @@ Setting = tuple[str, str, TripleFloat, Triple]
 ISOTROPIC = (1.0, 1.0, 1.0)
 SETTINGS: tuple[Setting, ...] = (
     ("nnunet", "base", ISOTROPIC, (40, 56, 40)),  # Task04's plan
-    ("nnunet", "base", ISOTROPIC, (64, 96, 96)),
-    ("nnunet", "base", (3.6, 0.62, 0.62), (12, 128, 128)),
-    ("swinunetr", "small", ISOTROPIC, (64, 64, 64)),
-    ("swinunetr", "base", ISOTROPIC, (64, 64, 64)),
-    ("swinunetr", "base", ISOTROPIC, (96, 96, 96)),
+    ("nnunet", "base", ISOTROPIC, (64, 64, 64)),
+    ("nnunet", "base", (3.6, 0.62, 0.62), (8, 128, 128)),  # flat kernels
+    ("swinunetr", "tiny", ISOTROPIC, (64, 64, 64)),
+    ("swinunetr", "small", ISOTROPIC, (32, 64, 64)),
+    ("swinunetr", "base", ISOTROPIC, (32, 64, 64)),
 )
 
 
@@ -122,7 +122,8 @@ def main() -> None:
         steps = [make_step(network, patch, device) for network in (reference, ours)]
         theirs, own = medians(steps, arguments.rounds)
         sides = "x".join(map(str, patch))
-        print(f"{name + ' ' + size:18}{sides:14}{theirs:10.3f}{own:8.3f}{own / theirs:7.2f}")
+        line = f"{name + ' ' + size:18}{sides:14}{theirs:10.3f}{own:8.3f}{own / theirs:7.2f}"
+        print(line, flush=True)
 
 
 if __name__ == "__main__":
