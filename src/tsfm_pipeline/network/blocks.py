@@ -117,18 +117,20 @@ def resize_position(position_1EDHW: Tensor, grid: Grid) -> Tensor:
 
 
 class UpSample(nn.Module):
-    """E: nearest interpolation by the stride and a 1x1x1 convolution to half the channels.
+    """E: nearest interpolation by the stride and a 1x1x1 convolution (to half the channels).
 
     The two commute, so the convolution runs first, on an eighth of the voxels.
     """
 
-    def __init__(self, in_channels: int, stride: Stride = HALVED) -> None:
+    def __init__(
+        self, in_channels: int, stride: Stride = HALVED, out_channels: int | None = None
+    ) -> None:
         super().__init__()
         self.stride = tuple(map(float, stride))
-        self.conv = nn.Conv3d(in_channels, in_channels // 2, 1)
+        self.conv = nn.Conv3d(in_channels, out_channels or in_channels // 2, 1)
 
     def forward(self, x_BCDHW: Tensor, grid: Grid) -> Tensor:
-        """Map (B, C, D, H, W) to (B, C/2, *grid); `grid` is stride x the input's or one less."""
+        """Map (B, C, D, H, W) to (B, out, *grid); `grid` is stride x the input's or one less."""
         x_BCDHW = self.conv(x_BCDHW)
         # copying voxels needs no float32, which autocast would make of them and of what follows
         device = x_BCDHW.device.type

@@ -1,13 +1,8 @@
-"""TSFM: a residual U-shape with a transformer at its lowest resolution (paper figure 1(a)).
-
-Shape suffixes: B batch, C channels, D/H/W voxels along z, y, x, K output channels.
-"""
+"""TSFM: a residual U-shape with a transformer at its lowest resolution (paper figure 1(a))."""
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from tsfm_pipeline.network.blocks import (
     NEGATIVE_SLOPE,
@@ -20,28 +15,23 @@ from tsfm_pipeline.network.blocks import (
     TransformerLayer,
     UpSample,
 )
-from tsfm_pipeline.network.segmentation import SegmentationNetwork
 from tsfm_pipeline.network.sizes import TsfmSize
+from tsfm_pipeline.network.ushape import UShape
 
 RARE = -3.0
 """Logit that every voxel of every channel starts around: a probability of 0.05."""
 
 
-class TSFM(SegmentationNetwork):
+class TSFM(UShape):
     """The tumour segmentation foundation model.
 
+    >>> import torch
     >>> from tsfm_pipeline.network.sizes import SIZES
     >>> network = TSFM(1, 2, SIZES["tiny"], (16, 16, 32)).eval()
     >>> with torch.inference_mode():
     ...     logits = network(torch.zeros(1, 1, 16, 16, 32))
     >>> logits.shape
     torch.Size([1, 2, 16, 16, 32])
-
-    Any grid can be put in. An odd axis is halved to its upper half, and the decoder cuts the
-    doubled axis back to the skip connection's, so nothing is padded, and no padding enters the
-    instance statistics. Only an input that would leave a single bottleneck voxel (with four
-    halvings, no axis above 16), which InstanceNorm cannot normalise, is padded with zeros along x
-    until there are two.
 
     Args:
         in_channels: image channels.
@@ -67,6 +57,7 @@ class TSFM(SegmentationNetwork):
             )
         channels = [size.channels * 2**level for level in range(size.resolutions)]
         self.size = size
+        self.strides = size.strides
         firsts: list[ResidualBlock] = [Stem(in_channels, channels[0])]
         firsts += [DownSample(w, stride) for w, stride in zip(channels, size.strides, strict=False)]
         self.encoder = nn.ModuleList(
@@ -92,42 +83,6 @@ class TSFM(SegmentationNetwork):
         self.apply(_initialise)
         if isinstance(self.bottleneck, TransformerBottleneck):
             nn.init.trunc_normal_(self.bottleneck.position, std=0.02)
-
-    def forward(self, x_BCDHW: Tensor) -> list[Tensor] | Tensor:
-        """Predict logits.
-
-        Returns:
-            In training mode the logits (B, K, D, H, W) and those of the half and quarter grid (and
-            so on: `TsfmSize.supervised` in all; sides rounded up), finest first; in evaluation
-            mode only the finest.
-        """
-        shape = x_BCDHW.shape[2:]
-        divisor = self.size.divisor
-        if all(side <= step for side, step in zip(shape, divisor, strict=True)):
-            x_BCDHW = F.pad(x_BCDHW, (0, divisor[2] + 1 - shape[2]))
-        skips = []
-        for stage in self.encoder:
-            x_BCDHW = self._run(stage, x_BCDHW)
-            skips.append(x_BCDHW)
-        x_BCDHW = self.bottleneck(skips.pop())
-        logits = []
-        for level in reversed(range(len(self.up))):
-            skip_BCDHW = skips.pop()
-            up_BCDHW = self.up[level](x_BCDHW, skip_BCDHW.shape[2:])
-            x_BCDHW = self._run(self.decoder[level], torch.cat((up_BCDHW, skip_BCDHW), dim=1))
-            if level == 0 or (self.training and level < len(self.heads)):
-                logits_BKDHW = self.heads[level](x_BCDHW)
-                width = -(-shape[2] // 2**level)
-                if logits_BKDHW.shape[4] > width:  # the x axis was padded
-                    logits_BKDHW = logits_BKDHW[..., :width]
-                logits.append(logits_BKDHW)
-        return logits[::-1] if self.training else logits[0]
-
-    def _run(self, stage: nn.Module, x_BCDHW: Tensor) -> Tensor:
-        """Run the blocks of a resolution."""
-        for block in stage.children():
-            x_BCDHW = self.run(block, x_BCDHW)
-        return x_BCDHW
 
 
 def bottleneck_grid(patch: Sequence[int], size: TsfmSize) -> Grid:
