@@ -7,10 +7,14 @@ from tsfm_pipeline.network.blocks import Grid
 from tsfm_pipeline.network.segmentation import SegmentationNetwork
 from tsfm_pipeline.network.sizes import Architecture
 from tsfm_pipeline.network.stunet import STUNet
+from tsfm_pipeline.network.swinunetr import SwinUNETR
 from tsfm_pipeline.network.tsfm import TSFM
+from tsfm_pipeline.network.unet import PlainUNet
 
 _CLASSES: dict[str, Callable[[int, int, Any, Grid], SegmentationNetwork]] = {
     "tsfm": TSFM,
+    "nnunet": PlainUNet,
+    "swinunetr": SwinUNETR,
     "stunet": STUNet,
 }
 

@@ -26,7 +26,7 @@ class SegmentationNetwork(nn.Module):
 
     heads: nn.ModuleList
     first_layers: ClassVar[tuple[str, ...]]
-    repeated: ClassVar[tuple[type[nn.Module], ...]]
+    repeated: tuple[type[nn.Module], ...]
     checkpointing = False
 
     def run(self, module: nn.Module, *inputs: Tensor) -> Tensor:

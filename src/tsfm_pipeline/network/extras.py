@@ -1,0 +1,24 @@
+"""Packages that only some networks need: the extra `baselines`."""
+
+from importlib.util import find_spec
+
+PACKAGES: dict[str, tuple[str, ...]] = {"swinunetr": ("monai", "einops")}
+"""By the network's name; MONAI's SwinUNETR needs einops, too, which MONAI does not bring."""
+
+
+class MissingExtra(ValueError):
+    """A network is another package's that is not installed."""
+
+
+def require_packages(network: str) -> None:
+    """Check, without importing them, that a network's packages are there.
+
+    Raises:
+        MissingExtra: one is not.
+    """
+    missing = [name for name in PACKAGES.get(network, ()) if find_spec(name) is None]
+    if missing:
+        raise MissingExtra(
+            f"network {network} needs {' and '.join(missing)};"
+            ' pip install "tsfm-pipeline[baselines]"'
+        )
