@@ -130,6 +130,7 @@ def test_table_is_json_a_tensor_a_line(source: tuple[TSFM, Path]) -> None:
     assert head == {
         "name": "heads.0.weight",
         "action": "initialised",
+        "from_name": None,
         "from_shape": [3, 8, 1, 1, 1],
         "to_shape": [2, 8, 1, 1, 1],
     }

@@ -12,6 +12,8 @@ from tsfm_pipeline.files import file_digest, write_text
 from tsfm_pipeline.model.card import ModelCard
 from tsfm_pipeline.model.summary import TrainingSummary
 
+WEIGHTS_SUFFIX = ".safetensors"
+
 Weights = Literal["best", "final"]
 WEIGHTS: tuple[Weights, ...] = ("best", "final")
 """Both are kept and scored: a best checkpoint chosen on the scored cases is optimistic."""
@@ -161,7 +163,7 @@ class ModelFolder:
 
     def weights(self, kind: Weights) -> Path:
         """Return the file of some weights (safetensors)."""
-        return self.path / f"{kind}.safetensors"
+        return self.path / f"{kind}{WEIGHTS_SUFFIX}"
 
     def rule(self, kind: Weights) -> Path:
         """Return the file of the postprocessing rule decided for some weights."""

@@ -16,7 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tsfm_pipeline.frozen import FrozenModel
-from tsfm_pipeline.model.folder import ModelError, ModelFolder
+from tsfm_pipeline.model.folder import WEIGHTS_SUFFIX, ModelError, ModelFolder
+from tsfm_pipeline.model.published.checkpoint import PublishedWeights, describe, read_published
+from tsfm_pipeline.model.published.reading import PublishedError
 from tsfm_pipeline.network.blocks import resize_position
 from tsfm_pipeline.network.segmentation import SegmentationNetwork
 from tsfm_pipeline.training.task import TrainingError
@@ -32,14 +34,18 @@ class LoadedWeight(FrozenModel):
 
     Attributes:
         name: of the parameter.
-        action: loaded (equal), adapted (position embedding interpolated, or first convolution
-            brought to another number of channels) or initialised (fresh).
+        action: loaded (equal), adapted (position embedding interpolated, first convolution brought
+            to another number of channels, or 0 for a bias that the publisher's layer is without) or
+            initialised (fresh).
+        from_name: its name in a checkpoint that others have published; None in files of ours, and
+            where the file lacks it.
         from_shape: shape in the file; None where the file lacks it.
         to_shape: shape in the network.
     """
 
     name: str
     action: Literal["loaded", "adapted", "initialised"]
+    from_name: str | None = None
     from_shape: tuple[int, ...] | None
     to_shape: tuple[int, ...]
 
@@ -47,14 +53,30 @@ class LoadedWeight(FrozenModel):
 def transfer_weights(network: SegmentationNetwork, path: Path) -> list[LoadedWeight]:
     """Copy weights by name and shape into a network; heads always start fresh.
 
+    Args:
+        network: what they are copied into.
+        path: weights of ours (`.safetensors`), or a checkpoint that others have published
+            (docs/checkpoints.md), which has to fill the network but for its heads.
+
     Raises:
-        TrainingError: the file can't be read, or nothing in it fits.
+        TrainingError: the file can't be read, nothing in it fits, or it is a published checkpoint
+            of another network or size.
     """
+    published = None
     try:
-        ModelFolder(path.parent).check(path)
-        weights = load_file(path)
+        if path.suffix == WEIGHTS_SUFFIX:
+            ModelFolder(path.parent).check(path)
+            weights = load_file(path)
+        else:
+            published = read_published(path)
+            weights = published.weights
     except (OSError, SafetensorError, ModelError) as error:
         raise TrainingError(f"initial weights {path} can't be read: {error}") from error
+    except PublishedError as error:
+        raise TrainingError(f"initial weights {error}") from error
+    if published is not None:
+        _check_fit(network, published, path)
+    names = {} if published is None else published.names
     table = []
     for name, parameter in network.state_dict().items():
         given = weights.get(name)
@@ -66,7 +88,8 @@ def transfer_weights(network: SegmentationNetwork, path: Path) -> list[LoadedWei
         table.append(
             LoadedWeight(
                 name=name,
-                action=_action(given, fitted),
+                action=_action(given, fitted, published is not None and name not in names),
+                from_name=names.get(name),
                 from_shape=None if given is None else tuple(given.shape),
                 to_shape=tuple(parameter.shape),
             )
@@ -121,6 +144,36 @@ def adapt_channels(weight_OIDHW: Tensor, channels: int) -> Tensor:
     return weight_OIDHW[:, chosen] * (old / channels)
 
 
+def _check_fit(network: SegmentationNetwork, published: PublishedWeights, path: Path) -> None:
+    """Refuse a published checkpoint of another network, or of another size of it."""
+    family, weights = published.family, published.weights
+    ours = network.state_dict()
+    if not isinstance(network, family.network_class):
+        raise TrainingError(
+            f"initial weights {path} are a checkpoint of {family.title}, which begins with"
+            f" {_first(published)}; this network is {type(network).__name__}, which begins with"
+            f" {describe(ours)}; set `network` to {family.network}"
+        )
+    for name, parameter in ours.items():
+        given = weights.get(name)
+        if name.startswith(HEADS) or (given is None and not family.whole):
+            continue
+        if given is None or _fit(given, parameter, False, name in network.first_layers) is None:
+            found = "absent" if given is None else f"{tuple(given.shape)}"
+            raise TrainingError(
+                f"initial weights {path} are a checkpoint of {family.title} of another size: it"
+                f" begins with {_first(published)}, this network with {describe(ours)}; the first"
+                f" that does not fit is {published.names.get(name, name)}, {found} in the file and"
+                f" {tuple(parameter.shape)} here; set `size` (and, for a U-Net, `patch`) to the"
+                " checkpoint's"
+            )
+
+
+def _first(published: PublishedWeights) -> str:
+    """Name the first tensors of a checkpoint as its publisher does."""
+    return describe({their: published.weights[our] for our, their in published.names.items()})
+
+
 def _fit(given: Tensor, parameter: Tensor, is_position: bool, is_first: bool) -> Tensor | None:
     """Return the file's tensor in the network's shape, None if it can't be brought to it."""
     if is_position and given.ndim == 5 and given.shape[1] == parameter.shape[1]:
@@ -132,11 +185,11 @@ def _fit(given: Tensor, parameter: Tensor, is_position: bool, is_first: bool) ->
 
 
 def _action(
-    given: Tensor | None, fitted: Tensor | None
+    given: Tensor | None, fitted: Tensor | None, made_up: bool
 ) -> Literal["loaded", "adapted", "initialised"]:
     if given is None or fitted is None:
         return "initialised"
-    return "loaded" if given.shape == fitted.shape else "adapted"
+    return "adapted" if made_up or given.shape != fitted.shape else "loaded"
 
 
 def _head(weight: LoadedWeight) -> bool:
