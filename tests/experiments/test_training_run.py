@@ -14,6 +14,7 @@ from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.model.training_settings import TrainingSettings
+from tsfm_pipeline.network import extras
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.describe import ADDED_LATER, deciding_settings
 
@@ -119,6 +120,15 @@ def test_a_transfer_starts_from_published_weights(tmp_path, monkeypatch) -> None
     assert (before.status, str(weights) in before.reason) == ("not run", True)
     record = run("transfer.kits19.stunet.epoch10", tmp_path, before, settings)
     assert (record.status, seen) == ("finished", [weights])
+
+
+def test_a_network_whose_package_is_missing_says_what_to_install(tmp_path, monkeypatch) -> None:
+    swin = {"training": {"network": "swinunetr", "size": "tiny"}}
+    settings = changed(methods=METHODS | {"tsfm": swin})
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    record = run("transfer.kits19.scratch.epoch10", tmp_path, settings=settings)
+    assert record.status == "not run"
+    assert "tsfm-pipeline[baselines]" in record.reason
 
 
 def test_few_cases_are_among_more() -> None:

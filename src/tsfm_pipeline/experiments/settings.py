@@ -12,6 +12,7 @@ from tsfm_pipeline.experiments.grid import BUDGETS, FEW, GRID, LONG
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.model.training_settings import TrainingSettings
+from tsfm_pipeline.network.extras import MissingExtra, require_packages
 
 Planned = Literal["patch", "batch_size"]
 """Settings of a training that the plan of its dataset can decide."""
@@ -215,10 +216,15 @@ class ExperimentSettings(FrozenModel):
             )
         if method.checkpoint is not None and experiment.initial is None:
             return f"published weights are taken instead: {method.checkpoint}"
-        if self.training_of(experiment) is None:
+        training = self.training_of(experiment)
+        if training is None:
             return f"budget {experiment.budget} is left out in this environment"
         if experiment.cases is not None and self.transfer.cases.get(experiment.cases) is None:
             return f"{experiment.cases} is left out in this environment"
+        try:
+            require_packages(training.network)
+        except MissingExtra as error:
+            return str(error)
         return None
 
     def engine_of(self, experiment: Experiment) -> Literal["native", "nnunetv2"]:
