@@ -124,9 +124,9 @@ def test_a_transfer_starts_from_published_weights(tmp_path, monkeypatch) -> None
 
 def test_a_network_whose_package_is_missing_says_what_to_install(tmp_path, monkeypatch) -> None:
     swin = {"training": {"network": "swinunetr", "size": "tiny"}}
-    settings = changed(methods=METHODS | {"tsfm": swin})
+    settings = changed(methods=METHODS | {"stunet": swin})
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
-    record = run("transfer.kits19.scratch.epoch10", tmp_path, settings=settings)
+    record = run("transfer.kits19.stunet.epoch10", tmp_path, settings=settings)
     assert record.status == "not run"
     assert "tsfm-pipeline[baselines]" in record.reason
 

@@ -207,22 +207,27 @@ class ExperimentSettings(FrozenModel):
 
     def why_not_run(self, experiment: Experiment) -> str | None:
         """Say why the settings do not let an experiment run; None where they do."""
-        method = self.methods[experiment.method]
+        return self._left_out(experiment) or self._lacking(experiment)
+
+    def _left_out(self, experiment: Experiment) -> str | None:
         if any(fnmatch(experiment.name, pattern) for pattern in self.left_out):
             return "left out in this environment (experiments.left_out)"
+        if self.training_of(experiment) is None:
+            return f"budget {experiment.budget} is left out in this environment"
+        if experiment.cases is not None and self.transfer.cases.get(experiment.cases) is None:
+            return f"{experiment.cases} is left out in this environment"
+        return None
+
+    def _lacking(self, experiment: Experiment) -> str | None:
+        method = self.methods[experiment.method]
         if self.lacks_checkpoint(experiment):
             return (
                 f"set experiments.methods.{experiment.method}.checkpoint to its published weights"
             )
         if method.checkpoint is not None and experiment.initial is None:
             return f"published weights are taken instead: {method.checkpoint}"
-        training = self.training_of(experiment)
-        if training is None:
-            return f"budget {experiment.budget} is left out in this environment"
-        if experiment.cases is not None and self.transfer.cases.get(experiment.cases) is None:
-            return f"{experiment.cases} is left out in this environment"
         try:
-            require_packages(training.network)
+            require_packages(str(method.training.get("network", "tsfm")))
         except MissingExtra as error:
             return str(error)
         return None
