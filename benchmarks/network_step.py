@@ -28,11 +28,11 @@ Setting = tuple[str, str, TripleFloat, Triple]
 
 ISOTROPIC = (1.0, 1.0, 1.0)
 SETTINGS: tuple[Setting, ...] = (
-    ("nnunet", "base", ISOTROPIC, (40, 56, 40)),  # Task04's plan
-    ("nnunet", "base", ISOTROPIC, (64, 64, 64)),
-    ("nnunet", "base", (3.6, 0.62, 0.62), (8, 128, 128)),  # flat kernels
+    ("nnunet", "tiny", ISOTROPIC, (40, 56, 40)),  # Task04's plan
+    ("nnunet", "tiny", (3.6, 0.62, 0.62), (8, 128, 128)),  # flat kernels
+    ("swinunetr", "tiny", ISOTROPIC, (32, 32, 64)),
     ("swinunetr", "tiny", ISOTROPIC, (64, 64, 64)),
-    ("swinunetr", "small", ISOTROPIC, (32, 64, 64)),
+    ("nnunet", "base", ISOTROPIC, (40, 56, 40)),
     ("swinunetr", "base", ISOTROPIC, (32, 64, 64)),
 )
 
