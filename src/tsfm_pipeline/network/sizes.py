@@ -124,10 +124,12 @@ class SwinUNETRSize(FrozenModel):
 
     Attributes:
         channels: its feature size.
+        window: side of the windows of attention, in tokens of 2x2x2 voxels and coarser.
     """
 
     kind: Literal["swinunetr"] = "swinunetr"
     channels: int = Field(gt=0, le=512, multiple_of=12)
+    window: int = Field(7, gt=1, le=32)
 
 
 Architecture = Annotated[
@@ -162,7 +164,7 @@ NETWORKS: dict[NetworkName, Mapping[str, TsfmSize | UNetSize | STUNetSize | Swin
     },
     "nnunet": {"tiny": UNetSize(channels=8), "base": UNetSize(channels=32)},
     "swinunetr": {
-        "tiny": SwinUNETRSize(channels=12),
+        "tiny": SwinUNETRSize(channels=12, window=4),
         "small": SwinUNETRSize(channels=24),
         "base": SwinUNETRSize(channels=48),
     },

@@ -28,7 +28,7 @@ class SwinUNETR(SegmentationNetwork):
         in_channels: image channels.
         out_channels: logits per voxel.
         size: feature channels.
-        patch: not needed: windows are of 7x7x7 tokens on any grid.
+        patch: not needed: windows are of the same tokens on any grid.
 
     Raises:
         MissingExtra: MONAI or einops is not installed.
@@ -57,7 +57,12 @@ class SwinUNETR(SegmentationNetwork):
         )
         device = torch.get_default_device()
         with torch.device("cpu"):  # MONAI reads numbers off tensors, which `meta` does not have
-            body = nets.SwinUNETR(in_channels, out_channels, feature_size=size.channels)
+            body = nets.SwinUNETR(
+                in_channels,
+                out_channels,
+                feature_size=size.channels,
+                window_size=size.window,
+            )
         body.out = nn.Identity()
         self.body = body.to(device)
         self.heads = nn.ModuleList([nn.Conv3d(size.channels, out_channels, 1)])
