@@ -48,7 +48,7 @@ def test_a_run_and_its_trainings_name_commit_and_changes(project, start, train) 
     (project / "code.py").write_text("a = 2\n")
     start("second")
     assert clean["mlflow.source.git.commit"] == commit
-    assert (clean["commit"], clean["dirty"]) == (commit[:12], "false")
+    assert (clean["commit"], clean["dirty"]) == (commit[:8], "false")
     assert mlflow.active_run().data.tags["dirty"] == "true"
     (training,) = trainings()
     assert training.data.tags["mlflow.source.git.commit"] == commit

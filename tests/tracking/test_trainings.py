@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from tests.tracking.conftest import trainings
 from tsfm_pipeline.experiments.grid import GRID
 from tsfm_pipeline.model.folder import ModelFolder
+from tsfm_pipeline.model.summary import TrainingSummary
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.tracking import runs
 from tsfm_pipeline.tracking.described import run_color, short_name
@@ -174,11 +175,16 @@ def test_files_and_missing_points_come_from_the_model_folder(project, start, tra
     folder.card_path.write_text("{}")
     lines = [json.dumps({"epoch": epoch, "train/loss": epoch / 10}) for epoch in range(1500)]
     folder.metrics.write_text("\n".join(lines) + "\n")
+    figures = {"dice": None, "best_dice": None, "best_epoch": None, "skipped_steps": 0}
+    summary = TrainingSummary(name="x", epochs=1500, parameters=1, seconds=12.5, **figures)
+    folder.write_summary(summary)
     start()
     train("d1", range(2))  # tracked until MLflow's database was lost, or not at all
     log_model("d1", folder)
     (run,) = trainings()
     assert curve(run) == [(0, 0.0), (1, 1.0), *((epoch, epoch / 10) for epoch in range(2, 1500))]
+    assert run.data.metrics["training_seconds"] == 12.5
+    assert run.data.tags["epochs"] == "1500"
     files = {file.path for file in MlflowClient().list_artifacts(run.info.run_id)}
     assert files == {"settings.json", "model.json"}
 

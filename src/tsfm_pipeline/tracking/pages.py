@@ -35,13 +35,13 @@ class Section:
     title: str
     lines: tuple[str, ...] = ()
     bars: tuple[str, ...] = ()
-    columns: int = 3
+    columns: int = 2
 
 
 SECTIONS = (
     Section("Dice over epochs", lines=("val/dice",), columns=1),
     Section("Held-out cases", bars=("dice/mean", "dice/tumour", "dice/organ")),
-    Section("Training", lines=("train/loss", "val/dice_ema"), columns=2),
+    Section("Training", lines=("train/loss", "val/dice_ema")),
     # folded, for MLflow puts the rest there
     *(Section(name) for name in ("val/dice", "train", "dice_final")),
     *(Section(name) for name in ("Model metrics", "System metrics")),
@@ -109,6 +109,7 @@ def _state(search: str, columns: tuple[str, ...]) -> dict[str, Any]:
         "modelVersionFilter": "All Runs",
         "datasetsFilter": [],
         "selectedColumns": list(columns),
+        "columnWidths": {"tags.`failure`": 420},  # a sentence
         "runsHiddenMode": "SHOW_ALL",
         "hideEmptyCharts": True,
         "isAccordionReordered": True,

@@ -20,14 +20,19 @@ SCORES_FILE = "dice.csv"
 
 
 def log_model(digest: str, folder: ModelFolder) -> None:
-    """Attach card and table of weights, and the points of the curve that the run lacks.
+    """Add what a finished training says of itself, and the points of the curve that the run lacks.
 
-    Those are all where the training was finished before, tracked elsewhere or not at all.
+    Those are all of them where the training was finished before, tracked elsewhere or not at all.
     """
     run_id = run_of_training(digest)
     if run_id is None:
         return
     with never_fatal("files of a training"):
+        summary = folder.summary
+        if summary is not None:
+            # a run's duration counts the pauses between resumed parts
+            MlflowClient().log_metric(run_id, "training_seconds", summary.seconds)
+            MlflowClient().set_tag(run_id, "epochs", str(summary.epochs))
         for path in (folder.card_path, folder.weights_table):
             if path.is_file():
                 MlflowClient().log_artifact(run_id, str(path))

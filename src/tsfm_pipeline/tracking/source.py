@@ -21,7 +21,7 @@ def source_tags(project: Path) -> dict[str, str]:
     if commit:
         changes = _output("git", "-C", str(project), "status", "--porcelain")
         # MLflow's own tags can neither be grouped by nor shown as columns
-        tags |= {GIT_COMMIT: commit, "commit": commit[:12], "dirty": str(bool(changes)).lower()}
+        tags |= {GIT_COMMIT: commit, "commit": commit[:8], "dirty": str(bool(changes)).lower()}
     return tags
 
 
