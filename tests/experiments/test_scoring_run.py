@@ -10,6 +10,7 @@ from tsfm_pipeline.evaluation.summary import summarise
 from tsfm_pipeline.experiments.scoring_run import headline_dice
 from tsfm_pipeline.reporting.dice_summary import dice_summary
 
+SETTINGS = EvaluationSettings(tumor_targets=("*_tumor",))
 SHARED = {
     "experiment": "pretrain.tsfm",
     "protocol": "automatic",
@@ -39,8 +40,7 @@ def rows() -> pd.DataFrame:
 
 
 def test_the_headline_is_the_same_for_every_experiment(rows: pd.DataFrame) -> None:
-    settings = EvaluationSettings(tumor_targets=("*_tumor",))
-    dice = dice_summary(summarise(rows), settings)
+    dice = dice_summary(summarise(rows), SETTINGS)
     assert headline_dice(dice) == pytest.approx(
         {
             "dice/organ": (0.9 + 0.7) / 2,
@@ -53,12 +53,11 @@ def test_the_headline_is_the_same_for_every_experiment(rows: pd.DataFrame) -> No
 
 
 def test_a_method_with_one_set_of_weights_has_the_same_names(rows: pd.DataFrame) -> None:
-    settings = EvaluationSettings(tumor_targets=("*_tumor",))
-    dice = dice_summary(summarise(rows[rows["weights"] == "final"]), settings)
+    dice = dice_summary(summarise(rows[rows["weights"] == "final"]), SETTINGS)
     assert headline_dice(dice) == pytest.approx({"dice/organ": 0.5, "dice/mean": 0.5})
 
 
 def test_what_saw_the_ground_truth_does_not_count(rows: pd.DataFrame) -> None:
     prompted = rows[rows["weights"] == "best"].assign(protocol="box", dice=1.0)
-    dice = dice_summary(summarise(pd.concat([rows, prompted])), EvaluationSettings())
+    dice = dice_summary(summarise(pd.concat([rows, prompted])), SETTINGS)
     assert headline_dice(dice)["dice/mean"] == pytest.approx((0.8 + 0.2) / 2)

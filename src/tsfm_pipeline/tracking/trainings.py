@@ -110,15 +110,17 @@ class TrackedTraining:
     @contextmanager
     def system_metrics(self) -> Iterator[None]:
         """Let MLflow sample the machine meanwhile, where it is asked to."""
-        if not MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get():
-            yield
-            return
-        monitor = SystemMetricsMonitor(self._run_id, resume_logging=self._before is not None)
-        monitor.start()
+        monitor: SystemMetricsMonitor | None = None
+        if MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get():
+            with never_fatal("system metrics"):
+                monitor = SystemMetricsMonitor(self._run_id, resume_logging=bool(self._before))
+                monitor.start()
         try:
             yield
         finally:
-            monitor.finish()
+            if monitor is not None:
+                with never_fatal("system metrics"):
+                    monitor.finish()
 
     def _reopen(self) -> None:
         if self._before is None:
