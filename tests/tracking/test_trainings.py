@@ -21,7 +21,7 @@ from tsfm_pipeline.tracking.trainings import training_run
 
 def curve(run) -> list[tuple[int, float]]:
     history = MlflowClient().get_metric_history(run.info.run_id, "train/loss")
-    return [(point.step, point.value) for point in history]
+    return sorted((point.step, point.value) for point in history)
 
 
 def test_a_training_is_a_run_of_its_own_with_curve_and_few_parameters(
