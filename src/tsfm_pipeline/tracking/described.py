@@ -79,7 +79,7 @@ def describe_training(
 
 
 def short_name(experiment: str) -> str:
-    """Shorten an experiment's name to the 20 characters that lists and legends have room for.
+    """Shorten an experiment's name: MLflow's list beside the charts has room for 20 characters.
 
     >>> short_name("transfer.kits19.pretrained.epoch100")
     'kits19 pre 100'

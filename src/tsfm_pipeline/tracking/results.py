@@ -36,8 +36,9 @@ def log_model(digest: str, folder: ModelFolder) -> None:
         for path in (folder.card_path, folder.weights_table):
             if path.is_file():
                 MlflowClient().log_artifact(run_id, str(path))
-    with never_fatal("the curve of a training"):
-        _complete_curve(run_id, folder)
+    if folder.metrics.is_file():
+        with never_fatal("the curve of a training"):
+            _complete_curve(run_id, folder)
 
 
 def log_scores(digest: str, dice: Mapping[str, float], table: pd.DataFrame) -> None:
