@@ -23,13 +23,13 @@ demo: $(STAMP)  ## the whole road on synthetic data: pool, pre-training, transfe
 	@echo
 	@echo "Tables:   data/08_reporting/phantom/: report.md/TIME/report.md (printed above), scores.csv/TIME/scores.csv, ..."
 	@echo "Lineage:  make viz      then open http://127.0.0.1:4141"
-	@echo "Runs:     make mlflow   then open http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&compareRunsMode=CHART"
-	@echo "          (+ beside a run unfolds its experiments: their curves and Dice per target)"
+	@echo "Runs:     make mlflow   then open the address that it prints: Dice over epochs of all trainings"
 
 viz: $(STAMP)  ## lineage page
 	$(BIN)/kedro viz run --no-browser
 
-mlflow: $(STAMP)  ## page of all runs
+mlflow: $(STAMP)  ## page of all runs; prints the address of their charts
+	@$(BIN)/python -m tsfm_pipeline.tracking
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --workers 1
 
 nnunet:  ## make .venv-nnunet, where the real nnU-Net v2 runs (several GB; docs/nnunetv2.md)

@@ -5,9 +5,12 @@ import pandas as pd
 import pytest
 
 from tsfm_pipeline.evaluation.metrics import SCORES_SCHEMA
+from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.evaluation.summary import summarise
-from tsfm_pipeline.experiments.scoring_run import mean_dice, tracked_means
+from tsfm_pipeline.experiments.scoring_run import headline_dice
+from tsfm_pipeline.reporting.dice_summary import dice_summary
 
+SETTINGS = EvaluationSettings(tumor_targets=("*_tumor",))
 SHARED = {
     "experiment": "pretrain.tsfm",
     "protocol": "automatic",
@@ -24,8 +27,8 @@ def _row(weights: str, dataset: str, target: str, case: str, **figures: float) -
 
 
 @pytest.fixture
-def summary() -> pd.DataFrame:
-    rows = [
+def rows() -> pd.DataFrame:
+    scored = [
         _row("best", "kits21", "kidney", "a", dice=0.9, nsd=0.8, hd95=3.0),
         _row("best", "kits21", "kidney", "b", dice=0.7, nsd=0.6, hd95=np.nan),
         _row("best", "lung", "lung_tumor", "c", dice=0.2, nsd=0.1, hd95=9.0)
@@ -33,26 +36,28 @@ def summary() -> pd.DataFrame:
         _row("final", "kits21", "kidney", "a", dice=0.5, nsd=0.5, hd95=5.0),
         _row("final", "lung", "lung_tumor", "c", dice=np.nan, nsd=np.nan, hd95=np.nan),
     ]
-    return summarise(pd.DataFrame(rows, columns=SCORES_SCHEMA.names))
+    return pd.DataFrame(scored, columns=SCORES_SCHEMA.names)
 
 
-def test_a_tracker_gets_every_measure_that_has_a_figure(summary: pd.DataFrame) -> None:
-    assert tracked_means(summary) == pytest.approx(
+def test_the_headline_is_the_same_for_every_experiment(rows: pd.DataFrame) -> None:
+    dice = dice_summary(summarise(rows), SETTINGS)
+    assert headline_dice(dice) == pytest.approx(
         {
-            "dice_best/kits21/kidney": 0.8,
-            "nsd_best/kits21/kidney": 0.7,
-            "hd95_best/kits21/kidney": 3.0,
-            "dice_best/lung/lung_tumor": 0.2,
-            "nsd_best/lung/lung_tumor": 0.1,
-            "hd95_best/lung/lung_tumor": 9.0,
-            "lesion_sensitivity_best/lung/lung_tumor": 0.25,
-            "false_positive_lesions_best/lung/lung_tumor": 2.0,
-            "dice_final/kits21/kidney": 0.5,
-            "nsd_final/kits21/kidney": 0.5,
-            "hd95_final/kits21/kidney": 5.0,
+            "dice/organ": (0.9 + 0.7) / 2,
+            "dice/tumour": 0.2,
+            "dice/mean": (0.8 + 0.2) / 2,  # over targets, not cases
+            "dice_final/organ": 0.5,
+            "dice_final/mean": 0.5,
         }
     )
 
 
-def test_the_mean_dice_keeps_best_and_final_apart(summary: pd.DataFrame) -> None:
-    assert mean_dice(summary) == pytest.approx({"dice_best": (0.8 + 0.2) / 2, "dice_final": 0.5})
+def test_a_method_with_one_set_of_weights_has_the_same_names(rows: pd.DataFrame) -> None:
+    dice = dice_summary(summarise(rows[rows["weights"] == "final"]), SETTINGS)
+    assert headline_dice(dice) == pytest.approx({"dice/organ": 0.5, "dice/mean": 0.5})
+
+
+def test_what_saw_the_ground_truth_does_not_count(rows: pd.DataFrame) -> None:
+    prompted = rows[rows["weights"] == "best"].assign(protocol="box", dice=1.0)
+    dice = dice_summary(summarise(pd.concat([rows, prompted])), SETTINGS)
+    assert headline_dice(dice)["dice/mean"] == pytest.approx((0.8 + 0.2) / 2)

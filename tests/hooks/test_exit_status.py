@@ -42,7 +42,8 @@ def end(folder, outputs, earlier=None, tags=None):
         catalog.save(name, data)
     nodes = [Node(lambda: None, None, name, name=name.replace(".", "_")) for name in outputs]
     pipeline = Pipeline(nodes)
-    given = {"run_params": {"tags": tags}, "pipeline": pipeline, "catalog": catalog}
+    run_params = {"tags": tags, "run_id": "2026-11-26T15.00.00.000Z"}
+    given = {"run_params": run_params, "pipeline": pipeline, "catalog": catalog}
     TrackRunHook().after_pipeline_run(**given)
     ExitStatusHook().after_pipeline_run(**given)
 

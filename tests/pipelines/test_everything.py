@@ -84,15 +84,33 @@ def test_an_experiment_is_tracked_with_its_curve_and_scores(phantom_project: Pat
     import mlflow
 
     mlflow.set_tracking_uri(f"sqlite:///{phantom_project}/mlflow.db")
-    runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
-    (run,) = [run for run in runs if run.info.run_name == "pretrain.tsfm"]
-    assert run.data.params["size"] == "tiny"
-    assert "train/loss" in run.data.metrics
-    assert any(name.startswith("dice_best/kits21/") for name in run.data.metrics)
+    runs = mlflow.search_runs(experiment_names=["tsfm trainings"], output_format="list")
+    tracked = {run.data.tags["experiment"]: run for run in runs}
+    finished = {name for name, record in records(phantom_project).items() if record.epochs}
+    assert set(tracked) == finished
+    run = tracked["pretrain.tsfm"]
+    assert run.data.params["network.size"] == "tiny"
+    assert {"train/loss", "dice/mean", "dice/organ", "dice/tumour"} <= set(run.data.metrics)
+    assert not [name for name in run.data.metrics if "kits21" in name]
 
-    transferred = next(run for run in runs if ".pretrained." in str(run.info.run_name))
+    transferred = tracked["transfer.kits19.pretrained.epoch100"]
     files = mlflow.MlflowClient().list_artifacts(transferred.info.run_id)
-    assert {file.path for file in files} == {"model.json", "weights.json"}
+    assert {file.path for file in files} == {
+        "dice.csv",
+        "model.json",
+        "settings.json",
+        "weights.json",
+    }
+
+
+def test_a_run_keeps_its_report_in_mlflow(phantom_project: Path) -> None:
+    import mlflow
+
+    mlflow.set_tracking_uri(f"sqlite:///{phantom_project}/mlflow.db")
+    runs = mlflow.search_runs(experiment_names=["tsfm runs"], output_format="list")
+    first = min(runs, key=lambda run: run.info.start_time)
+    files = {file.path for file in mlflow.MlflowClient().list_artifacts(first.info.run_id)}
+    assert {"parameters.json", "report.md", "table_1.png", "tables.csv", "pool.html"} <= files
 
 
 @pytest.mark.parametrize("pipeline", ["data_pool", *PIPELINES, "reporting"])

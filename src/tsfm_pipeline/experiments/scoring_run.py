@@ -1,6 +1,7 @@
 """Score predicted label maps against the raw label files, on the raw images' own grids."""
 
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,27 +104,35 @@ def _score_cases(
     return [row for key in grouped for row in scored[key]]
 
 
-TRACKED = ("dice", "nsd", "hd95", "lesion_sensitivity", "false_positive_lesions")
-"""Columns of the summary that a tracker gets."""
+def headline_dice(dice: pd.DataFrame) -> dict[str, float]:
+    """Return the means that a tracker shows of every experiment.
 
+    Args:
+        dice: rows of `reporting.dice_summary.dice_summary` of one experiment.
 
-def tracked_means(summary: pd.DataFrame) -> dict[str, float]:
-    """Name the figures of `evaluation.summary.summarise` for a tracker: dice_best/kits21/kidney.
-
-    Those without a figure (no case, no lesions, no HD95) are left out.
+    Returns:
+        dice/organ, dice/tumour and dice/mean (over all datasets and targets) of the best weights,
+        and dice_final/... of the final ones. A method that has only final ones has their figures
+        as dice/... Means without a figure are left out.
     """
-    return {
-        f"{measure}_{row['weights']}/{row['dataset']}/{row['target']}": float(row[measure])
-        for row in summary.to_dict("records")
-        for measure in TRACKED
-        if pd.notna(row[measure])
+    automatic = dice[dice["protocol"] == AUTOMATIC]
+    chosen = {
+        "organ": automatic[automatic["kind"] == "organ"],
+        "tumour": automatic[automatic["kind"] == "tumour"],
+        "mean": automatic[automatic["kind"] != "mean"],
     }
-
-
-def mean_dice(summary: pd.DataFrame) -> dict[str, float]:
-    """Return the mean over datasets and regions of their mean Dice, as dice_best and dice_final."""
-    means = summary.groupby("weights")["dice"].mean().dropna()
-    return {f"dice_{weights}": float(value) for weights, value in means.items()}
+    means = {
+        (weights, name): float(rows[weights].astype(float).mean())
+        for name, rows in chosen.items()
+        for weights in ("best", "final")
+    }
+    has_best = any(not math.isnan(means["best", name]) for name in chosen)
+    prefixes = {"best": "dice", "final": "dice_final"} if has_best else {"final": "dice"}
+    return {
+        f"{prefixes[weights]}/{name}": value
+        for (weights, name), value in means.items()
+        if weights in prefixes and not math.isnan(value)
+    }
 
 
 def _score(

@@ -21,18 +21,23 @@ class Curve:
 
     Args:
         run_id: of the run. Steps that it has already are passed over.
+        on_new: called before the first step that the run does not have.
     """
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, on_new: Callable[[], None]) -> None:
         self._run_id = run_id
-        history = mlflow.MlflowClient().get_metric_history(run_id, "train/loss")
-        self._last = max((point.step for point in history), default=-1)
+        self._on_new = on_new
+        self._last = last_step(run_id)
         self._waiting: list[tuple[int, dict[str, float]]] = []
         self._failed_at: float | None = None
+        self.went_on = False
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         """Take a step's metrics; never raises."""
         if step > self._last:
+            if not self.went_on:
+                self.went_on = True
+                self._on_new()
             self._waiting.append((step, dict(metrics)))
         if self._failed_at is None or time.monotonic() - self._failed_at > TRY_AGAIN_SECONDS:
             self._send()
@@ -65,3 +70,9 @@ class Curve:
         if self._failed_at is not None:
             self._failed_at = None
             logger.info("MLflow takes metrics again; the curve is complete")
+
+
+def last_step(run_id: str) -> int:
+    """Return the last step of a run's curve; -1 where it has none."""
+    history = mlflow.MlflowClient().get_metric_history(run_id, "train/loss")
+    return max((point.step for point in history), default=-1)

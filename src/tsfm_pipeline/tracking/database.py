@@ -1,7 +1,8 @@
 """The project's own MLflow database: made whole or not at all, by one process at a time.
 
 MLflow makes its tables in dozens of steps that a kill cuts short for good, and two processes at
-once take each other's steps.
+once take each other's steps. It keeps absolute paths, so they are corrected where the project was
+copied or moved.
 """
 
 import logging
@@ -22,44 +23,82 @@ OF_THE_MACHINE = ("locked", "I/O error", "is full", "readonly", "unable to open"
 """What sqlite says where the file itself may be sound."""
 OUT_OF_DATE = "out-of-date database schema"
 
+KEEPS_PATHS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+)
+"""Tables and columns of MLflow in which absolute paths stand."""
 
-def ready_database(path: Path) -> None:
+
+def ready_database(path: Path, artifacts: Path) -> None:
     """Make an MLflow database where there is none; set a damaged one aside and make a new one.
 
     Args:
         path: the sqlite file; its folder exists.
+        artifacts: folder of the files of its runs.
 
     Raises:
         TrackingError: it can't be opened, and not because it is damaged.
     """
     try:
         with waiting_lock(path.with_name(f"{path.name}.lock")):
-            if path.exists() and (damage := _damage(path)):
+            if path.exists() and (damage := _damage(path, artifacts)):
                 _set_aside(path, damage)
             if not path.exists():
-                _make(path)
-    except (OSError, SQLAlchemyError, MlflowException) as error:
+                _make(path, artifacts)
+            _follow(path, artifacts)
+    except (OSError, sqlite3.Error, SQLAlchemyError, MlflowException) as error:
         raise TrackingError(_line(path, error)) from error
 
 
-def _make(path: Path) -> None:
+def _make(path: Path, artifacts: Path) -> None:
     new = path.with_name(f"{path.name}.new")
     for leftover in (new, new.with_name(f"{new.name}-journal")):
         leftover.unlink(missing_ok=True)
-    _open(new)
+    _open(new, artifacts)
     new.rename(path)
 
 
-def _open(path: Path) -> None:
+def _open(path: Path, artifacts: Path) -> None:
     """Open a database as MLflow does, which makes or migrates its tables."""
     uri = f"sqlite:///{path}"
     try:
-        SqlAlchemyStore(uri, str(path.parent / "mlartifacts"))
+        SqlAlchemyStore(uri, str(artifacts))
     finally:
         SqlAlchemyStore._get_or_create_engine(uri).dispose()  # else it stays open under this name
 
 
-def _damage(path: Path) -> str | None:
+def _follow(path: Path, artifacts: Path) -> None:
+    """Let the paths of a database lead below `artifacts`, where they led below its old place.
+
+    The old place stands in experiment 0, which MLflow makes with the database. Paths elsewhere
+    stay as they are.
+    """
+    connection = sqlite3.connect(path, timeout=20)
+    try:
+        location = "SELECT artifact_location FROM experiments WHERE experiment_id = 0"
+        found = connection.execute(location).fetchone()
+        old = Path(found[0]).parent if found else artifacts
+        if old == artifacts or old.name != artifacts.name or not old.is_absolute():
+            return
+        with connection:  # one transaction
+            for table, column in KEEPS_PATHS:
+                for before, after in (
+                    (str(old), str(artifacts)),
+                    (old.as_uri(), artifacts.as_uri()),
+                ):
+                    connection.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
+                        f" WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                        (after, len(before) + 1, before, len(before) + 1, f"{before}/"),
+                    )
+    finally:
+        connection.close()
+    logger.info("The project was at %s; files of its runs are now at %s", old.parent, artifacts)
+
+
+def _damage(path: Path, artifacts: Path) -> str | None:
     """Say why a database will never open; None where it does."""
     try:
         # MLflow would try for minutes to open what is no database
@@ -68,7 +107,7 @@ def _damage(path: Path) -> str | None:
             connection.execute("SELECT name FROM sqlite_master").fetchall()
         finally:
             connection.close()
-        _open(path)
+        _open(path, artifacts)
     except (sqlite3.DatabaseError, SQLAlchemyError, MlflowException) as error:
         text = in_a_line(error)
         if OUT_OF_DATE in text or any(words in text for words in OF_THE_MACHINE):

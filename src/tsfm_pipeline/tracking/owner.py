@@ -25,14 +25,14 @@ def owner_tags() -> dict[str, str]:
     }
 
 
-def close_abandoned(experiment_id: str) -> None:
+def close_abandoned(experiments: list[str]) -> None:
     """Close as KILLED what processes of this host left running that live no more."""
     tags = owner_tags()
     if not tags:
         return
     client = MlflowClient()
     running = client.search_runs(
-        [experiment_id],
+        experiments,
         filter_string=f"attributes.status = 'RUNNING' AND tags.`{HOST_TAG}` = '{tags[HOST_TAG]}'",
     )
     for run in running:

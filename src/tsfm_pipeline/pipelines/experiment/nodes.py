@@ -36,8 +36,17 @@ def train_model(
 ) -> ModelRecord:
     """Train an experiment, from the best weights of another where one is given."""
     from tsfm_pipeline.experiments.training_run import run_training
-    from tsfm_pipeline.tracking.runs import POOL_TAG, experiment_run, log_experiment_files
+    from tsfm_pipeline.tracking.described import describe_training
+    from tsfm_pipeline.tracking.results import log_model
+    from tsfm_pipeline.tracking.trainings import training_run
 
+    initial_weights = experiments.initial_weights_of(experiment)
+    description = describe_training(
+        experiment,
+        splits,
+        pool_store.root,
+        pretrained=initial_model is not None or initial_weights is not None,
+    )
     model = run_training(
         experiment=experiment,
         settings=experiments,
@@ -50,12 +59,10 @@ def train_model(
         plans={name: load() for name, load in dataset_plans.items()},
         models_root=models_root,
         initial=initial_model,
-        track=partial(experiment_run, tags={POOL_TAG: str(splits["pool_version"].iat[0])}),
+        track=partial(training_run, description=description),
     )
     if model.status == "finished":
-        folder = model.model_folder(models_root)
-        files = [folder.card_path, folder.weights_table]
-        log_experiment_files(model.digest, [path for path in files if path.exists()])
+        log_model(model.digest, model.model_folder(models_root))
     return model
 
 
@@ -96,8 +103,9 @@ def score_predictions(
 ) -> tuple[pd.DataFrame, Outcome]:
     """Score the predicted files against the raw label files."""
     from tsfm_pipeline.evaluation.summary import summarise
-    from tsfm_pipeline.experiments.scoring_run import mean_dice, run_scoring, tracked_means
-    from tsfm_pipeline.tracking.runs import log_experiment_scores
+    from tsfm_pipeline.experiments.scoring_run import headline_dice, run_scoring
+    from tsfm_pipeline.reporting.dice_summary import dice_summary
+    from tsfm_pipeline.tracking.results import log_scores
 
     scores, outcome = run_scoring(
         predictions,
@@ -110,8 +118,6 @@ def score_predictions(
         workers,
     )
     if not scores.empty:
-        summary = summarise(scores)
-        log_experiment_scores(
-            model.experiment, model.digest, tracked_means(summary), mean_dice(summary)
-        )
+        dice = dice_summary(summarise(scores, evaluation.bootstrap_resamples), evaluation)
+        log_scores(model.digest, headline_dice(dice), dice)
     return scores, outcome
