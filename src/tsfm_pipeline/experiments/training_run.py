@@ -151,5 +151,5 @@ def _annotated_regions(store: CaseStore, keys: list[str], table: LabelTable) -> 
 
 
 def _not_run(name: str, pool_version: str, reason: str) -> ModelRecord:
-    logger.info("Not run: %s (%s)", name, reason)
+    logger.debug("Not run: %s (%s)", name, reason)
     return ModelRecord(experiment=name, status="not run", reason=reason, pool_version=pool_version)
