@@ -117,9 +117,14 @@ def require_environment(conf_source: str, environment: str | None) -> None:
     """Refuse an environment that has no folder in the configuration.
 
     Raises:
-        ParametersError: naming the nearest one and all that there are.
+        ParametersError: no configuration; or naming the nearest environment and all that there are.
     """
     root = Path(conf_source)
+    if not root.exists() and "://" not in conf_source:
+        raise ParametersError(
+            f"there is no configuration {root.absolute()}; give the command in the project's folder,"
+            " or --conf-source"
+        )
     if not root.is_dir() or environment is None or (root / environment).is_dir():
         return  # Kedro also takes archives and addresses
     known = sorted(path.name for path in root.iterdir() if path.is_dir())
