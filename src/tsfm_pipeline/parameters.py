@@ -122,7 +122,7 @@ def require_environment(conf_source: str, environment: str | None) -> None:
     root = Path(conf_source)
     if not root.exists() and "://" not in conf_source:
         raise ParametersError(
-            f"there is no configuration {root.absolute()}; give the command in the project's folder,"
+            f"there is no configuration {root.absolute()}; run this in the project's folder,"
             " or --conf-source"
         )
     if not root.is_dir() or environment is None or (root / environment).is_dir():

@@ -313,9 +313,10 @@ def _report(integrity: pd.DataFrame) -> None:
             ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in Verdict),
             f" ({empty} with {NO_LABEL})" if empty else "",
         )
-        if len(bad):
-            more = f" and {len(bad) - 1} more of {dataset}" if len(bad) > 1 else ""
-            logger.warning("Quarantined %s%s: %s", bad["key"].iat[0], more, bad["cause"].iat[0])
+        kinds = bad["cause"].str.replace(r"\S*/\S*|\d+", "", regex=True)  # but for file and numbers
+        for _, alike in bad.groupby(kinds, sort=False):
+            more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
+            logger.warning("Quarantined %s%s: %s", alike["key"].iat[0], more, alike["cause"].iat[0])
     bad = integrity[integrity["verdict"] == Verdict.QUARANTINED]
     logger.log(
         logging.WARNING if len(bad) else logging.INFO,
