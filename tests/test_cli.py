@@ -9,9 +9,11 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 from kedro.framework.cli.cli import KedroCLI
+from kedro.io import DatasetError
 
 from tsfm_pipeline.cli import explained, run
 from tsfm_pipeline.machine import MachineError
+from tsfm_pipeline.pool.split_files import SplitError
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +122,11 @@ def test_a_full_disk_is_told_with_its_place_behind_whatever_error() -> None:
     assert message.startswith("/data/pool.parquet: No space left on device; free some")
     assert says_all
     assert explained(MachineError("no room")) == ("no room", True)
+
+
+@pytest.mark.parametrize("kind", [SplitError, DatasetError])
+def test_what_the_project_refuses_is_its_own_line(kind) -> None:
+    assert explained(kind("take the dataset out")) == ("take the dataset out", True)
 
 
 def test_the_type_of_an_unforeseen_error_is_named() -> None:

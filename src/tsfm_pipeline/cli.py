@@ -14,6 +14,7 @@ import click
 import yaml
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import split_node_names
+from kedro.io import DatasetError
 from omegaconf import OmegaConf
 
 from tsfm_pipeline.machine import fault_of_machine
@@ -66,8 +67,8 @@ def explained(error: Exception) -> tuple[str, bool]:
         return fault, True
     if isinstance(error, click.ClickException):
         return error.format_message(), True
-    if type(error).__module__.startswith("tsfm_pipeline."):
-        return str(error), True
+    if isinstance(error, DatasetError) or type(error).__module__.startswith("tsfm_pipeline."):
+        return str(error), True  # DatasetError is what this project's catalogue entries raise
     cause = error.__cause__
     if isinstance(error, yaml.YAMLError) and isinstance(cause, yaml.MarkedYAMLError):
         mark = cause.problem_mark  # Kedro's message counts from 0 and leaves out the problem

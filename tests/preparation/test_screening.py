@@ -330,7 +330,7 @@ def test_cases_that_lack_a_file_are_told_in_one_line_with_their_number(caplog) -
     missing = [
         {
             "key": f"msd/liver_{n}",
-            "cause": f"not found: /raw/liver_{n}.nii.gz. Download the case again",
+            "cause": f"not found: /raw/liver_{n}.nii.gz. Load it again",
         }
         for n in range(188)
     ]
