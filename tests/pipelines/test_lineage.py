@@ -6,7 +6,7 @@ from kedro.pipeline import Pipeline
 
 from tsfm_pipeline.pipeline_registry import register_pipelines
 
-SHOWN = 30
+SHOWN = 40
 """Entries that fit beside the boxes on one screen; 1440 x 900 was looked at."""
 
 
