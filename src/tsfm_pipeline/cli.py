@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
+import yaml  # type: ignore[import-untyped]
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import split_node_names
 from kedro.io import DatasetError

@@ -6,7 +6,7 @@ from kedro_datasets._typing import HTMLPreview
 from kedro_datasets.text import TextDataset
 
 
-class PageDataset(TextDataset):  # type: ignore[misc] - it has no types
+class PageDataset(TextDataset):  # type: ignore[misc]  # untyped
     """Kedro's text file, versioned where the entry says so, with a preview."""
 
     def preview(self) -> HTMLPreview:

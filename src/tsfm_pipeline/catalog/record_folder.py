@@ -6,7 +6,7 @@ from kedro_datasets._typing import JSONPreview
 from kedro_datasets.partitions import PartitionedDataset
 
 
-class RecordFolderDataset(PartitionedDataset):  # type: ignore[misc] - it has no types
+class RecordFolderDataset(PartitionedDataset):  # type: ignore[misc]  # untyped
     """Kedro's partitioned dataset over `RecordDataset`, with a preview."""
 
     def preview(self) -> JSONPreview:

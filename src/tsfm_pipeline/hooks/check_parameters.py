@@ -18,7 +18,7 @@ class CheckParametersHook:
         from tsfm_pipeline.parameters import Parameters, ParametersError, require_environment
 
         try:
-            require_environment(context.config_loader.conf_source, context.env)
+            require_environment(str(context.config_loader.conf_source), context.env)
             Parameters.from_mapping(context.config_loader["parameters"])
         except ParametersError as error:
             # The command line shows its message alone, without a traceback.

@@ -62,7 +62,7 @@ def model_records(pipeline: Pipeline, catalog: Any) -> dict[str, Any]:
             record = dataset.load() if dataset.exists() else None
         except DatasetError:  # of another version; it is made again
             continue
-        if record is not None:
+        if isinstance(record, ModelRecord):
             records[record.experiment] = record
     return records
 
