@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo nnunet viz mlflow test test-slow lint
+.PHONY: help install demo nnunet viz lineage mlflow test test-slow lint
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -21,12 +21,18 @@ install: $(STAMP)  ## make .venv and install the project with its development to
 demo: $(STAMP)  ## the whole road on synthetic data: pool, pre-training, transfer, ablation, tables
 	$(BIN)/kedro run
 	@echo
-	@echo "Tables:   data/08_reporting/phantom/: report.md/TIME/report.md (printed above), scores.csv/TIME/scores.csv, ..."
+	@echo "Tables:   data/08_reporting/phantom/latest/: report.md, scores.csv, ..."
 	@echo "Lineage:  make viz      then open http://127.0.0.1:4141"
 	@echo "Runs:     make mlflow   then open the address that it prints: Dice over epochs of all trainings"
 
 viz: $(STAMP)  ## lineage page
 	$(BIN)/kedro viz run --no-browser
+
+lineage: $(STAMP)  ## lineage page as files, to be given away: lineage/index.html
+	rm -rf lineage build
+	$(BIN)/kedro viz build --include-previews
+	mv build lineage
+	@echo "A browser shows it from a server: $(PYTHON) -m http.server --directory lineage"
 
 mlflow: $(STAMP)  ## page of all runs; prints the address of their charts
 	@$(BIN)/python -m tsfm_pipeline.tracking

@@ -38,7 +38,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = {
         "registry": (["registry", "list"], None),
-        "run": (["run", "--pipelines", "data_pool"], "Running node"),
+        "run": (["run", "--pipelines", "data_pool"], "data_pool: "),
     }
     for name, (command, line) in rows.items():
         times = [seconds_until(command, arguments.project, line) for _ in range(arguments.runs)]

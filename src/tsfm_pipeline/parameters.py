@@ -1,11 +1,15 @@
 """The one root model of all parameters."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
+from tsfm_pipeline.evaluation.threshold import BASELINE
+from tsfm_pipeline.experiments.grid import EXPERIMENTS
 from tsfm_pipeline.experiments.planned import refuse_plans_of_many
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.frozen import FrozenModel
@@ -22,6 +26,8 @@ from tsfm_pipeline.scans.settings import PredictRun
 from tsfm_pipeline.sources import Datasets, check_labels
 from tsfm_pipeline.tracking.settings import TrackingSettings
 from tsfm_pipeline.workers import WorkerSettings
+
+HEADING = "wrong parameters in conf/ or --params:"
 
 
 class ParametersError(ValueError):
@@ -85,7 +91,82 @@ class Parameters(FrozenModel):
             refuse_plans_of_many(parameters.experiments, parameters.pool.datasets)
         except (LabelError, PlanningError) as error:
             raise ParametersError(str(error)) from None
+        unknown = [*_unknown_datasets(parameters), *_unknown_experiments(parameters.paper_tables)]
+        if unknown:
+            raise ParametersError(f"{HEADING}\n" + "\n".join(unknown))
         return parameters
+
+
+def load_parameters(conf_source: str, environment: str) -> Parameters:
+    """Load the parameters of an environment outside a run, as Kedro does for a run.
+
+    Raises:
+        ParametersError: no such environment, or wrong parameters.
+    """
+    from kedro.framework.project import configure_project, settings  # noqa: PLC0415
+
+    require_environment(conf_source, environment)
+    configure_project(__name__.partition(".")[0])
+    loader = settings.CONFIG_LOADER_CLASS(
+        conf_source, env=environment, **settings.CONFIG_LOADER_ARGS
+    )
+    return Parameters.from_mapping(loader["parameters"])
+
+
+def require_environment(conf_source: str, environment: str | None) -> None:
+    """Refuse an environment that has no folder in the configuration.
+
+    Raises:
+        ParametersError: no configuration; or naming the nearest environment and all that there are.
+    """
+    root = Path(conf_source)
+    if not root.exists() and "://" not in conf_source:
+        raise ParametersError(
+            f"there is no configuration {root.absolute()}; run this in the project's folder,"
+            " or --conf-source"
+        )
+    if not root.is_dir() or environment is None or (root / environment).is_dir():
+        return  # Kedro also takes archives and addresses
+    known = sorted(path.name for path in root.iterdir() if path.is_dir())
+    raise ParametersError(
+        f"--env {environment}: there is no folder {root / environment}"
+        f"{did_you_mean(environment, known)}\nEnvironments: {', '.join(known)}."
+    )
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """Return '; did you mean ...?' with the nearest name; a full stop where none is near."""
+    near = difflib.get_close_matches(given, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else "."
+
+
+def _unknown_datasets(parameters: Parameters) -> list[str]:
+    known = parameters.datasets.root
+    return [
+        f"  pool.{part}: `datasets` has no entry {name!r}{did_you_mean(name, known)}"
+        for part in ("datasets", "downstream")
+        for name in getattr(parameters.pool, part)
+        if name not in known
+    ]
+
+
+def _unknown_experiments(tables: PaperTables) -> list[str]:
+    """Name what would read 'not run' for ever, since nothing of this name can be run."""
+    known = [*EXPERIMENTS, BASELINE]  # which trains nothing
+    named = {
+        (table, row.name, experiment)
+        for table, content in tables.root.items()
+        for block in content.blocks
+        for row in block.rows
+        for column in content.columns
+        if (experiment := row.experiment_of(column)) is not None
+    }
+    return [
+        f"  paper_tables.{table}: row {row!r}: no experiment {experiment!r}"
+        f"{did_you_mean(experiment, known)}"
+        for table, row, experiment in sorted(named)
+        if experiment not in known
+    ]
 
 
 def _explained(error: ValidationError) -> str:
@@ -93,7 +174,30 @@ def _explained(error: ValidationError) -> str:
     for problem in error.errors():
         path = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            lines.append(f"  {path}: unknown key; remove it or correct its spelling")
+            *above, key = problem["loc"]
+            known = _keys_at(Parameters.model_json_schema(), above)
+            lines.append(f"  {path}: unknown key{did_you_mean(str(key), known)}")
         else:
-            lines.append(f"  {path}: {problem['msg']} (got {problem['input']!r:.200})")
-    return "wrong parameters in conf/ or --params:\n" + "\n".join(lines)
+            given = problem["input"]
+            got = "" if isinstance(given, Mapping) else f" (got {given!r:.200})"
+            lines.append(f"  {path}: {problem['msg'].removeprefix('Value error, ')}{got}")
+    return "\n".join([HEADING, *lines])
+
+
+def _keys_at(schema: Mapping[str, Any], path: Sequence[int | str]) -> list[str]:
+    """Return the keys that the JSON schema allows at the place of an error."""
+
+    def keys(node: Mapping[str, Any], rest: Sequence[int | str]) -> list[str]:
+        if "$ref" in node:
+            return keys(schema["$defs"][node["$ref"].rpartition("/")[2]], rest)
+        if "anyOf" in node:  # optional sections
+            return [key for option in node["anyOf"] for key in keys(option, rest)]
+        if not rest:
+            return list(node.get("properties", {}))
+        first, *below = rest
+        if first in (layouts := node.get("discriminator", {}).get("mapping", {})):
+            return keys({"$ref": layouts[first]}, below)
+        inner = node.get("properties", {}).get(first) or node.get("additionalProperties")
+        return keys(inner, below) if isinstance(inner, Mapping) else []
+
+    return keys(schema, path)

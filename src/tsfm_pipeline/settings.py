@@ -8,8 +8,10 @@ from kedro.utils import KedroExperimentalWarning
 
 from tsfm_pipeline.hooks import (
     CheckParametersHook,
+    CheckRawDataHook,
     ExitStatusHook,
-    MachineFaultHook,
+    LatestResultsHook,
+    TellRunHook,
     TerminationHook,
     TrackRunHook,
 )
@@ -24,9 +26,11 @@ warnings.filterwarnings("ignore", "The 'preview_fn' feature", KedroExperimentalW
 
 HOOKS = (
     CheckParametersHook(),
+    CheckRawDataHook(),
     TrackRunHook(),
+    LatestResultsHook(),
+    TellRunHook(),
     ExitStatusHook(),
-    MachineFaultHook(),
     TerminationHook(),
 )
 

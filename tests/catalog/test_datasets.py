@@ -1,4 +1,5 @@
 import base64
+import json
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,9 @@ from tsfm_pipeline.catalog import (
     CaseStoreDataset,
     CheckedTableDataset,
     FolderDataset,
+    PageDataset,
     RecordDataset,
+    RecordFolderDataset,
 )
 from tsfm_pipeline.evaluation.metrics import SCORES_SCHEMA
 from tsfm_pipeline.experiments.outcome import ModelRecord
@@ -139,3 +142,30 @@ def test_the_catalogue_keeps_every_score(repository) -> None:
     for name in ("{pipeline}.{experiment}_scores", "{pipeline}_scores"):
         assert entries[name]["schema"] == SCORES
         assert entries[name]["optional"]
+
+
+def test_pages_are_previewed_as_html(tmp_path) -> None:
+    page = PageDataset(filepath=str(tmp_path / "pool.html"))
+    page.save("<h1>Pool</h1>")
+    assert page.preview() == "<h1>Pool</h1>"
+    markdown = PageDataset(filepath=str(tmp_path / "report.md"))
+    markdown.save("# Dice <0.5")
+    assert markdown.preview() == "<pre># Dice &lt;0.5</pre>"
+
+
+def test_a_folder_of_records_is_previewed_by_name(tmp_path) -> None:
+    record = {
+        "type": "tsfm_pipeline.catalog.RecordDataset",
+        "model": "tsfm_pipeline.experiments.outcome.ModelRecord",
+    }
+    folder = RecordFolderDataset(path=str(tmp_path), filename_suffix=".json", dataset=record)
+    folder.save({"b": ModelRecord(experiment="b", status="finished", epochs=3)})
+    assert json.loads(folder.preview())["b"]["epochs"] == 3
+
+
+def test_a_folder_is_previewed_by_what_it_is_and_holds(tmp_path) -> None:
+    metadata = {"kedro-viz": {"description": "Raw data."}}
+    folder = FolderDataset(filepath=str(tmp_path / "raw"), metadata=metadata)
+    assert json.loads(folder.preview()) == {"what": "Raw data.", "entries": 0, "first": []}
+    (tmp_path / "raw" / "Task03_Liver").mkdir(parents=True)
+    assert json.loads(folder.preview())["first"] == ["Task03_Liver"]

@@ -20,7 +20,7 @@ def test_sigterm_during_preparation_ends_the_run_as_killed(make_project, monkeyp
     )
     assert run.stdout is not None
     for line in run.stdout:
-        if "Running node" in line:  # the synthetic datasets
+        if "data_pool: " in line:  # the synthetic datasets
             break
     time.sleep(1)
     run.send_signal(signal.SIGTERM)

@@ -324,3 +324,21 @@ def test_real_cases_are_sound(realdata, tmp_path) -> None:
     table = screen_cases(index, sources, TABLE, tmp_path, ONE_JOB, verify=False)
     assert set(table["verdict"]) == {"ok"}
     assert {tuple(labels) for labels in table["labels_present"]} == {("1", "2")}
+
+
+def test_cases_that_lack_a_file_are_told_in_one_line_with_their_number(caplog) -> None:
+    missing = [
+        {
+            "key": f"msd/liver_{n}",
+            "cause": f"not found: /raw/liver_{n}.nii.gz. Load it again",
+        }
+        for n in range(188)
+    ]
+    other = {"key": "msd/short", "cause": "/raw/short.nii.gz: truncated, 12 of 40 bytes"}
+    rows = [{"dataset": "msd", "verdict": "quarantined", **row} for row in [*missing, other]]
+    with caplog.at_level(logging.INFO):
+        screening._report(pd.DataFrame(rows))
+    assert [line for line in caplog.messages if line.startswith("Quarantined")] == [
+        "Quarantined msd/liver_0 and 187 more: not found: /raw/liver_0.nii.gz. Load it again",
+        "Quarantined msd/short: /raw/short.nii.gz: truncated, 12 of 40 bytes",
+    ]

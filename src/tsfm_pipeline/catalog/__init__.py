@@ -3,11 +3,15 @@
 from tsfm_pipeline.catalog.case_store import CaseStoreDataset
 from tsfm_pipeline.catalog.checked_table import CheckedTableDataset
 from tsfm_pipeline.catalog.folder import FolderDataset
+from tsfm_pipeline.catalog.page import PageDataset
 from tsfm_pipeline.catalog.record import RecordDataset
+from tsfm_pipeline.catalog.record_folder import RecordFolderDataset
 
 __all__ = [
     "CaseStoreDataset",
     "CheckedTableDataset",
     "FolderDataset",
+    "PageDataset",
     "RecordDataset",
+    "RecordFolderDataset",
 ]

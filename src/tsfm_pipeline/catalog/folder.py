@@ -1,9 +1,14 @@
 """A folder that a node reads or fills itself."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import JSONPreview
+
+SHOWN = 50
+"""So many entries of a folder are previewed."""
 
 
 class FolderDataset(AbstractDataset[Path, Path]):
@@ -25,6 +30,13 @@ class FolderDataset(AbstractDataset[Path, Path]):
         """Check that the node's folder is this one."""
         if Path(data).absolute() != self._path.absolute():
             raise DatasetError(f"a node filled {data}, but the catalogue names {self._path}")
+
+    def preview(self) -> JSONPreview:
+        """Return what the folder is, and the names in it, for Kedro-Viz."""
+        names = sorted(path.name for path in self._path.iterdir()) if self._exists() else []
+        what = (self.metadata or {}).get("kedro-viz", {}).get("description", "")
+        content = {"what": what, "entries": len(names), "first": names[:SHOWN]}
+        return JSONPreview(json.dumps(content))
 
     def _exists(self) -> bool:
         return self._path.is_dir()

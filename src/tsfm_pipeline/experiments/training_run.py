@@ -205,5 +205,5 @@ def _as_it_is(
 
 
 def _not_run(name: str, pool_version: str, reason: str, status: Status = "not run") -> ModelRecord:
-    logger.info("%s: %s (%s)", status.capitalize(), name, reason)
+    logger.debug("%s: %s (%s)", status.capitalize(), name, reason)
     return ModelRecord(experiment=name, status=status, reason=reason, pool_version=pool_version)

@@ -1,15 +1,19 @@
-"""What happens around every `kedro run`: parameters checked, the run tracked, its end told."""
+"""What happens around every `kedro run`: inputs checked, the run tracked and told, its end, too."""
 
 from tsfm_pipeline.hooks.check_parameters import CheckParametersHook
+from tsfm_pipeline.hooks.check_raw_data import CheckRawDataHook
 from tsfm_pipeline.hooks.exit_status import ExitStatusHook
-from tsfm_pipeline.hooks.machine_fault import MachineFaultHook
+from tsfm_pipeline.hooks.latest_results import LatestResultsHook
+from tsfm_pipeline.hooks.tell_run import TellRunHook
 from tsfm_pipeline.hooks.termination import TerminationHook
 from tsfm_pipeline.hooks.track_run import TrackRunHook
 
 __all__ = [
     "CheckParametersHook",
+    "CheckRawDataHook",
     "ExitStatusHook",
-    "MachineFaultHook",
+    "LatestResultsHook",
+    "TellRunHook",
     "TerminationHook",
     "TrackRunHook",
 ]

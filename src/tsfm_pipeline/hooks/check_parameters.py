@@ -4,8 +4,6 @@ import click
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 
-from tsfm_pipeline.parameters import Parameters, ParametersError
-
 
 class CheckParametersHook:
     """Build the root settings model from all parameters: unknown keys are errors at every level.
@@ -16,8 +14,11 @@ class CheckParametersHook:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Check the parameters as Kedro loads them (base, environment, --params)."""
+        """Check the environment, and the parameters as Kedro loads them (with --params)."""
+        from tsfm_pipeline.parameters import Parameters, ParametersError, require_environment
+
         try:
+            require_environment(str(context.config_loader.conf_source), context.env)
             Parameters.from_mapping(context.config_loader["parameters"])
         except ParametersError as error:
             # The command line shows its message alone, without a traceback.

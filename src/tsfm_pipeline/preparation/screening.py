@@ -305,15 +305,19 @@ def _report(integrity: pd.DataFrame) -> None:
     for dataset, rows in integrity.groupby("dataset", sort=False):
         counts = rows["verdict"].value_counts()
         empty = int(rows["cause"].str.endswith(NO_LABEL).sum())
-        logger.info(
+        bad = rows[rows["verdict"] == Verdict.QUARANTINED]
+        logger.log(
+            logging.DEBUG if counts.get(Verdict.OK, 0) == len(rows) else logging.INFO,
             "%s: %s%s",
             dataset,
             ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in Verdict),
             f" ({empty} with {NO_LABEL})" if empty else "",
         )
+        kinds = bad["cause"].str.replace(r"\S*/\S*|\d+", "", regex=True)  # but for file and numbers
+        for _, alike in bad.groupby(kinds, sort=False):
+            more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
+            logger.warning("Quarantined %s%s: %s", alike["key"].iat[0], more, alike["cause"].iat[0])
     bad = integrity[integrity["verdict"] == Verdict.QUARANTINED]
-    for row in bad.itertuples():
-        logger.warning("Quarantined %s: %s", row.key, row.cause)
     logger.log(
         logging.WARNING if len(bad) else logging.INFO,
         "Screened %d cases: %d quarantined (all are in the integrity table)",

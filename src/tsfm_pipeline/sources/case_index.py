@@ -68,6 +68,28 @@ def build_case_index(
     return pd.DataFrame([_row(case) for case in cases], columns=CASE_INDEX_SCHEMA.names)
 
 
+def require_folders(datasets: Mapping[str, Source], names: Sequence[str], raw_root: Path) -> None:
+    """Look for the folders of the named datasets; open none.
+
+    Raises:
+        SourceError: `raw_root` or folders below it are missing, all of them in one message.
+    """
+    if not raw_root.is_dir():
+        raise SourceError(
+            f"raw_root: there is no folder {raw_root}. Set it to the folder of your downloads in"
+            " conf/<environment>/globals.yml, or give --params raw_root=PATH"
+        )
+    missing = [name for name in names if not (raw_root / datasets[name].folder).is_dir()]
+    if missing:
+        listed = ", ".join(f"{name} ({datasets[name].folder})" for name in missing)
+        raise SourceError(
+            f"{len(missing)} of {len(names)} datasets have no folder in raw_root, {raw_root}:\n"
+            f"{listed}\n"
+            "Download them (`tsfm-pipeline check-data` says from where), correct"
+            " `datasets.<name>.folder`, or take them out of `pool.datasets` and `pool.downstream`"
+        )
+
+
 def case_from_row(row: Mapping[str, Any] | pd.Series) -> SourceCase:
     """Rebuild a case from a row of the index, also after a round trip through Parquet."""
     return SourceCase(

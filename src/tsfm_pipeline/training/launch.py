@@ -51,7 +51,7 @@ def train(task: TrainingTask, folder: Path, report: loop.Report) -> TrainingSumm
     model = ModelFolder(folder)
     finished = model.summary
     if finished is not None and finished.is_end_of(task.settings):
-        logger.info("%s: already trained for %d epochs", task.name, finished.epochs)
+        logger.debug("%s: already trained for %d epochs", task.name, finished.epochs)
         return finished
     choose_device(task.settings)  # a missing GPU is better told before processes start
     write_task(task, model)

@@ -76,7 +76,7 @@ def train(
     card = describe(task, records, model, resumed=checkpoint.has_state(model))
     finished = model.summary
     if finished is not None and finished.is_end_of(task.settings):
-        logger.info("%s: already trained for %d epochs", task.name, finished.epochs)
+        logger.debug("%s: already trained for %d epochs", task.name, finished.epochs)
         return finished
     group.barrier()  # all have read the card that the first one now writes
     if group.is_main:

@@ -120,5 +120,7 @@ def create_pipeline() -> Pipeline:
                 "pool_page",
                 name="write_pool_page",
             ),
-        ]
+        ],
+        namespace="data_pool",  # one box of the lineage page
+        prefix_datasets_with_namespace=False,
     )

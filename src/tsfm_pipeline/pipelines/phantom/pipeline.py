@@ -16,5 +16,7 @@ def create_pipeline() -> Pipeline:
                 name="provide_raw_data",
                 tags="screen",
             )
-        ]
+        ],
+        namespace="data_pool",  # one box of the lineage page
+        prefix_datasets_with_namespace=False,
     )

@@ -12,6 +12,7 @@ def create_pipeline() -> Pipeline:
         score_threshold_baseline,
         ["pool_store", "splits", "params:labels"],
         "pretrain_threshold_scores",
-        name="pretrain.threshold.score",
+        name="score",
+        namespace="pretrain.threshold",
     )
     return create_grid_pipeline("pretrain") + Pipeline([baseline])

@@ -1,6 +1,5 @@
 """Nodes of the reporting pipeline."""
 
-import logging
 from pathlib import Path
 
 import pandas as pd
@@ -20,8 +19,6 @@ from tsfm_pipeline.reporting.paper_tables import PaperTables
 from tsfm_pipeline.reporting.report import report_markdown
 from tsfm_pipeline.reporting.settings import ReportingSettings
 from tsfm_pipeline.reporting.staleness import stale_experiments
-
-logger = logging.getLogger(__name__)
 
 
 def describe_provenance(
@@ -83,7 +80,7 @@ def write_report(
     evaluation: EvaluationSettings,
     provenance: Provenance,
 ) -> str:
-    """Render all tables as one Markdown report; log it to the tracked run and the console."""
+    """Render all tables as one Markdown report; log it to the tracked run."""
     from tsfm_pipeline.tracking.runs import log_text
 
     report = report_markdown(
@@ -96,7 +93,6 @@ def write_report(
         provenance,
     )
     log_text(report, "report.md")
-    logger.info("Report:\n\n%s", report)
     return report
 
 

@@ -72,4 +72,6 @@ def create_pipeline() -> Pipeline:
             ),
         ],
         tags="report",
+        namespace="reporting",  # one box of the lineage page
+        prefix_datasets_with_namespace=False,
     )

@@ -1,0 +1,55 @@
+"""Make a trained model folder ready to be given away: -m MODEL -o WEIGHTS."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Release a trained model: `scans.release` with the project's datasets and licences."""
+    parse = argparse.ArgumentParser(
+        prog="tsfm-pipeline release",
+        description="Make a model folder that works without pool and project.",
+    )
+    add = parse.add_argument
+    add("-m", "--model", type=Path, required=True, help="folder of a finished training")
+    add("-o", "--output", type=Path, required=True, help="the release")
+    add("--weights", choices=("best", "final"), default="best", help="default: best")
+    add("--fast", type=Path, help="folder of a coarser model of the same regions")
+    add("--scores", type=Path, help="score table (.parquet or .csv) for the model card")
+    add("--conf-source", default="conf", help="the project's configuration; default: conf")
+    add("--env", default="base", help="environment that trained the model; default: base")
+    given = parse.parse_args(arguments)
+
+    import pandas as pd  # heavy imports wait for right arguments
+
+    from tsfm_pipeline.parameters import load_parameters
+    from tsfm_pipeline.phantom.ownership import MARKER
+    from tsfm_pipeline.scans.release import Origin, release_model
+
+    try:
+        scores = None
+        if given.scores is not None:
+            read = pd.read_csv if given.scores.suffix == ".csv" else pd.read_parquet
+            scores = read(given.scores)
+        parameters = load_parameters(given.conf_source, given.env)
+        synthetic = (Path(parameters.raw_root) / MARKER).exists()
+        release_model(
+            given.model,
+            given.output,
+            {
+                name: Origin("made by this project", "none; synthetic phantoms, no patients")
+                if synthetic
+                else Origin(source.url, source.licence)
+                for name, source in parameters.datasets.root.items()
+            },
+            weights=given.weights,
+            fast=given.fast,
+            scores=scores,
+        )
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"tsfm-pipeline release: {error}\n")
+        return 2
+    sys.stderr.write(f"released to {given.output}; read and complete its README.md\n")
+    return 0

@@ -1,0 +1,62 @@
+"""A `latest` folder beside the time-stamped results, and the way to the report."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import AbstractVersionedDataset
+from kedro.pipeline import Pipeline
+
+from tsfm_pipeline.files import write_atomically
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "latest"
+
+
+class LatestResultsHook:
+    """Link each versioned file of the run: `latest/report.md` to `report.md/TIME/report.md`."""
+
+    @hook_impl
+    def after_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
+    ) -> None:
+        """Make the links; print where the report is."""
+        for name in sorted(pipeline.all_outputs()):
+            written = written_file(catalog.get(name))
+            if written is None:
+                continue
+            link = link_latest(written)
+            if link.stem == "report":
+                logger.info("Report: %s", os.path.relpath(link, run_params["project_path"]))
+
+
+def written_file(dataset: Any) -> Path | None:
+    """Return the file that a versioned dataset has saved in this run; None of any other."""
+    if not isinstance(dataset, AbstractVersionedDataset):
+        return None
+    version = dataset.resolve_save_version()
+    if version is None:
+        return None
+    path = Path(dataset._filepath)
+    written = path / version / path.name
+    return written if written.exists() else None
+
+
+def link_latest(written: Path) -> Path:
+    """Let `latest/NAME`, beside the folder NAME, lead to NAME/TIME/NAME; return the link.
+
+    The link is relative, so that a copied or moved folder keeps it. It lies outside NAME, where
+    Kedro would take it for the version to load.
+    """
+    link = written.parents[2] / FOLDER / written.name
+    link.parent.mkdir(exist_ok=True)
+
+    def write(temporary: Path) -> None:
+        temporary.unlink()
+        temporary.symlink_to(os.path.relpath(written, link.parent))
+
+    write_atomically(link, write)
+    return link

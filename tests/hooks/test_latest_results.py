@@ -1,0 +1,39 @@
+"""`latest` leads to what the newest run wrote, and Kedro does not take it for a version."""
+
+import logging
+import shutil
+
+from kedro.io import DataCatalog, MemoryDataset, Version
+from kedro.pipeline import Node, Pipeline
+from kedro_datasets.text import TextDataset
+
+from tsfm_pipeline.hooks import LatestResultsHook
+
+PIPELINE = Pipeline(
+    [Node(lambda: None, None, name, name=name) for name in ("report", "other", "unwritten")]
+)
+
+
+def run_at(folder, time, text) -> DataCatalog:
+    """Let the hook see a run that wrote a report and something that is not versioned."""
+    versioned = {
+        name: TextDataset(filepath=str(folder / f"{name}.md"), version=Version(None, time))
+        for name in ("report", "unwritten")
+    }
+    catalog = DataCatalog({**versioned, "other": MemoryDataset("x")})
+    catalog.save("report", text)
+    LatestResultsHook().after_pipeline_run({"project_path": str(folder)}, PIPELINE, catalog)
+    return catalog
+
+
+def test_latest_leads_to_the_newest_report(tmp_path, caplog) -> None:
+    folder = tmp_path / "phantom"
+    with caplog.at_level(logging.INFO):
+        run_at(folder, "2026-01-01T00.00.00.000Z", "old")
+        catalog = run_at(folder, "2026-01-02T00.00.00.000Z", "new")
+    assert (folder / "latest/report.md").read_text() == "new"
+    assert [path.name for path in (folder / "latest").iterdir()] == ["report.md"]
+    assert caplog.messages == ["Report: latest/report.md"] * 2
+    assert catalog.load("report") == "new"  # `latest` is no version
+    moved = shutil.move(folder, tmp_path / "moved")
+    assert (tmp_path / "moved/latest/report.md").read_text() == "new", moved
