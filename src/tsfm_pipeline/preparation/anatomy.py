@@ -14,6 +14,9 @@ from tsfm_pipeline.preparation.settings import AuditSettings
 MOST_NAMED = 3
 """Pairs of targets that one doubt names."""
 
+SPECK_ML = 1.0
+"""What is smaller has no place: a few stray voxels of a model's mask lie anywhere."""
+
 ORGANS_TOO = "; organs without a side are, too: the header is wrong about the scan"
 ORGANS_NOT = "; organs without a side are not: the labels are exchanged"
 
@@ -63,14 +66,15 @@ def doubts_about(
         partners: sided target -> the same of the other side (`LabelTable.side_partners`).
         settings: organs by side and height, and limits of volumes.
     """
-    left = [name for name in places if name in partners and "left" in name.split("_")]
-    right = [name for name in places if name in partners and name not in left]
+    placed = {name: place for name, place in places.items() if place.ml >= SPECK_ML}
+    left = [name for name in placed if name in partners and "left" in name.split("_")]
+    right = [name for name in placed if name in partners and name not in left]
     sides = list(product(left, right))
-    turned = [pair for pair in sides if not _left_of(*pair, places)]
+    turned = [pair for pair in sides if not _left_of(*pair, placed)]
     organs = list(
-        product(_present(settings.left_organs, places), _present(settings.right_organs, places))
+        product(_present(settings.left_organs, placed), _present(settings.right_organs, placed))
     )
-    inverse = bool(organs) and not any(_left_of(*pair, places) for pair in organs)
+    inverse = bool(organs) and not any(_left_of(*pair, placed) for pair in organs)
     mirrored, others = "", []
     if sides and turned == sides:
         mirrored = f"left and right are exchanged: {_named(turned, 'lies right of')}"
@@ -80,7 +84,7 @@ def doubts_about(
         others.append(f"{_named(turned, 'lies right of')}, unlike its other pairs")
     if inverse and not mirrored:
         others.append(f"{_named(organs, 'lies right of')}: a mirrored scan, or situs inversus")
-    upside_down = [pair for pair in _heights(settings, places) if not _above(*pair, places)]
+    upside_down = [pair for pair in _heights(settings, placed) if not _above(*pair, placed)]
     if upside_down:
         others.append(_named(upside_down, "lies below"))
     others += _volumes(places, settings.volume_ml)
