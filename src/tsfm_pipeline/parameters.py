@@ -15,7 +15,7 @@ from tsfm_pipeline.phantom.settings import PhantomSettings
 from tsfm_pipeline.planning.fingerprint import PlanningError
 from tsfm_pipeline.planning.settings import PlanningSettings
 from tsfm_pipeline.pool.settings import PoolSettings, SplitSettings
-from tsfm_pipeline.preparation.audit import check_audit
+from tsfm_pipeline.preparation.anatomy import check_audit
 from tsfm_pipeline.preparation.settings import (
     AuditSettings,
     PreparationSettings,

@@ -4,8 +4,12 @@ import pytest
 from pydantic import ValidationError
 
 from tsfm_pipeline.imaging.labels import LabelTable
-from tsfm_pipeline.preparation.anatomy import Doubts, TargetPlace, doubts_about
-from tsfm_pipeline.preparation.audit import check_audit
+from tsfm_pipeline.preparation.anatomy import (
+    Doubts,
+    TargetPlace,
+    check_audit,
+    doubts_about,
+)
 from tsfm_pipeline.preparation.settings import AuditSettings
 
 SETTINGS = AuditSettings(
@@ -93,6 +97,7 @@ def test_stray_voxels_have_no_place() -> None:
 def test_impossible_heights_are_named_level_by_level() -> None:
     found = doubts(PATIENT | {"urinary_bladder": (390.0, 100.0, 150.0)})
     assert found.others == ("kidney_left lies below urinary_bladder",)
+    assert doubts(PATIENT | {"urinary_bladder": (379.0, 100.0, 150.0)}) == SOUND  # 19 mm
     upside_down = {name: (700 - z, y, x) for name, (z, y, x) in PATIENT.items()}
     (sentence,) = doubts(upside_down).others
     assert "liver lies below urinary_bladder" not in sentence  # three are named

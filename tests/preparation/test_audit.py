@@ -1,5 +1,6 @@
 """A mirrored raw case of every layout that has sides is found, and no other is doubted."""
 
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -128,3 +129,28 @@ def test_centres_and_volumes_are_those_of_the_stored_map(prepared) -> None:
         edge = (where == 0).any() or (where == np.array(labels.shape) - 1).any()
         assert place.at_edge == edge
     assert len(places) > 10
+
+
+def test_a_real_patient_is_sound_until_mirrored(realdata, tmp_path) -> None:
+    source = DATASETS["totalsegmentator"]
+    case = next((realdata / "totalsegmentator_example").glob("s*"))
+    copy = tmp_path / source.folder / "s0000"
+    shutil.copytree(case, copy)
+    sources = {"totalsegmentator": source}
+
+    def doubts(run: str) -> pd.Series:
+        index = build_case_index(sources, list(sources), tmp_path)
+        screened = screen_cases(index, sources, TABLE, tmp_path / run, WORKERS, verify=False)
+        store, settings = CaseStore(tmp_path / run), PreparationSettings(target_spacing=(3, 3, 3))
+        catalogue = prepare_pool(index, screened, sources, TABLE, settings, WORKERS, store)
+        return audit_labels(catalogue, store, TABLE, AUDIT).iloc[0]
+
+    sound = doubts("first")
+    assert (sound["verdict"], sound["doubts"]) == ("ok", None)
+    for path in (copy / "ct.nii.gz", *(copy / "segmentations").glob("*.nii.gz")):
+        mirror(path)
+    turned = doubts("second")
+    assert turned["verdict"] == "quarantined"
+    assert turned["doubts"].endswith(
+        "organs without a side are, too: the header is wrong about the scan"
+    )

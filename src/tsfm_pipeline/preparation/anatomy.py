@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from tsfm_pipeline.imaging.labels import LabelError, LabelTable
 from tsfm_pipeline.preparation.settings import AuditSettings
 
 MOST_NAMED = 3
@@ -16,6 +17,10 @@ MOST_NAMED = 3
 
 SPECK_ML = 1.0
 """What is smaller has no place: a few stray voxels of a model's mask lie anywhere."""
+
+HEIGHT_TOLERANCE_MM = 20.0
+"""How far a target may lie below one it should lie above: the edge of a scan moves the centres of
+what it cuts."""
 
 ORGANS_TOO = "; organs without a side are, too: the header is wrong about the scan"
 ORGANS_NOT = "; organs without a side are not: the labels are exchanged"
@@ -51,6 +56,19 @@ class Doubts:
     others: tuple[str, ...]
 
 
+def check_audit(settings: AuditSettings, table: LabelTable) -> None:
+    """Refuse targets that the table does not know: a misspelt one would never be checked.
+
+    Raises:
+        LabelError: naming them.
+    """
+    known = {table.plain_name(name) for name in table.targets}
+    levels = [name for level in settings.levels for name in level]
+    named = [*settings.right_organs, *settings.left_organs, *levels, *settings.volume_ml]
+    if unknown := sorted(set(named) - known):
+        raise LabelError(f"audit: unknown target(s) {', '.join(unknown)}; correct the names")
+
+
 def doubts_about(
     places: Mapping[str, TargetPlace], partners: Mapping[str, str], settings: AuditSettings
 ) -> Doubts:
@@ -84,7 +102,7 @@ def doubts_about(
         others.append(f"{_named(turned, 'lies right of')}, unlike its other pairs")
     if inverse and not mirrored:
         others.append(f"{_named(organs, 'lies right of')}: a mirrored scan, or situs inversus")
-    upside_down = [pair for pair in _heights(settings, placed) if not _above(*pair, placed)]
+    upside_down = [pair for pair in _heights(settings, placed) if _below(*pair, placed)]
     if upside_down:
         others.append(_named(upside_down, "lies below"))
     others += _volumes(places, settings.volume_ml)
@@ -95,8 +113,8 @@ def _left_of(one: str, other: str, places: Mapping[str, TargetPlace]) -> bool:
     return places[one].centre[2] > places[other].centre[2]
 
 
-def _above(one: str, other: str, places: Mapping[str, TargetPlace]) -> bool:
-    return places[one].centre[0] > places[other].centre[0]
+def _below(one: str, other: str, places: Mapping[str, TargetPlace]) -> bool:
+    return places[one].centre[0] < places[other].centre[0] - HEIGHT_TOLERANCE_MM
 
 
 def _present(names: Sequence[str], places: Mapping[str, TargetPlace]) -> list[str]:

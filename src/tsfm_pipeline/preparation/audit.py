@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from tsfm_pipeline.imaging.labels import LabelError, LabelTable
+from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.preparation.anatomy import TargetPlace, doubts_about
 from tsfm_pipeline.preparation.settings import AuditSettings
 from tsfm_pipeline.preparation.verdict import Verdict
@@ -22,19 +22,6 @@ MIRRORED_REMEDY = (
     "correct the header or the labels; if you looked at it and it is sound, name it in"
     " `audit.reviewed`; audit.exclude_mirrored=false keeps all such cases"
 )
-
-
-def check_audit(settings: AuditSettings, table: LabelTable) -> None:
-    """Refuse targets that the table does not know: a misspelt one would never be checked.
-
-    Raises:
-        LabelError: naming them.
-    """
-    known = {table.plain_name(name) for name in table.targets}
-    levels = [name for level in settings.levels for name in level]
-    named = [*settings.right_organs, *settings.left_organs, *levels, *settings.volume_ml]
-    if unknown := sorted(set(named) - known):
-        raise LabelError(f"audit: unknown target(s) {', '.join(unknown)}; correct the names")
 
 
 def audit_labels(
