@@ -1,15 +1,18 @@
 """Every two cases are compared, whatever part of the pool they are in."""
 
 from collections.abc import Mapping
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from tests.pool.conftest import POOL
+from tsfm_pipeline.catalog import CheckedTableDataset
 from tsfm_pipeline.imaging.voxel_fingerprint import THUMBNAIL
 from tsfm_pipeline.pool.duplicates import DUPLICATES_SCHEMA, find_duplicates, patient_groups
 from tsfm_pipeline.pool.leakage import find_leakage, leakage_free, leaking_cases
@@ -194,3 +197,24 @@ def test_settings_that_contradict_themselves_are_refused() -> None:
         PoolSettings(datasets=("a",), review_correlation=0.8, duplicate_correlation=0.7)
     with pytest.raises(ValidationError, match=r"\['c/1'\] of none of the datasets"):
         KnownOverlap(datasets=("a", "b"), source="s", same_scans=(("a/1", "c/1"),))
+
+
+@pytest.mark.parametrize(
+    ("schema", "later"),
+    [
+        ("pool.leakage.LEAKAGE_SCHEMA", "source"),
+        ("pool.splits.SPLITS_SCHEMA", "leaking"),
+        ("preparation.pool.POOL_CATALOGUE_SCHEMA", "doubts"),
+    ],
+)
+def test_tables_of_before_load_with_nothing_in_the_later_column(tmp_path, schema, later) -> None:
+    module, _, name = f"tsfm_pipeline.{schema}".rpartition(".")
+    declared = getattr(import_module(module), name)
+    before = pa.schema([field for field in declared if field.name != later])
+    values = {pa.string(): "a", pa.bool_(): True, pa.int64(): 1, pa.float64(): 0.5}
+    row = {field.name: values[field.type] for field in before if not field.nullable}
+    pq.write_table(pa.Table.from_pylist([row], before), tmp_path / "table.parquet")
+    dataset = CheckedTableDataset(
+        filepath=str(tmp_path / "table.parquet"), schema=f"{module}.{name}"
+    )
+    assert dataset.load()[later].isna().all()

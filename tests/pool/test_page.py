@@ -115,11 +115,11 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag, attrs) -> None:
         self.addresses += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
-        if tag not in ("meta", "use", "path", "br", "img"):
+        if tag not in ("meta", "use", "path", "br", "img", "wbr"):
             self.open.append(tag)
 
     def handle_endtag(self, tag) -> None:
-        if tag not in ("meta", "use", "path", "br", "img"):
+        if tag not in ("meta", "use", "path", "br", "img", "wbr"):
             assert self.open.pop() == tag
 
     def handle_data(self, data) -> None:

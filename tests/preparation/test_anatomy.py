@@ -72,6 +72,7 @@ def test_a_mirrored_scan_is_told_from_exchanged_labels_and_from_situs_inversus()
     assert len(inverse.others) == 1
     assert "spleen lies right of liver" in inverse.others[0]
     assert "situs inversus" in inverse.others[0]
+    assert doubts(PATIENT | {"stomach": (400.0, 80.0, 95.0)}) == SOUND  # one displaced organ
 
 
 def test_one_kidney_and_the_adrenal_of_the_other_side_tell_sides_too() -> None:

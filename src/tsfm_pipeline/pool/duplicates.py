@@ -119,7 +119,8 @@ def _correlations(cases: pd.DataFrame, store: CaseStore) -> NDArray[np.float32]:
     """Correlate the thumbnails of one modality; what is on or below the diagonal is missing."""
     correlation = np.full((len(cases),) * 2, np.nan, np.float32)
     bar = tqdm(total=len(cases), desc="Comparing thumbnails", unit="case", disable=None)
-    for place in cases.groupby("modality", sort=False).indices.values():
+    for modality in cases["modality"].unique():
+        place = np.flatnonzero(cases["modality"] == modality)
         thumbnails_NZYX = np.empty((len(place), *(THUMBNAIL,) * 3), np.float16)
         for thumbnail, key in zip(thumbnails_NZYX, cases["key"].to_numpy()[place], strict=True):
             thumbnail[...] = store.thumbnail(key)
@@ -132,10 +133,7 @@ def _correlations(cases: pd.DataFrame, store: CaseStore) -> NDArray[np.float32]:
 
 def _of_one_patient(cases: pd.DataFrame) -> Iterator[tuple[int, int]]:
     """Yield pairs of two datasets that name one patient; within one dataset it is no finding."""
-    dataset = cases["dataset"].to_numpy()
-    for one, other in _equal(cases["patient"]):
-        if dataset[one] != dataset[other]:
-            yield one, other
+    yield from _across(cases, _equal(cases["patient"]))
 
 
 def _published(cases: pd.DataFrame, overlaps: Sequence[KnownOverlap]) -> Iterator[tuple[int, int]]:
@@ -146,9 +144,13 @@ def _published(cases: pd.DataFrame, overlaps: Sequence[KnownOverlap]) -> Iterato
         if overlap.same_numbers:
             ours = cases["dataset"].isin(overlap.datasets)
             number = cases["case"].map(_last_number).where(ours, "")
-            for one, other in _equal(number):
-                if cases["dataset"].iat[one] != cases["dataset"].iat[other]:
-                    yield one, other
+            yield from _across(cases, _equal(number))
+
+
+def _across(cases: pd.DataFrame, pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of two datasets."""
+    dataset = list(cases["dataset"])
+    return ((one, other) for one, other in pairs if dataset[one] != dataset[other])
 
 
 def _last_number(case: str) -> str:

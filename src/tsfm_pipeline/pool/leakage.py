@@ -60,7 +60,7 @@ def find_leakage(
             ", ".join(f"{kind}: {n}" for kind, n in found["evidence"].value_counts().items()),
             "left out of the pool" if pool.exclude_downstream else "kept, as in the paper",
         )
-    return found[LEAKAGE_SCHEMA.names]
+    return pd.DataFrame(found, columns=LEAKAGE_SCHEMA.names)
 
 
 def leaking_cases(

@@ -100,7 +100,7 @@ def split_cases(
     splits["fold"] = [folds[person] for person in persons]
     splits["role"] = np.where(splits["fold"] == settings.fold, "validation", "training")
     splits["pool_version"] = pool_version(usable[usable["dataset"].isin(pool.datasets)])
-    return splits[SPLITS_SCHEMA.names]
+    return pd.DataFrame(splits, columns=SPLITS_SCHEMA.names)
 
 
 def _fold_of_each(

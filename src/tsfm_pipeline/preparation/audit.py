@@ -44,8 +44,10 @@ def audit_labels(
     audited = catalogue.assign(doubts=None)
     usable = (audited["verdict"] == Verdict.OK) & ~audited["key"].isin(settings.reviewed)
     mirrored = 0
-    for row in tqdm(audited.index[usable], desc="Auditing labels", unit="case", disable=None):
-        places = target_places(audited.at[row, "key"], store, table)
+    keys = audited.loc[usable, "key"].items()
+    bar = tqdm(keys, "Auditing labels", int(usable.sum()), unit="case", disable=None)
+    for row, key in bar:
+        places = target_places(key, store, table)
         doubts = doubts_about(places, partners, settings)
         found = [doubts.mirrored, *doubts.others] if doubts.mirrored else list(doubts.others)
         if found:
