@@ -19,7 +19,12 @@ from tsfm_pipeline.phantom.settings import PhantomSettings
 from tsfm_pipeline.planning.fingerprint import PlanningError
 from tsfm_pipeline.planning.settings import PlanningSettings
 from tsfm_pipeline.pool.settings import PoolSettings, SplitSettings
-from tsfm_pipeline.preparation.settings import PreparationSettings, ScreeningSettings
+from tsfm_pipeline.preparation.anatomy import check_audit
+from tsfm_pipeline.preparation.settings import (
+    AuditSettings,
+    PreparationSettings,
+    ScreeningSettings,
+)
 from tsfm_pipeline.reporting.paper_tables import PaperTables
 from tsfm_pipeline.reporting.settings import ReportingSettings
 from tsfm_pipeline.scans.settings import PredictRun
@@ -46,6 +51,7 @@ class Parameters(FrozenModel):
         workers: how many cases are worked on at once, and where.
         screening: how raw cases are looked into.
         preparation: target spacing.
+        audit: what the labels of prepared cases have to look like.
         planning: the memory that plans are made for.
         splits: cross-validation folds.
         experiments: values of the experiment grid.
@@ -65,6 +71,7 @@ class Parameters(FrozenModel):
     workers: WorkerSettings
     screening: ScreeningSettings
     preparation: PreparationSettings
+    audit: AuditSettings
     planning: PlanningSettings
     splits: SplitSettings
     experiments: ExperimentSettings
@@ -88,6 +95,7 @@ class Parameters(FrozenModel):
             raise ParametersError(_explained(error)) from None
         try:
             check_labels(parameters.datasets.root, parameters.labels)
+            check_audit(parameters.audit, parameters.labels)
             refuse_plans_of_many(parameters.experiments, parameters.pool.datasets)
         except (LabelError, PlanningError) as error:
             raise ParametersError(str(error)) from None

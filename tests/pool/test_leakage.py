@@ -4,16 +4,17 @@ import pandas as pd
 import pyarrow as pa
 
 from tests.pool.conftest import POOL
-from tsfm_pipeline.pool.leakage import (
-    LEAKAGE_SCHEMA,
-    find_leakage,
-    leaking_cases,
-    patient_groups,
-)
+from tsfm_pipeline.pool.duplicates import find_duplicates
+from tsfm_pipeline.pool.leakage import LEAKAGE_SCHEMA, find_leakage, leaking_cases
+
+
+def leakage_of(catalogue, store, pool=POOL) -> pd.DataFrame:
+    duplicates, _ = find_duplicates(catalogue, store, pool)
+    return find_leakage(catalogue, duplicates, pool)
 
 
 def test_planted_duplicates_are_found_by_the_surest_evidence(prepared) -> None:
-    found = find_leakage(*prepared, POOL)
+    found = leakage_of(*prepared)
     pairs = {(row.pool_key, row.downstream_key): row.evidence for row in found.itertuples()}
     assert pairs == {
         ("kits21/case_00000", "kits19/case_00000"): "id",
@@ -26,30 +27,30 @@ def test_planted_duplicates_are_found_by_the_surest_evidence(prepared) -> None:
     pa.Table.from_pandas(found, schema=LEAKAGE_SCHEMA, preserve_index=False)
 
 
-def test_a_stranger_stays_far_below_the_threshold(prepared) -> None:
-    everybody = POOL.model_copy(update={"duplicate_correlation": 0.5})
-    assert len(find_leakage(*prepared, everybody)) == 5
+def test_a_stranger_stays_below_the_threshold_and_the_nearest_is_to_be_looked_at(prepared) -> None:
+    everybody = POOL.model_copy(update={"duplicate_correlation": 0.65})
+    assert len(leakage_of(*prepared, everybody)) == 5
+    _, doubtful = find_duplicates(*prepared, POOL)
+    assert list(doubtful["other_key"]) == ["flare/FLARE22_Tr_0004"]  # smooth, as the re-spaced one
 
 
 def test_a_quarantined_case_is_compared_with_nobody(prepared) -> None:
     catalogue, store = prepared
     bad = catalogue.copy()
     bad.loc[bad["key"] == "btcv/img0001", "verdict"] = "quarantined"
-    assert "btcv/img0001" not in set(find_leakage(bad, store, POOL)["pool_key"])
+    assert "btcv/img0001" not in set(leakage_of(bad, store)["pool_key"])
 
 
 def test_without_downstream_there_is_an_empty_table(prepared) -> None:
-    found = find_leakage(*prepared, POOL.model_copy(update={"downstream": ()}))
+    found = leakage_of(*prepared, POOL.model_copy(update={"downstream": ()}))
     assert found.empty
     assert list(found.columns) == LEAKAGE_SCHEMA.names
     pa.Table.from_pandas(found, schema=LEAKAGE_SCHEMA, preserve_index=False)
 
 
-def test_names_that_leakage_joins_are_one_person(make_catalogue) -> None:
+def test_another_scan_of_a_downstream_person_leaks(make_catalogue) -> None:
     cases = make_catalogue({"btcv": ["p", "p", "q", "r"], "flare": ["x", "y"]})
     leakage = pd.DataFrame(
         [("btcv/0", "flare/0"), ("btcv/2", "flare/0")], columns=["pool_key", "downstream_key"]
     )
-    assert list(patient_groups(cases, leakage)) == ["p", "p", "p", "r", "p", "y"]
-    # btcv/1 is another scan of a person who is downstream.
     assert list(leaking_cases(cases, leakage, POOL)) == [True, True, True, False, False, False]

@@ -1,12 +1,17 @@
 """The tables and the page say what the pool holds."""
 
+from base64 import b64decode
 from html.parser import HTMLParser
+from io import BytesIO
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from matplotlib.image import imread
 
 from tests.pool.conftest import POOL, PREPARATION, SOURCES, TABLE
+from tsfm_pipeline.pool.duplicates import find_duplicates
 from tsfm_pipeline.pool.leakage import find_leakage
 from tsfm_pipeline.pool.page import PoolTables, pool_page
 from tsfm_pipeline.pool.settings import SplitSettings
@@ -21,24 +26,34 @@ from tsfm_pipeline.pool.tables import (
 )
 from tsfm_pipeline.pool.version import describe_version
 
+OVERLAPS = ["datasets", "pairs", "source"]
+
 
 @pytest.fixture
 def tables(prepared) -> PoolTables:
     catalogue, store = prepared
-    leakage = find_leakage(catalogue, store, POOL)
+    duplicates, doubtful = find_duplicates(
+        catalogue, store, POOL.model_copy(update={"review_correlation": 0.1})
+    )
+    leakage = find_leakage(catalogue, duplicates, POOL)
     catalogue = catalogue.copy()
     bad = catalogue["key"] == "btcv/img0005"
     cause = "VolumeError: <img0005> is truncated"
     catalogue.loc[bad, ["verdict", "cause"]] = ["quarantined", cause]
-    splits = split_cases(catalogue, leakage, POOL, SplitSettings(folds=2))
+    catalogue["doubts"] = None
+    catalogue.loc[catalogue["key"] == "btcv/img0002", "doubts"] = "liver has <9000 ml"
+    splits = split_cases(catalogue, duplicates, POOL, SplitSettings(folds=2))
     version = describe_version(catalogue, leakage, splits, POOL, PREPARATION)
     integrity = pd.DataFrame({"key": ["btcv/img0004"], "verdict": ["repaired"]})
     return PoolTables(
         catalogue=catalogue,
         datasets=dataset_table(catalogue, leakage, splits, SOURCES, POOL, integrity),
-        targets=target_table(catalogue),
+        targets=target_table(catalogue, SOURCES, TABLE),
         supervision=supervision_table(catalogue, splits, SOURCES, TABLE),
         leakage=leakage,
+        duplicates=duplicates,
+        doubtful_pairs=doubtful,
+        overlaps=pd.DataFrame([("btcv = flare", 3, "a paper")], columns=OVERLAPS),
         version=version,
         versions=version,
     )
@@ -64,6 +79,13 @@ def test_the_target_table_counts_voxels_of_the_pool(tables, prepared) -> None:
     voxels = [store.record(key).target_voxels[5] for key in keys]
     row = tables.targets.set_index(["dataset", "target"]).loc[("btcv", "liver")]
     assert (row["cases"], row["voxels"]) == (4, sum(voxels))
+    # kits labels kidney tumours and flare the spleen, but no case shows one.
+    unseen = tables.targets[tables.targets["cases"] == 0]
+    assert list(unseen[["dataset", "target"]].itertuples(index=False, name=None)) == [
+        ("flare", "spleen"),
+        ("kits19", "kidney_tumor"),
+        ("kits21", "kidney_tumor"),
+    ]
     # The label is a box of a sixth of each axis: 7 x 10 x 11 voxels of 8 mm^3, nearly.
     assert row["median_ml"] == pytest.approx(7 * 10 * 11 * 8 / 1000, rel=0.25)
 
@@ -93,38 +115,69 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag, attrs) -> None:
         self.addresses += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
-        if tag not in ("meta", "use", "path", "br"):
+        if tag not in ("meta", "use", "path", "br", "img", "wbr"):
             self.open.append(tag)
 
     def handle_endtag(self, tag) -> None:
-        if tag not in ("meta", "use", "path", "br"):
+        if tag not in ("meta", "use", "path", "br", "img", "wbr"):
             assert self.open.pop() == tag
 
     def handle_data(self, data) -> None:
         self.texts.append(data.strip())
 
 
-def test_the_page_stands_alone_and_shows_the_tables(tables) -> None:
-    page = pool_page(tables, "demo", "Not patients.")
+def test_the_page_stands_alone_and_shows_the_tables(tables, prepared) -> None:
+    page = pool_page(tables, prepared[1].thumbnail, "demo", "Not patients.")
     reader = Reader()
     reader.feed(page)
     assert reader.open == []
-    assert all(address.startswith("#") for address in reader.addresses)
+    assert all(address.startswith(("#", "data:image/png;")) for address in reader.addresses)
     assert len(page) < 1_000_000
     texts = set(reader.texts)
     assert {"Not patients.", "btcv/img0001", "flare/FLARE22_Tr_0001", "digest", "some"} <= texts
     assert "VolumeError: <img0005> is truncated" in texts
     assert tables.version["version"].iat[0] in texts
+    assert {"liver has <9000 ml", "btcv = flare", "a paper"} <= texts
+    assert {"spleen", "kidney_tumor"} <= {word for t in texts for word in t[2:].split(", ")}
+    assert not {"nan", "None"} & texts
 
 
-def test_the_page_of_a_catalogue_that_has_the_sentence_as_verdict_shows_it(tables) -> None:
+def test_pairs_to_look_at_have_two_pictures_each(tables, prepared) -> None:
+    pictures = {key: prepared[1].thumbnail(key) for key in prepared[0]["key"]}
+    pair = tables.doubtful_pairs.iloc[:1].assign(key="btcv/img0004", other_key="kits21/case_00002")
+    page = pool_page(PoolTables(**{**vars(tables), "doubtful_pairs": pair}), pictures.get, "demo")
+    reader = Reader()
+    reader.feed(page)
+    shown = [address for address in reader.addresses if address.startswith("data:")]
+    assert len(shown) == 2
+    for address, key in zip(shown, pair[["key", "other_key"]].iloc[0], strict=True):
+        png = imread(BytesIO(b64decode(address.partition(",")[2])))[..., 0]
+        assert png.shape == (24, 72)
+        axial = pictures[key][12].astype(float)
+        inside = abs(axial) < 1.7
+        assert np.corrcoef(png[:, :24][inside], axial[inside])[0, 1] > 0.999
+        coronal = pictures[key][::-1, 12].astype(float)
+        inside = abs(coronal) < 1.7
+        assert np.corrcoef(png[:, 24:48][inside], coronal[inside])[0, 1] > 0.999
+
+
+def test_the_page_of_a_catalogue_that_has_the_sentence_as_verdict_shows_it(
+    tables, prepared
+) -> None:
     old = tables.catalogue.assign(cause=None)
     old.loc[old["verdict"] != "ok", "verdict"] = "it is truncated"
-    assert "it is truncated" in pool_page(PoolTables(**{**vars(tables), "catalogue": old}), "demo")
+    tables = PoolTables(**{**vars(tables), "catalogue": old})
+    assert "it is truncated" in pool_page(tables, prepared[1].thumbnail, "demo")
 
 
-def test_a_page_of_a_real_pool_stays_small(tables) -> None:
+def test_a_page_of_a_real_pool_stays_small(tables, prepared) -> None:
     many = pd.concat([tables.leakage] * 300, ignore_index=True)
-    page = pool_page(PoolTables(**{**vars(tables), "leakage": many}), "demo")
+    pairs = pd.DataFrame(
+        [("btcv/img0004", "kits21/case_00002", "thumbnail", 0.6, None)] * 900,
+        columns=tables.doubtful_pairs.columns,
+    )
+    tables = PoolTables(**{**vars(tables), "leakage": many, "doubtful_pairs": pairs})
+    page = pool_page(tables, prepared[1].thumbnail, "demo")
     assert f"200 of {len(many)} rows" in page
+    assert "40 of 900 pairs" in page
     assert len(page) < 1_000_000

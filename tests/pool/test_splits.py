@@ -21,7 +21,7 @@ def test_folds_are_those_of_nnunet(count: int) -> None:
         assert {names[i] for i in validation} == {n for n in names if folds[n] == fold}
 
 
-NOBODY = pd.DataFrame(columns=["pool_key", "downstream_key"])
+NOBODY = pd.DataFrame(columns=["key", "other_key"])
 
 
 def test_a_patient_is_never_on_both_sides_and_bad_cases_are_left_out(make_catalogue) -> None:
@@ -49,9 +49,9 @@ def test_a_person_has_one_fold_in_all_datasets_and_each_is_split_evenly(make_cat
     names = [f"kits_{i:05d}" for i in range(300)]
     catalogue = make_catalogue({"kits21": names, "kits19": names[:210], "other": ["u", "v", "w"]})
     # One more is known by the look of the scan alone: other/0 is kits19/7.
-    leakage = pd.DataFrame([("other/0", "kits19/7")], columns=NOBODY.columns)
+    pairs = pd.DataFrame([("other/0", "kits19/7")], columns=NOBODY.columns)
     pool = PoolSettings(datasets=("kits21", "other"), downstream=("kits19",))
-    splits = split_cases(catalogue, leakage, pool, SplitSettings())
+    splits = split_cases(catalogue, pairs, pool, SplitSettings())
     kits = splits[splits["dataset"] != "other"]
     assert kits.groupby("patient")["fold"].nunique().max() == 1
     for dataset, count in (("kits21", 60), ("kits19", 42)):
@@ -70,9 +70,9 @@ def test_few_shared_patients_still_leave_both_roles_in_each_dataset(make_catalog
 
 def test_downstream_patients_leave_the_pool_and_nothing_else(make_catalogue) -> None:
     catalogue = make_catalogue({"a": ["p", "q", "r", "s"], "b": ["q", "x"]})
-    leakage = pd.DataFrame([("a/1", "b/0"), ("a/3", "b/1")], columns=NOBODY.columns)
+    pairs = pd.DataFrame([("a/1", "b/0"), ("a/3", "b/1")], columns=NOBODY.columns)
     pool = PoolSettings(datasets=("a",), downstream=("b",), exclude_downstream=True)
-    splits = split_cases(catalogue, leakage, pool, SplitSettings(folds=2))
+    splits = split_cases(catalogue, pairs, pool, SplitSettings(folds=2))
     assert set(splits["key"]) == {"a/0", "a/2", "b/0", "b/1"}
 
 
@@ -94,8 +94,8 @@ def split_file(tmp_path: Path, *entries: tuple[str, str]) -> Path:
     return path
 
 
-def roles(catalogue, settings, pool=None, leakage=NOBODY) -> dict[str, str]:
-    splits = split_cases(catalogue, leakage, pool or PoolSettings(datasets=("a",)), settings)
+def roles(catalogue, settings, pool=None, pairs=NOBODY) -> dict[str, str]:
+    splits = split_cases(catalogue, pairs, pool or PoolSettings(datasets=("a",)), settings)
     assert ((splits["fold"] == settings.fold) == (splits["role"] == "validation")).all()
     return dict(zip(splits["key"], splits["role"].str[0], strict=True))
 
@@ -117,11 +117,11 @@ def test_a_file_splits_its_dataset_and_folds_split_the_others(make_catalogue, tm
 def test_a_person_of_the_file_has_that_role_in_all_datasets(make_catalogue, tmp_path) -> None:
     path = split_file(tmp_path, ("01", "2"))
     catalogue = make_catalogue({"a": ["p", "q", "r"], "b": ["q", "r", "p", "x", "y"]})
-    leakage = pd.DataFrame([("a/0", "b/3")], columns=NOBODY.columns)  # x is p
+    pairs = pd.DataFrame([("a/0", "b/3")], columns=NOBODY.columns)  # x is p
     pool = PoolSettings(datasets=("a",), downstream=("b",))
     for seed in range(5):
         settings = SplitSettings(folds=2, seed=seed, files={"a": path})
-        given = roles(catalogue, settings, pool, leakage)
+        given = roles(catalogue, settings, pool, pairs)
         assert [given[f"b/{number}"] for number in range(4)] == ["t", "v", "t", "t"]
 
 

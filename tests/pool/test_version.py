@@ -4,6 +4,7 @@ from tests.imaging.test_voxel_fingerprint import scan
 from tests.pool.conftest import POOL, PREPARATION, TABLE, prepare, write_btcv
 from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.model.training_settings import TrainingSettings
+from tsfm_pipeline.pool.duplicates import find_duplicates
 from tsfm_pipeline.pool.leakage import find_leakage
 from tsfm_pipeline.pool.settings import SplitSettings
 from tsfm_pipeline.pool.splits import split_cases
@@ -18,8 +19,9 @@ FREE = POOL.model_copy(update={"exclude_downstream": True})
 
 def version_of(prepared, pool=POOL):
     catalogue, store = prepared
-    leakage = find_leakage(catalogue, store, pool)
-    splits = split_cases(catalogue, leakage, pool, FOLDS)
+    duplicates, _ = find_duplicates(catalogue, store, pool)
+    leakage = find_leakage(catalogue, duplicates, pool)
+    splits = split_cases(catalogue, duplicates, pool, FOLDS)
     return describe_version(catalogue, leakage, splits, pool, PREPARATION).iloc[0], splits
 
 

@@ -71,7 +71,7 @@ def test_nnunet_regions_and_ignore_must_be_mapped(root: Path) -> None:
     labels = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "ignore": 4}
     header(root, labels=labels)
     plant(root, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz")
-    with pytest.raises(SourceError, match=r"\{2: 'whole', 3: 'whole', 4: 'ignore'\}"):
+    with pytest.raises(SourceError, match=r"\{2: 'whole, core', 3: 'whole, core', 4: 'ignore'\}"):
         listing(root, layout="nnunet")
     mapped = {1: "liver", 2: "spleen", 3: "aorta", 4: None}
     assert not listing(root, layout="nnunet", labels=mapped)["a"].problem

@@ -1,16 +1,20 @@
 """What a pool holds, as pictures."""
 
-from io import StringIO
+from base64 import b64encode
+from io import BytesIO, StringIO
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
+from numpy.typing import NDArray
 
 TRAINING, VALIDATION, UNUSED = "#0b6e99", "#7fb8d0", "#d9d9d9"
 DOWNSTREAM = "#8a6d3b"
 _BAR = 0.62
+_GREY = 1.8
 
 
 def overview_figure(datasets: pd.DataFrame) -> Figure:
@@ -60,7 +64,8 @@ def targets_figure(targets: pd.DataFrame) -> Figure:
     Args:
         targets: rows of `tables.target_table`.
     """
-    voxels = targets.groupby("target")[["voxels", "cases"]].sum().sort_values("voxels")
+    shown = targets[targets["cases"] > 0]
+    voxels = shown.groupby("target")[["voxels", "cases"]].sum().sort_values("voxels")
     figure = Figure(figsize=(9, 0.8 + 0.22 * len(voxels)), layout="constrained")
     axes = figure.add_subplot()
     place = np.arange(len(voxels))
@@ -88,6 +93,23 @@ def as_svg(figure: Figure) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
+
+
+def thumbnail_address(thumbnail_ZYX: NDArray[np.floating]) -> str:
+    """Draw a thumbnail's three middle slices side by side, as a `data:` address of a PNG.
+
+    Args:
+        thumbnail_ZYX: mean 0 and sd 1, canonical (`imaging.voxel_fingerprint`).
+
+    Returns:
+        The axial slice with the front up, the coronal and the sagittal one with the head up.
+    """
+    z, y, x = (size // 2 for size in thumbnail_ZYX.shape)
+    slices = [thumbnail_ZYX[z], thumbnail_ZYX[::-1, y], thumbnail_ZYX[::-1, :, x]]
+    buffer = BytesIO()
+    picture = np.hstack(slices).astype(np.float32)
+    imsave(buffer, picture, vmin=-_GREY, vmax=_GREY, cmap="gray", format="png")
+    return f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"
 
 
 def _draw_cases(axes: Any, datasets: pd.DataFrame, place: np.ndarray) -> None:

@@ -1,17 +1,27 @@
 """The pool catalogue as one HTML page without scripts, that needs no server and no other file."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from numpy.typing import NDArray
 
-from tsfm_pipeline.pool.figures import as_svg, overview_figure, targets_figure
+from tsfm_pipeline.pool.figures import (
+    as_svg,
+    overview_figure,
+    targets_figure,
+    thumbnail_address,
+)
 from tsfm_pipeline.preparation.verdict import Verdict
 
 MOST_ROWS = 200
 """Longer lists are cut here; the tables beside the page have all rows."""
+MOST_PICTURES = 40
+"""Pairs of which the page has pictures, 5 KB each."""
 
 _TEMPLATES = Environment(
     loader=PackageLoader("tsfm_pipeline.pool"),
@@ -32,6 +42,9 @@ class PoolTables:
         targets: rows of `tables.target_table`.
         supervision: rows of `tables.supervision_table`.
         leakage: rows of `leakage.find_leakage`.
+        duplicates: pairs that are one scan or one patient (`duplicates.find_duplicates`).
+        doubtful_pairs: pairs that may be, the likeliest first.
+        overlaps: rows of `tables.overlap_table`.
         version: the row of this pool (`version.describe_version`).
         versions: all versions seen so far.
     """
@@ -41,21 +54,32 @@ class PoolTables:
     targets: pd.DataFrame
     supervision: pd.DataFrame
     leakage: pd.DataFrame
+    duplicates: pd.DataFrame
+    doubtful_pairs: pd.DataFrame
+    overlaps: pd.DataFrame
     version: pd.DataFrame
     versions: pd.DataFrame
 
 
-def pool_page(tables: PoolTables, title: str, warning: str = "") -> str:
+def pool_page(
+    tables: PoolTables,
+    thumbnail_of: Callable[[str], NDArray[np.floating]],
+    title: str,
+    warning: str = "",
+) -> str:
     """Return the page.
 
     Args:
         tables: what it shows.
+        thumbnail_of: gives the (z, y, x) thumbnail of a case by its key.
         title: name of the workspace.
         warning: a sentence to stand out on top, such as that the data are synthetic.
     """
     catalogue, datasets = tables.catalogue, tables.datasets
     bad = catalogue[catalogue["verdict"] != Verdict.OK]
     causes = bad["cause"].fillna(bad["verdict"])  # in a catalogue of before: the sentence
+    doubtful = catalogue[catalogue["doubts"].notna() & (catalogue["verdict"] == Verdict.OK)]
+    unseen = tables.targets[tables.targets["cases"] == 0]
     return _TEMPLATES.get_template("pool_page.html").render(
         title=title,
         warning=warning,
@@ -69,7 +93,12 @@ def pool_page(tables: PoolTables, title: str, warning: str = "") -> str:
         sources=datasets[["dataset", "licence", "url"]].to_dict("records"),
         matrix=_matrix(tables.supervision, datasets),
         leakage=_leakage(tables.leakage),
+        overlaps=_cut(tables.overlaps),
+        copies=_cut(_within_a_part(tables.duplicates, datasets)),
+        pairs=_pictured(tables.doubtful_pairs, thumbnail_of),
         set_aside=_cut(bad[["key"]].assign(cause=causes)),
+        doubtful=_cut(doubtful[["key", "doubts"]]),
+        unseen=unseen.groupby("dataset", sort=False)["target"].agg(", ".join).to_dict(),
         versions=_versions(tables.versions),
     )
 
@@ -132,9 +161,36 @@ def _matrix(supervision: pd.DataFrame, datasets: pd.DataFrame) -> dict[str, Any]
     return {"datasets": list(parts), "rows": rows}
 
 
+def _within_a_part(duplicates: pd.DataFrame, datasets: pd.DataFrame) -> pd.DataFrame:
+    """Return the pairs that leakage does not show: both cases of the pool, or both downstream."""
+    part_of = dict(zip(datasets["dataset"], datasets["part"], strict=True))
+    one, other = (
+        duplicates[name].str.partition("/")[0].map(part_of) for name in ("key", "other_key")
+    )
+    columns = ["part", "key", "other_key", "evidence", "correlation"]
+    return duplicates.assign(part=one)[one == other][columns]
+
+
+def _pictured(
+    pairs: pd.DataFrame, thumbnail_of: Callable[[str], NDArray[np.floating]]
+) -> dict[str, Any]:
+    """Return the first pairs with the addresses of their pictures, and how many there are."""
+    shown = [
+        {
+            "cases": [(key, thumbnail_address(thumbnail_of(key))) for key in (one, other)],
+            "correlation": correlation,
+            "source": source,
+        }
+        for one, other, _, correlation, source in pairs.fillna({"source": ""})
+        .head(MOST_PICTURES)
+        .itertuples(index=False)
+    ]
+    return {"shown": shown, "total": len(pairs)}
+
+
 def _leakage(leakage: pd.DataFrame) -> dict[str, Any]:
     return {
-        **_cut(leakage),
+        **_cut(leakage[["pool_key", "downstream_key", "evidence", "correlation"]]),
         "cases": leakage["pool_key"].nunique(),
         "pairs": leakage["evidence"].value_counts().to_dict(),
     }

@@ -1,8 +1,37 @@
-"""Which datasets make the pool, and how its cases are split into folds."""
+"""Which datasets make the pool, what they share, and how its cases are split into folds."""
 
 from pydantic import Field, FilePath, model_validator
 
 from tsfm_pipeline.frozen import FrozenModel
+
+
+class KnownOverlap(FrozenModel):
+    """Datasets of which it is published that they share scans, or patients.
+
+    Attributes:
+        datasets: their names; those that are not in use play no part. One name alone: some
+            patients of that dataset have several scans.
+        source: where it is published.
+        same_numbers: cases of two of them whose names end in the same number are one scan.
+        same_scans: cases, as `dataset/case`, that are one scan; a list for each scan.
+    """
+
+    datasets: tuple[str, ...] = Field(min_length=1)
+    source: str = Field(min_length=1)
+    same_numbers: bool = False
+    same_scans: tuple[tuple[str, ...], ...] = ()
+
+    @model_validator(mode="after")
+    def _of_its_datasets(self) -> "KnownOverlap":
+        strange = sorted(
+            key
+            for scan in self.same_scans
+            for key in scan
+            if key.partition("/")[0] not in self.datasets
+        )
+        if strange:
+            raise ValueError(f"same_scans: {strange} of none of the datasets {self.datasets}")
+        return self
 
 
 class PoolSettings(FrozenModel):
@@ -14,6 +43,9 @@ class PoolSettings(FrozenModel):
         exclude_downstream: leave out of the pool every case whose patient is also downstream;
             false, as in the paper, keeps them.
         duplicate_correlation: two thumbnails that correlate at least so show one scan.
+        review_correlation: two that correlate at least so, and less than that, are listed for
+            people to look at.
+        known_overlaps: what is published of scans that several datasets, or one, have twice.
         paper_cases: our reading of how many cases of each dataset make up the paper's 2779.
     """
 
@@ -21,6 +53,8 @@ class PoolSettings(FrozenModel):
     downstream: tuple[str, ...] = ()
     exclude_downstream: bool = False
     duplicate_correlation: float = Field(default=0.7, gt=0, le=1)
+    review_correlation: float = Field(default=0.5, gt=0, le=1)
+    known_overlaps: tuple[KnownOverlap, ...] = ()
     paper_cases: dict[str, int] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -29,6 +63,12 @@ class PoolSettings(FrozenModel):
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"pool: {repeated} named more than once in datasets and downstream")
+        if self.review_correlation > self.duplicate_correlation:
+            raise ValueError(
+                f"pool.review_correlation is {self.review_correlation}, above"
+                f" pool.duplicate_correlation, {self.duplicate_correlation}; pairs between the two"
+                " are listed for review"
+            )
         return self
 
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tsfm_pipeline.pool.leakage import leaking_cases, patient_groups
+from tsfm_pipeline.pool.duplicates import patient_groups
+from tsfm_pipeline.pool.leakage import leaking_cases
 from tsfm_pipeline.pool.settings import PoolSettings, SplitSettings
 from tsfm_pipeline.pool.split_files import role_of_each, roles_of_files
 from tsfm_pipeline.pool.version import pool_version
@@ -23,6 +24,8 @@ SPLITS_SCHEMA = pa.schema(
         pa.field("fold", pa.int64(), nullable=False),
         pa.field("role", pa.string(), nullable=False),
         pa.field("pool_version", pa.string(), nullable=False),
+        # A pool case whose person is downstream, too; tables of before do not say.
+        pa.field("leaking", pa.bool_()),
     ]
 )
 
@@ -53,7 +56,7 @@ def assign_folds(
 
 
 def split_cases(
-    catalogue: pd.DataFrame, leakage: pd.DataFrame, pool: PoolSettings, settings: SplitSettings
+    catalogue: pd.DataFrame, duplicates: pd.DataFrame, pool: PoolSettings, settings: SplitSettings
 ) -> pd.DataFrame:
     """Split the usable cases of a pool catalogue.
 
@@ -64,14 +67,15 @@ def split_cases(
 
     Args:
         catalogue: rows of the pool catalogue; those whose `verdict` is not `ok` are left out.
-        leakage: rows of `find_leakage`; it tells persons with several names.
+        duplicates: pairs of `find_duplicates`; they tell persons with several names.
         pool: which datasets make the pool; the others are downstream. With `exclude_downstream`,
             pool cases of downstream persons are left out.
         settings: folds, validating fold and seed.
 
     Returns:
         One row per case in use: key, dataset, case, patient, pool (or downstream), fold, role
-        (training or validation) and the version of the pool. `fold` is the one in which a case
+        (training or validation), the version of the pool, and leaking (a pool case whose person is
+        downstream, too: `leakage.leakage_free` drops them). `fold` is the one in which a case
         validates; -1 where a file says that it trains.
 
     Raises:
@@ -80,11 +84,12 @@ def split_cases(
     """
     usable = catalogue[catalogue["verdict"] == Verdict.OK]
     if pool.exclude_downstream:
-        usable = usable[~leaking_cases(usable, leakage, pool)]
+        usable = usable[~leaking_cases(usable, duplicates, pool)]
     _refuse_too_few(catalogue, usable)
     splits = usable[["key", "dataset", "case", "patient"]].reset_index(drop=True)
     splits["pool"] = splits["dataset"].isin(pool.datasets)
-    persons = patient_groups(splits, leakage)
+    splits["leaking"] = leaking_cases(splits, duplicates, pool)
+    persons = patient_groups(splits, duplicates)
     roles = roles_of_files(catalogue, settings.files, settings.fold)
     used = splits["key"].isin(roles) | ~splits["dataset"].isin(settings.files)
     splits, persons = splits[used].reset_index(drop=True), persons[used]
@@ -95,7 +100,7 @@ def split_cases(
     splits["fold"] = [folds[person] for person in persons]
     splits["role"] = np.where(splits["fold"] == settings.fold, "validation", "training")
     splits["pool_version"] = pool_version(usable[usable["dataset"].isin(pool.datasets)])
-    return splits
+    return pd.DataFrame(splits, columns=SPLITS_SCHEMA.names)
 
 
 def _fold_of_each(

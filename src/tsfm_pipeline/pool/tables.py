@@ -1,6 +1,7 @@
 """What a pool holds, as tables for people: datasets, targets, and who annotates what."""
 
 from collections.abc import Mapping
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -115,8 +116,14 @@ def dataset_table(
     return table.astype({"release": "Int64", "paper": "Int64"})
 
 
-def target_table(catalogue: pd.DataFrame) -> pd.DataFrame:
-    """Return, per dataset and target: cases that show it, voxels in the pool, median volume."""
+def target_table(
+    catalogue: pd.DataFrame, sources: Mapping[str, Source], table: LabelTable
+) -> pd.DataFrame:
+    """Return, per dataset and target: cases that show it, voxels in the pool, median volume.
+
+    A target that a dataset annotates and no usable case shows has 0 of all three: a label that
+    the download does not use, or that `datasets.*.labels` maps from the wrong value.
+    """
     usable = catalogue[catalogue["verdict"] == Verdict.OK]
     long = usable[["dataset", "target_names", "target_voxels", "voxel_volume"]].explode(
         ["target_names", "target_voxels"]
@@ -125,10 +132,43 @@ def target_table(catalogue: pd.DataFrame) -> pd.DataFrame:
     long["target_voxels"] = long["target_voxels"].astype("int64")
     long["ml"] = long["target_voxels"] * long["voxel_volume"] / 1000
     groups = long.groupby(["dataset", "target"], sort=False)
-    table = groups.agg(
+    shown = groups.agg(
         cases=("target_voxels", "size"), voxels=("target_voxels", "sum"), median_ml=("ml", "median")
+    ).round({"median_ml": 3})
+    modalities = usable[["dataset", "modality"]].drop_duplicates().itertuples(index=False)
+    annotated = dict.fromkeys(
+        (dataset, target)
+        for dataset, modality in modalities
+        for target in sources[dataset].annotated_targets(modality, table)
     )
-    return table.reset_index().round({"median_ml": 3})
+    unseen = pd.DataFrame(
+        [(*pair, 0, 0, 0.0) for pair in annotated if pair not in shown.index],
+        columns=POOL_TARGETS_SCHEMA.names,
+    )
+    return pd.concat([shown.reset_index(), unseen], ignore_index=True)
+
+
+def overlap_table(duplicates: pd.DataFrame, pool: PoolSettings) -> pd.DataFrame:
+    """Return what is published of datasets in use that share scans, and the pairs found of each.
+
+    Returns:
+        Columns datasets, pairs (those of `find_duplicates`) and source. No pair where an overlap
+        is published is as worth a look as one where none is.
+    """
+    used = {*pool.datasets, *pool.downstream}
+    names = duplicates[["key", "other_key"]].apply(lambda keys: keys.str.partition("/")[0])
+    found = pd.Series(
+        [frozenset(pair) for pair in names.itertuples(index=False)], dtype=object
+    ).value_counts()
+    rows = [
+        (" = ".join(some), int(found.get(frozenset(some), 0)), overlap.source)
+        for overlap in pool.known_overlaps
+        for some in (
+            combinations(overlap.datasets, 2) if overlap.datasets[1:] else [overlap.datasets]
+        )
+        if used.issuperset(some)
+    ]
+    return pd.DataFrame(rows, columns=["datasets", "pairs", "source"])
 
 
 def supervision_table(

@@ -49,6 +49,8 @@ POOL_CATALOGUE_SCHEMA = pa.schema(
         pa.field("target_names", pa.list_(pa.string())),
         pa.field("target_voxels", pa.list_(pa.int64())),
         pa.field("voxel_volume", pa.float64()),
+        # Of an audit of labels; catalogues of before have none.
+        pa.field("doubts", pa.string()),
     ]
 )
 

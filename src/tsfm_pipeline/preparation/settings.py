@@ -1,8 +1,8 @@
-"""What a user sets about preparation."""
+"""What a user sets about preparation, and about what is looked into before and after it."""
 
 from typing import Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.geometry import TripleFloat
@@ -49,3 +49,35 @@ class ScreeningSettings(FrozenModel):
     """
 
     verify: bool = False
+
+
+class AuditSettings(FrozenModel):
+    """What prepared labels have to look like. Targets that a field does not name are not checked.
+
+    Attributes:
+        exclude_mirrored: quarantine a case in which every left target lies right of every right
+            one; false keeps it, with the doubt in the catalogue.
+        reviewed: cases, as `dataset/case`, that somebody looked at and found sound; nothing is said
+            of them.
+        right_organs: targets without a side that lie in the patient's right.
+        left_organs: targets without a side that lie in the patient's left.
+        levels: targets by their height, from head to feet: all of a level lie above all of those
+            after it.
+        volume_ml: target -> least and most ml. The least is asked of targets only that do not touch
+            the edge of the scan.
+    """
+
+    exclude_mirrored: bool = True
+    reviewed: tuple[str, ...] = ()
+    right_organs: tuple[str, ...] = ()
+    left_organs: tuple[str, ...] = ()
+    levels: tuple[tuple[str, ...], ...] = ()
+    volume_ml: dict[str, tuple[float, float]] = Field(default_factory=dict)
+
+    @field_validator("volume_ml")
+    @classmethod
+    def _ordered(cls, limits: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        for target, (least, most) in limits.items():
+            if not 0 <= least < most:
+                raise ValueError(f"{target}: {least} to {most} ml is no range")
+        return limits

@@ -60,12 +60,15 @@ class NnunetSource(GenericSource):
     channels: tuple[int, ...] = ()
 
     def published_labels(self, root: Path) -> Mapping[int, str]:
-        """Return the label values that dataset.json lists, those of its regions among them."""
+        """Return the label values that dataset.json lists, those of its regions among them.
+
+        A value of several regions has all their names.
+        """
         found: dict[int, str] = {}
         for name, values in read_header(self.name, root, _Header).labels.items():
             for value in values if isinstance(values, list) else [values]:
                 if name not in BACKGROUND_NAMES:
-                    found.setdefault(value, name)
+                    found[value] = f"{found[value]}, {name}" if value in found else name
         return found
 
     def list_cases(self, root: Path) -> Iterator[SourceCase]:

@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.sources.label_names import renumbered
 from tsfm_pipeline.sources.listing import unusable_name
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,8 @@ class Source(FrozenModel):
     Attributes:
         folder: where the dataset lies, relative to the raw root.
         labels: source label value (or class name) -> target name; null drops the value.
+        published_names: label value -> the publisher's name of it, where that is spelt otherwise
+            than the target; dataset.json is compared with both.
         unannotated: targets of `labels` that the cases of a modality do not annotate.
         left_out: case -> why it is not used; null uses it.
         expected_cases: usable cases of the public release; a mismatch is a warning.
@@ -87,6 +90,7 @@ class Source(FrozenModel):
 
     folder: str
     labels: dict[int | str, str | None]
+    published_names: dict[int, str] = Field(default_factory=dict)
     unannotated: dict[Modality, tuple[str, ...]] = Field(default_factory=dict)
     left_out: dict[str, str | None] = Field(default_factory=dict)
     expected_cases: int | None = None
@@ -161,7 +165,7 @@ class Source(FrozenModel):
 
         Raises:
             SourceError: the folder is missing, closed or holds no case, or its labels are not
-                those that `labels` maps.
+                those that `labels` maps, by value or by name.
         """
         try:
             root = self.root(raw_root)
@@ -193,6 +197,19 @@ class Source(FrozenModel):
                 f"datasets.{self.name}: dataset.json in {root} lists the labels {unmapped}, which"
                 f" `datasets.{self.name}.labels` does not map. Map each value to a target, or to"
                 " null to drop it."
+            )
+        exchanged = renumbered(published, self.labels, self.published_names)
+        if exchanged:
+            what = ", ".join(
+                f"{value} is {published[value]!r}, as {other} is here"
+                for value, other in exchanged.items()
+            )
+            raise SourceError(
+                f"datasets.{self.name}: dataset.json in {root} numbers its labels otherwise:"
+                f" {what}. dataset.json: {dict(published)};"
+                f" `datasets.{self.name}.labels`: {self.labels}. Correct `labels`, or, where a"
+                " name only looks like another's, give it in"
+                f" `datasets.{self.name}.published_names`."
             )
         unknown = [value for value in self.labels if published and value not in published]
         if unknown:

@@ -9,7 +9,11 @@ from tsfm_pipeline.experiments.grid import warn_of_untransferred
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.planning.target_spacing import PoolSpacing, pool_spacing
 from tsfm_pipeline.pool.settings import PoolSettings
-from tsfm_pipeline.preparation.settings import PreparationSettings, ScreeningSettings
+from tsfm_pipeline.preparation.settings import (
+    AuditSettings,
+    PreparationSettings,
+    ScreeningSettings,
+)
 from tsfm_pipeline.reporting.settings import ReportingSettings
 from tsfm_pipeline.sources import Datasets
 from tsfm_pipeline.sources.case_index import build_case_index
@@ -57,9 +61,11 @@ def prepare_cases(
     preparation: PreparationSettings,
     workers: WorkerSettings,
     screening: ScreeningSettings,
+    audit: AuditSettings,
     store_root: Path,
 ) -> tuple[CaseStore, pd.DataFrame]:
-    """Prepare every case into the store; return the store and the pool catalogue."""
+    """Prepare every case into the store and audit it; return the store and the pool catalogue."""
+    from tsfm_pipeline.preparation.audit import audit_labels
     from tsfm_pipeline.preparation.pool import prepare_pool
 
     preparation = preparation.model_copy(update={"target_spacing": target_spacing.spacing})
@@ -74,7 +80,7 @@ def prepare_cases(
         store,
         verify=screening.verify,
     )
-    return store, catalogue
+    return store, audit_labels(catalogue, store, labels, audit)
 
 
 def name_version(
@@ -110,7 +116,7 @@ def tabulate_pool(
     sources = datasets.root
     return (
         dataset_table(pool_catalogue, leakage, splits, sources, pool, integrity),
-        target_table(pool_catalogue),
+        target_table(pool_catalogue, sources, labels),
         supervision_table(pool_catalogue, splits, sources, labels),
     )
 
@@ -121,14 +127,19 @@ def write_pool_page(
     pool_targets: pd.DataFrame,
     supervision: pd.DataFrame,
     leakage: pd.DataFrame,
+    duplicates: pd.DataFrame,
+    doubtful_pairs: pd.DataFrame,
     pool_version: pd.DataFrame,
     pool_versions: pd.DataFrame,
+    pool_store: CaseStore,
     phantom_root: Path,
     raw_root: Path,
+    pool: PoolSettings,
     reporting: ReportingSettings,
 ) -> str:
     """Write the pool catalogue as one HTML page."""
     from tsfm_pipeline.pool.page import PoolTables, pool_page
+    from tsfm_pipeline.pool.tables import overlap_table
 
     tables = PoolTables(
         catalogue=pool_catalogue,
@@ -136,8 +147,11 @@ def write_pool_page(
         targets=pool_targets,
         supervision=supervision,
         leakage=leakage,
+        duplicates=duplicates,
+        doubtful_pairs=doubtful_pairs,
+        overlaps=overlap_table(duplicates, pool),
         version=pool_version,
         versions=pool_versions,
     )
     phantoms = "Synthetic phantoms, not patients." if raw_root == phantom_root else ""
-    return pool_page(tables, reporting.workspace, phantoms)
+    return pool_page(tables, pool_store.thumbnail, reporting.workspace, phantoms)

@@ -12,6 +12,7 @@ from tsfm_pipeline.pipelines.data_pool.nodes import (
     write_pool_page,
 )
 from tsfm_pipeline.planning.dataset_plan import plan_datasets
+from tsfm_pipeline.pool.duplicates import find_duplicates
 from tsfm_pipeline.pool.figures import overview_figure
 from tsfm_pipeline.pool.leakage import find_leakage
 from tsfm_pipeline.pool.splits import split_cases
@@ -59,20 +60,27 @@ def create_pipeline() -> Pipeline:
                     "params:preparation",
                     "params:workers",
                     "params:screening",
+                    "params:audit",
                     "store_root",
                 ],
                 ["pool_store", "pool_catalogue"],
                 name="prepare_cases",
             ),
             Node(
-                find_leakage,
+                find_duplicates,
                 ["pool_catalogue", "pool_store", "params:pool"],
+                ["duplicates", "doubtful_pairs"],
+                name="find_duplicates",
+            ),
+            Node(
+                find_leakage,
+                ["pool_catalogue", "duplicates", "params:pool"],
                 "leakage",
                 name="find_leakage",
             ),
             Node(
                 split_cases,
-                ["pool_catalogue", "leakage", "params:pool", "params:splits"],
+                ["pool_catalogue", "duplicates", "params:pool", "params:splits"],
                 "splits",
                 name="split_cases",
             ),
@@ -111,10 +119,14 @@ def create_pipeline() -> Pipeline:
                     "pool_targets",
                     "supervision",
                     "leakage",
+                    "duplicates",
+                    "doubtful_pairs",
                     "pool_version",
                     "pool_versions",
+                    "pool_store",
                     "phantom_root",
                     "raw_root",
+                    "params:pool",
                     "params:reporting",
                 ],
                 "pool_page",
