@@ -21,6 +21,7 @@ class Experiment(FrozenModel):
         budget: key of `experiments.transfer.epochs`; None takes the role's own epochs.
         cases: key of `experiments.transfer.cases`, how many it trains on; None takes all.
         seed: added to the settings' seed.
+        leakage_free: leave out of the training what shows persons of the downstream sets.
         trains: false takes the weights of `initial` as they are.
     """
 
@@ -32,6 +33,7 @@ class Experiment(FrozenModel):
     budget: str | None = None
     cases: str | None = None
     seed: int = 0
+    leakage_free: bool = False
     trains: bool = True
 
     @property

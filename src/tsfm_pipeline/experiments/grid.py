@@ -35,9 +35,15 @@ BUDGETS = ("epoch10", "epoch20", "epoch50", "epoch100")
 """Table 2's columns for what is fine-tuned."""
 LONG = "epoch1000"
 """Table 2's column for nnU-Net."""
-ABLATED = {"amos22": ("amos22",), "pancreas": ("msd_pancreas",), "tumour_sets": TUMOUR_SETS}
-"""Row name -> datasets of another pre-training: Table 3's single ones, and the seven tumour sets
-without the organs that are said to help them."""
+LEAKAGE_FREE = "leakage_free"
+ABLATED: dict[str, tuple[str, ...]] = {
+    "amos22": ("amos22",),
+    "pancreas": ("msd_pancreas",),
+    "tumour_sets": TUMOUR_SETS,
+    LEAKAGE_FREE: (),
+}
+"""Row name -> datasets of another pre-training: Table 3's single ones, the seven tumour sets without
+the organs that are said to help them, and the whole pool without persons of the downstream sets."""
 METHODS = ("nnunet", "swinunetr")
 """Table 1's systems that are trained on each dataset alone."""
 PARTLY_ANNOTATED = ("amos22",)
@@ -106,7 +112,14 @@ def _ablations() -> list[Experiment]:
     """Return Table 3."""
     grid = []
     for row, sources in ABLATED.items():
-        grid.append(Experiment(name=f"ablation.{row}", role="ablation", datasets=sources))
+        grid.append(
+            Experiment(
+                name=f"ablation.{row}",
+                role="ablation",
+                datasets=sources,
+                leakage_free=row == LEAKAGE_FREE,
+            )
+        )
         grid += [
             _transfer(f"ablation.{row}.{dataset}", dataset, "epoch100", initial=f"ablation.{row}")
             for dataset in DOWNSTREAM

@@ -20,6 +20,7 @@ from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.model.training_spec import TrainingSpec
 from tsfm_pipeline.nnunetv2 import NnunetError
 from tsfm_pipeline.planning.dataset_plan import DatasetPlan
+from tsfm_pipeline.pool.leakage import leakage_free
 from tsfm_pipeline.sources import Source
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.describe import deciding_settings
@@ -95,6 +96,8 @@ def run_training(
         weights = initial.model_folder(models_root).weights("best")
 
     chosen = splits[splits["dataset"].isin(datasets)]
+    if experiment.leakage_free:
+        chosen = leakage_free(chosen)
     training_keys = list(chosen.loc[chosen["role"] == "training", "key"])
     held_out = tuple(chosen.loc[chosen["role"] == "validation", "key"])
     if not experiment.trains:
