@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, redirect_stderr
@@ -80,35 +81,12 @@ def part(text: str) -> tuple[int, int]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     given = parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
     # Before torch loads its threads: spinning while they wait, they slow other busy processes.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Heavy imports wait until the arguments are known to be right.
-    from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
-
-    from tsfm_pipeline.scans.run import predict_folder  # noqa: PLC0415
-    from tsfm_pipeline.scans.settings import PredictSettings  # noqa: PLC0415
-
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    settings = PredictSettings(
-        targets=tuple(filter(None, ",".join(given.targets).split(","))),
-        per_target=given.per_target,
-        probabilities=given.probabilities,
-        statistics=given.statistics,
-        page=given.page,
-        modality=given.modality,
-        fast=given.fast,
-        mirror=given.mirror,
-        device=given.device,
-        overwrite=given.overwrite,
-        preview=given.preview,
-        dicom_seg=given.dicom_seg,
-        read_timeout=given.read_timeout,
-    )
     try:
-        with _no_bars() if given.quiet else logging_redirect_tqdm():
-            summary = predict_folder(
-                given.input, given.output, given.model, settings, part=given.part
-            )
+        summary = _predict(given)
     except ValueError as error:
         print(f"tsfm-predict: {error}", file=sys.stderr)
         return 2
@@ -130,6 +108,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.json:
         print(report_json(summary))
     return 1 if summary.failed else 0
+
+
+def _predict(given: argparse.Namespace) -> "RunSummary":
+    # Heavy imports wait until the arguments are known to be right.
+    from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
+
+    from tsfm_pipeline.scans.run import predict_folder  # noqa: PLC0415
+    from tsfm_pipeline.scans.settings import PredictSettings  # noqa: PLC0415
+
+    settings = PredictSettings(
+        targets=tuple(filter(None, ",".join(given.targets).split(","))),
+        per_target=given.per_target,
+        probabilities=given.probabilities,
+        statistics=given.statistics,
+        page=given.page,
+        modality=given.modality,
+        fast=given.fast,
+        mirror=given.mirror,
+        device=given.device,
+        overwrite=given.overwrite,
+        preview=given.preview,
+        dicom_seg=given.dicom_seg,
+        read_timeout=given.read_timeout,
+    )
+    with _no_bars() if given.quiet else logging_redirect_tqdm():
+        return predict_folder(given.input, given.output, given.model, settings, part=given.part)
+
+
+def _interrupt(*_: object) -> None:
+    """Let a job that is cancelled end as one that is interrupted, its reader process with it."""
+    raise KeyboardInterrupt
 
 
 def _no_bars() -> AbstractContextManager[object]:
