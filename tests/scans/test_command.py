@@ -115,6 +115,9 @@ def test_one_scan_may_be_written_to_a_file(scan, oracle, tmp_path, capsys):
     assert (voxels(output) == 25).sum() == 8
     assert call(scan, output, oracle) == 0
     assert "0 segmented, 1 finished before" in capsys.readouterr().out
+
+
+def test_a_file_for_no_single_scan_is_refused(scan, oracle, tmp_path, capsys):
     assert call(scan.parent, scan.parent / "liver.nii.gz", oracle) == 2
     assert "among the scans" in capsys.readouterr().err
     assert call(scan, tmp_path / "liver.mha", oracle) == 2

@@ -30,8 +30,8 @@ INDEX = "index.html"
 VIEWER = "viewer"
 """Folder of the files that all pages share."""
 
-MOST_VOXELS = 20_000_000
-"""Of a scan in a page: 512x512x300 at half the resolution in its slices."""
+MOST_VOXELS = 10_000_000
+"""Of a scan in a page: 512x512x300 at half its resolution. More take too long without a GPU."""
 
 _CT_WINDOWS = (
     ("soft tissue", -160, 240),

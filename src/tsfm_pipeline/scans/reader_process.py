@@ -9,11 +9,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import TimeoutError as NotInTime
+from threading import RLock
 from types import TracebackType
 from typing import TypeVar
 
 # joblib's copy: loky itself is not among the packages that joblib brings.
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
+from tqdm import tqdm
 
 from tsfm_pipeline.processes import die_with_parent
 from tsfm_pipeline.scans.problem import ScanError
@@ -33,6 +35,8 @@ def _executor() -> ProcessPoolExecutor:
 
 def _start(parent: int, bars: bool) -> None:
     die_with_parent(parent)
+    # tqdm's own is a semaphore of the system, which a killed process leaves behind
+    tqdm.set_lock(RLock())
     _silence_libraries(bars)
 
 

@@ -15,11 +15,12 @@ const view = new niivue.Niivue({
   viewModeHotKey: "",
 });
 
-async function volume(id) {
+async function load(id, options) {
   const text = document.getElementById(id).textContent.trim();
   const answer = await fetch(`data:application/gzip;base64,${text}`);
   const unpacked = answer.body.pipeThrough(new DecompressionStream("gzip"));
-  return new Response(unpacked).arrayBuffer();
+  const buffer = await new Response(unpacked).arrayBuffer();
+  return niivue.NVImage.loadFromUrl({ url: `${id}.nii`, name: `${id}.nii`, buffer, ...options });
 }
 
 function colours() {
@@ -39,6 +40,10 @@ function colours() {
 function paint() {
   view.volumes[1].setColormapLabel(colours());
   view.updateGLVolume();
+  tick();
+}
+
+function tick() {
   for (const box of document.querySelectorAll("input[data-label]")) {
     box.checked = shown.get(Number(box.dataset.label));
   }
@@ -86,8 +91,6 @@ function layout(name) {
 function body(on) {
   // In 3-D the skin hides what lies in it.
   bodyShown = on;
-  view.setOpacity(0, 1);
-  view.opts.renderOverlayBlend = 1;
   view.setClipPlane(on ? [2, 0, 0] : [0.02, 270, 0]);
   document.getElementById("body").setAttribute("aria-pressed", String(!on));
 }
@@ -145,20 +148,22 @@ function listen() {
 }
 
 async function open() {
-  const state = document.getElementById("state");
   await view.attachTo("canvas");
-  const [low, high] = scan.window;
-  const image = { url: "image.nii", name: "image.nii", colormap: "gray", cal_min: low, cal_max: high };
-  await view.addVolumeFromUrl({ ...image, buffer: await volume("image"), trustCalMinMax: true });
-  await view.addVolumeFromUrl({ url: "labels.nii", name: "labels.nii", buffer: await volume("labels"), opacity: 0.5 });
-  view.setInterpolation(false);
-  paint();
-  layout("all");
+  layout("all"); // before there is a volume: then it is drawn once
   body(false);
+  const [low, high] = scan.window;
+  const [image, labels] = await Promise.all([
+    load("image", { colormap: "gray", cal_min: low, cal_max: high, trustCalMinMax: true }),
+    load("labels", { opacity: 0.5 }),
+  ]);
+  labels.setColormapLabel(colours());
+  view.volumes = [image, labels];
+  view.setVolume(image, 0);
+  tick();
   const first = scan.targets.find((target) => target.centre);
   if (first) goTo(first);
   listen();
-  state.textContent = "";
+  document.getElementById("state").textContent = "";
   document.body.dataset.state = "ready";
   document.body.dataset.seconds = (performance.now() / 1000).toFixed(2);
 }
