@@ -52,30 +52,43 @@ def test_a_mask_per_target_holds_what_lies_in_it(scan, oracle, tmp_path):
     out = tmp_path / "out"
     assert call(scan, out, oracle, "--per-target", "--targets", "liver", "liver_tumor") == 0
     labels = voxels(out / "ct.nii.gz")
-    assert sorted(path.name for path in (out / "ct").iterdir()) == [
+    assert sorted(path.name for path in (out / "ct_targets").iterdir()) == [
         *("liver.nii.gz", "liver_tumor.nii.gz"),
     ]
-    np.testing.assert_array_equal(voxels(out / "ct/liver.nii.gz"), np.isin(labels, (5, 25)))
-    np.testing.assert_array_equal(voxels(out / "ct/liver_tumor.nii.gz"), labels == 25)
-    mask, image = sitk.ReadImage(str(out / "ct/liver.nii.gz")), sitk.ReadImage(str(scan))
+    np.testing.assert_array_equal(voxels(out / "ct_targets/liver.nii.gz"), np.isin(labels, (5, 25)))
+    np.testing.assert_array_equal(voxels(out / "ct_targets/liver_tumor.nii.gz"), labels == 25)
+    mask, image = sitk.ReadImage(str(out / "ct_targets/liver.nii.gz")), sitk.ReadImage(str(scan))
     assert mask.GetDirection() == image.GetDirection()
     assert mask.GetOrigin() == image.GetOrigin()
     # what is no longer asked for does not stay beside a new segmentation
     assert call(scan, out, oracle, "--targets", "liver") == 0
-    assert not (out / "ct").exists()
+    assert not (out / "ct_targets").exists()
+
+
+def test_folders_of_others_keep_their_files(scan, oracle, tmp_path, capsys):
+    out = tmp_path / "out"
+    for name in ("ct", "ct_targets"):
+        (out / name).mkdir(parents=True)
+        (out / name / "mine.nii.gz").write_bytes(b"years of work")
+    assert call(scan, out, oracle, "--per-target") == 2
+    assert "ct_targets is there already" in capsys.readouterr().err
+    assert call(scan, out, oracle, "--per-target", "--overwrite") == 0
+    assert (out / "ct_targets" / "liver.nii.gz").exists()
+    for name in ("ct", "ct_targets"):
+        assert (out / name / "mine.nii.gz").read_bytes() == b"years of work"
 
 
 def test_probabilities_explain_the_labels(scan, oracle, tmp_path):
     out = tmp_path / "out"
     assert call(scan, out, oracle, "--probabilities") == 0
     labels = voxels(out / "ct.nii.gz")
-    liver = voxels(out / "ct/liver_probability.nii.gz")
+    liver = voxels(out / "ct_targets/liver_probability.nii.gz")
     np.testing.assert_array_equal(liver > 0.5, np.isin(labels, (5, 25)))
     assert liver.dtype == np.float32
     assert call(scan, out, oracle, "--probabilities") == 0
-    (out / "ct/spleen_probability.nii.gz").unlink()
+    (out / "ct_targets/spleen_probability.nii.gz").unlink()
     assert call(scan, out, oracle, "--probabilities") == 0
-    assert (out / "ct/spleen_probability.nii.gz").exists()
+    assert (out / "ct_targets/spleen_probability.nii.gz").exists()
 
 
 def test_statistics_are_a_table_and_json(scan, oracle, tmp_path, capsys):

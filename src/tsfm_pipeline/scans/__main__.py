@@ -54,8 +54,10 @@ def parser() -> argparse.ArgumentParser:
     add("--overwrite", action="store_true", help="do finished scans again, replace other files")
     add("--read-timeout", type=float, default=1800, metavar="SECONDS", help="to read one scan")
     add = parse.add_argument_group("results besides the label map").add_argument
-    add("--per-target", action="store_true", help="a mask NAME/TARGET.nii.gz of each target")
-    add("--probabilities", action="store_true", help="NAME/TARGET_probability.nii.gz, too")
+    add(
+        "--per-target", action="store_true", help="a mask NAME_targets/TARGET.nii.gz of each target"
+    )
+    add("--probabilities", action="store_true", help="NAME_targets/TARGET_probability.nii.gz")
     add("--statistics", action="store_true", help="spread and percentiles of HU: statistics.csv")
     add("--page", action="store_true", help="NAME.html to look at each scan, and index.html")
     add(

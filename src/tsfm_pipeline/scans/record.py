@@ -77,7 +77,7 @@ def outputs_of(folder: Path, name: str) -> dict[str, Path]:
     """Return the paths of a scan's outputs; `masks` is a folder."""
     suffixes = {
         "labels": ".nii.gz",
-        "masks": "",
+        "masks": "_targets",
         "preview": ".png",
         "page": ".html",
         "dicom_seg": ".seg.dcm",
@@ -115,15 +115,22 @@ def writing(folder: Path, name: str) -> Iterator[None]:
 
 
 def remove_outputs(folder: Path, name: str) -> None:
-    """Remove a scan's outputs, the record first: without it the others count for nothing."""
+    """Remove a scan's outputs, the record first: without it the others count for nothing.
+
+    A folder of masks is emptied only where a record or a mark says that it is ours.
+    """
     mark = _mark(folder, name)
+    ours = mark.exists() or bool(read_records(folder, [name]))
     mark.touch()
     outputs = outputs_of(folder, name)
     masks = outputs.pop("masks")
-    for path in (*reversed(outputs.values()), *masks.glob("*.nii.gz")):
+    for path in reversed(outputs.values()):
         path.unlink(missing_ok=True)
-    with suppress(OSError):  # there is none, or somebody keeps other files in it
-        masks.rmdir()
+    if ours:
+        for path in masks.glob("*.nii.gz"):
+            path.unlink()
+        with suppress(OSError):  # there is none, or somebody keeps other files in it
+            masks.rmdir()
     mark.unlink()
 
 
