@@ -113,7 +113,7 @@ def test_the_index_lists_what_has_a_page(folder):
     assert "liver, with liver_tumor: " in text
     (folder / "none").mkdir()
     write_index(folder / "none", records)
-    assert "0 segmented scans" in (folder / "none" / "index.html").read_text()
+    assert "Segmented scans (0)" in (folder / "none" / "index.html").read_text()
 
 
 def test_pages_are_served_on_this_machine_alone(folder):
@@ -121,7 +121,7 @@ def test_pages_are_served_on_this_machine_alone(folder):
         assert server.server_address[0] == "127.0.0.1"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with urlopen(f"http://127.0.0.1:{server.server_port}/") as answer:
-            assert b"segmented scans" in answer.read()
+            assert b"Segmented scans (1)" in answer.read()
         server.shutdown()
 
 

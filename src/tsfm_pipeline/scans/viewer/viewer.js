@@ -6,6 +6,10 @@ const shown = new Map(scan.targets.map((target) => [target.label, true]));
 const view = new niivue.Niivue({
   backColor: [0, 0, 0, 1],
   crosshairColor: [1, 1, 0.4, 0.6],
+  crosshairWidth: 1.5,
+  crosshairWidthUnit: "mm",
+  clipPlaneColor: [0, 0, 0, 0],
+  multiplanarLayout: niivue.MULTIPLANAR_TYPE.GRID,
   isRadiologicalConvention: true, // the patient's right is on the left
   sagittalNoseLeft: true,
   show3Dcrosshair: false,
