@@ -6,6 +6,8 @@ import numpy as np
 from tsfm_pipeline.scans.label_files import label_colour
 from tsfm_pipeline.scans.overlay import draw_overlay
 
+ROW = {"target": "liver", "label": 5, "includes": "", "voxels": 126, "volume_ml": 1.0}
+
 
 def test_right_is_left_front_and_head_are_up_and_proportions_are_in_mm():
     shape, spacing = (20, 40, 40), (4.0, 1.0, 2.0)  # 80 x 40 x 80 mm
@@ -13,7 +15,7 @@ def test_right_is_left_front_and_head_are_up_and_proportions_are_in_mm():
     labels = np.zeros(shape, np.uint8)
     labels[15:18, 4:10, 5:12] = 5  # towards the head, the front and the patient's right
     picture = matplotlib.image.imread(
-        BytesIO(draw_overlay(image, labels, spacing, {5: "liver"}, "CT", "scan"))
+        BytesIO(draw_overlay(image, labels, spacing, [ROW], "CT", "scan"))
     )
     height, width = picture.shape[:2]
     colour = np.array(label_colour(5)) / 255
@@ -41,5 +43,5 @@ def test_right_is_left_front_and_head_are_up_and_proportions_are_in_mm():
 def test_an_empty_segmentation_and_a_flat_image_are_drawn_too():
     zeros = np.zeros((3, 8, 8), np.float32)
     for modality in ("CT", "MR"):
-        data = draw_overlay(zeros, zeros.astype(np.uint8), (5.0, 1.0, 1.0), {5: "a"}, modality, "s")
+        data = draw_overlay(zeros, zeros.astype(np.uint8), (5.0, 1.0, 1.0), [], modality, "s")
         assert data[:4] == b"\x89PNG"

@@ -9,40 +9,28 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
-import torch
 from nibabel import Nifti1Image, save
 
 from tests.scans.conftest import body, write_model, write_rule, write_series
+from tests.scans.thresholds import threshold_model
 from tsfm_pipeline.imaging import volume
 from tsfm_pipeline.imaging.labels import LabelTable
-from tsfm_pipeline.inference.model import ModelError, SegmentationModel
+from tsfm_pipeline.inference.model import ModelError
 from tsfm_pipeline.inference.settings import InferenceSettings
-from tsfm_pipeline.scans import run, size_check
+from tsfm_pipeline.scans import outputs, run, size_check
 from tsfm_pipeline.scans.__main__ import main
+from tsfm_pipeline.scans.ensemble import mirror_axes
 from tsfm_pipeline.scans.problem import ScanError
 from tsfm_pipeline.scans.run import predict_folder
-from tsfm_pipeline.scans.segment import mirror_axes, segment
+from tsfm_pipeline.scans.segment import segment
 from tsfm_pipeline.scans.settings import PredictSettings
 
 QUICK = PredictSettings(preview=False)
 
 
-class Threshold(torch.nn.Module):
-    """Liver above 300 HU, its tumour above 600, spleen below -300 (air)."""
-
-    def forward(self, tiles_BCDHW):
-        hu = tiles_BCDHW[:, 0] * 80 + 40
-        return torch.stack([hu - 600, -300 - hu, hu - 300], dim=1)
-
-
 @pytest.fixture
 def oracle(tmp_path):
-    card = write_model(
-        tmp_path / "oracle",
-        target_spacing=None,
-        ct_statistics={"lower": -1100, "upper": 1000, "mean": 40, "sd": 80},
-    )
-    return SegmentationModel(Threshold(), card, torch.device("cpu"))
+    return threshold_model(tmp_path / "oracle")
 
 
 def marked_scan():
@@ -156,7 +144,7 @@ def test_finished_scans_are_kept_until_something_changes(tmp_path, model, monkey
     sitk.WriteImage(body(seed=1), str(source / "one.nii.gz"))
     sitk.WriteImage(body(seed=2), str(source / "two.nii.gz"))
     assert predict_folder(source, output, model, QUICK).segmented == ("one", "two")
-    monkeypatch.setattr(run, "open_model", lambda *_: pytest.fail("nothing to do"))
+    monkeypatch.setattr(run, "open_models", lambda *_: pytest.fail("nothing to do"))
     assert predict_folder(source, output, model, QUICK).kept == ("one", "two")
     monkeypatch.undo()
 
@@ -186,7 +174,7 @@ def test_an_interruption_keeps_what_is_finished(tmp_path, model, monkeypatch):
     source.mkdir()
     for name in ("a", "b", "c"):
         sitk.WriteImage(body(seed=ord(name)), str(source / f"{name}.nii.gz"))
-    real = run.measure_targets
+    real = outputs.write_text
     calls = []
 
     def interrupted(*arguments):
@@ -195,7 +183,7 @@ def test_an_interruption_keeps_what_is_finished(tmp_path, model, monkeypatch):
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(run, "measure_targets", interrupted)
+    monkeypatch.setattr(outputs, "write_text", interrupted)
     with pytest.raises(KeyboardInterrupt):
         predict_folder(source, output, model, QUICK)
     assert {path.name for path in output.glob("[abc].*")} == {"a.json", "a.nii.gz"}
@@ -226,8 +214,8 @@ def test_a_killed_run_is_gone_on_with_and_files_of_others_are_not_replaced(
     sitk.WriteImage(body(), str(source / "one.nii.gz"))
     given = ["-i", str(source), "-o", str(output), "-m", str(model), "--no-preview"]
     killed = (
-        "import os, sys; from tsfm_pipeline.scans import run, __main__;"
-        "run.measure_targets = lambda *_: os._exit(9); __main__.main(sys.argv[1:])"
+        "import os, sys; from tsfm_pipeline.scans import outputs, __main__;"
+        "outputs.write_text = lambda *_: os._exit(9); __main__.main(sys.argv[1:])"
     )
     assert subprocess.run([sys.executable, "-c", killed, *given], check=False).returncode == 9
     assert (output / "one.nii.gz").exists()
@@ -395,15 +383,6 @@ def test_two_channels_are_one_scan(tmp_path):
         sitk.WriteImage(body(seed=channel), str(source / f"case_{channel:04d}.nii.gz"))
     summary = predict_folder(source, tmp_path / "out", tmp_path / "m", QUICK)
     assert summary.segmented == ("case",)
-
-
-def test_help_is_quick_and_needs_no_heavy_library():
-    code = (
-        "import sys; from tsfm_pipeline.scans.__main__ import parser; parser().format_help();"
-        "print([m for m in ('torch', 'SimpleITK', 'pandas', 'numpy') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_a_record_tells_how_a_scan_was_segmented(tmp_path, model):

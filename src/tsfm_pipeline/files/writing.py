@@ -5,6 +5,7 @@ A file under its final name is therefore always whole, whatever kills the proces
 
 import glob
 import os
+import stat
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
     Several processes may write one path at once: each has a temporary file of its own, and the
     last one to be renamed stays. Where `write` raises, nothing is left behind; what a killed
-    process left, the next one to write this path removes.
+    process left, the next one to write this path removes. Who may read the file is left to the
+    umask, also where `write` makes private files (safetensors).
 
     Args:
         path: the file; its folder must exist.
@@ -34,8 +36,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     lock = os.open(temporary, os.O_CREAT | os.O_RDWR, 0o666)
     try:
         try_lock(lock)
+        mode = stat.S_IMODE(os.fstat(lock).st_mode)
         write(temporary)
-        with temporary.open("rb") as file:  # `write` may have made a new file of the name
+        temporary.chmod(mode)  # `write` may have made a new file of the name
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:

@@ -19,6 +19,7 @@ class TrainingSpec(FrozenModel):
         target_spacing: mm (z, y, x) that the cases were, and scans are to be, resampled to; None
             keeps a case's own.
         pool_version: version of the pool that the cases were taken from, first used.
+        synthetic: whether the cases are the built-in phantoms, no patients; None where nobody said.
     """
 
     name: str
@@ -29,3 +30,4 @@ class TrainingSpec(FrozenModel):
     regions: tuple[str, ...]
     target_spacing: TripleFloat | None = None
     pool_version: str = ""
+    synthetic: bool | None = None

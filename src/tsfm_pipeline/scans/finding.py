@@ -32,6 +32,7 @@ class Scan:
         modality: as DICOM states it; None for files.
         series: whether the files are a DICOM series.
         notes: what was decided about the files, in sentences.
+        beside_series: whether it is a file in the folder of a DICOM series; often a mask of it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Scan:
     modality: Modality | None = None
     series: bool = False
     notes: tuple[str, ...] = ()
+    beside_series: bool = False
 
     @property
     def path(self) -> Path:
@@ -80,6 +82,8 @@ def find_scans(
     dicom_scans, dicom_problems = _dicom_scans(others, root, channels)
     if source.is_file() and others:
         dicom_scans = [scan for scan in dicom_scans if source in scan.files]
+    series = {scan.path for scan in dicom_scans} | {Path(one.file) for one in dicom_problems}
+    scans = [replace(scan, beside_series=scan.path.parent in series) for scan in scans]
     scans, problems = scans + dicom_scans, problems + dicom_problems + special
     if not scans and not problems:
         raise ScanError(

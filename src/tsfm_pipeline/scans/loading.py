@@ -18,12 +18,15 @@ from tsfm_pipeline.preparation.prepare import prepare_image
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.scans.dicom import read_series
 from tsfm_pipeline.scans.finding import Scan
-from tsfm_pipeline.scans.problem import ScanError, about
+from tsfm_pipeline.scans.problem import NoScan, ScanError, about
 from tsfm_pipeline.scans.size_check import check_files, check_memory, check_series
 from tsfm_pipeline.sources.source import Modality
 
 CT_EVIDENCE_HU = -100.0
 """Fat and air lie below it in every CT in HU; magnitude MR has no negative values."""
+
+MOST_LABELS = 128
+"""TotalSegmentator has 117; an MR in eight bits has about 200 of its 256 values."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ def load_scan(scan: Scan, card: ModelCard, asked: Modality | None) -> LoadedScan
 
     Raises:
         ScanError, VolumeError, IntensityError: the scan can't be segmented as it is.
+        NoScan: it is the mask of a DICOM series.
     """
     with about(scan.path):
         if scan.series:
@@ -70,8 +74,21 @@ def load_scan(scan: Scan, card: ModelCard, asked: Modality | None) -> LoadedScan
         else:
             check_files(scan.files)
             volume = read_image(scan.files)
+            if scan.beside_series and is_label_map(volume.array):
+                raise NoScan("a label map beside DICOM slices, not a scan; nothing to do")
         loaded = prepare_volume(volume, card, scan.modality, asked)
     return replace(loaded, notes=(*scan.notes, *loaded.notes))
+
+
+def is_label_map(array_CZYX: NDArray[np.float32]) -> bool:
+    """Say whether voxels are few different whole numbers from 0 up, as no scanner's are."""
+    low, high = float(array_CZYX.min()), float(array_CZYX.max())
+    if low != 0 or high > np.iinfo(np.uint8).max:
+        return False
+    whole = array_CZYX.astype(np.uint8)
+    if (whole != array_CZYX).any():
+        return False
+    return int(np.count_nonzero(np.bincount(whole.ravel()))) <= MOST_LABELS
 
 
 def prepare_volume(

@@ -1,8 +1,8 @@
 """A picture of a segmented scan: three planes with coloured outlines and a legend of names."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tsfm_pipeline.imaging.geometry import TripleFloat
 from tsfm_pipeline.imaging.labels import BACKGROUND
 from tsfm_pipeline.scans.label_files import label_colour
+from tsfm_pipeline.scans.measures import Row, volume_text
 from tsfm_pipeline.sources.source import Modality
 
 CT_WINDOW_HU = (-160.0, 240.0)
@@ -34,7 +35,7 @@ def draw_overlay(
     image_ZYX: NDArray[np.floating],
     labels_ZYX: NDArray[np.integer],
     spacing: TripleFloat,
-    names: Mapping[int, str],
+    rows: Sequence[Row],
     modality: Modality,
     title: str,
 ) -> bytes:
@@ -47,7 +48,7 @@ def draw_overlay(
         image_ZYX: one channel on a canonical grid.
         labels_ZYX: label integers on the same grid.
         spacing: mm (z, y, x).
-        names: label integer -> name; the legend lists those in the picture, with their volume.
+        rows: of `measures.measure_targets`; the legend lists the targets that were found.
         modality: CT is shown in a soft-tissue window, MR from the 1st to the 99.5th percentile of
             its nonzero voxels.
         title: shown on top.
@@ -60,15 +61,14 @@ def draw_overlay(
     from matplotlib.figure import Figure  # noqa: PLC0415
     from matplotlib.lines import Line2D  # noqa: PLC0415
 
-    low, high = _window(image_ZYX, modality)
+    low, high = display_window(image_ZYX, modality)
     extent = np.multiply(labels_ZYX.shape, spacing)
     # All three planes share one scale in mm; the tallest fills the height.
     scale = _HEIGHT_INCHES / max(extent[0], extent[1])
     widths = [extent[2] * scale, extent[2] * scale, extent[1] * scale]
-    voxels = np.bincount(labels_ZYX.ravel(), minlength=256)
-    present = [value for value in names if voxels[value]]
-    voxel_ml = float(np.prod(spacing)) / 1000
-    texts = [f"{names[value]}  {voxels[value] * voxel_ml:.1f} ml" for value in present]
+    found = sorted((row for row in rows if row["voxels"]), key=lambda row: cast(int, row["label"]))
+    present = [cast(int, row["label"]) for row in found]
+    texts = [volume_text(row) for row in found]
     columns = max(-(-len(present) // _LEGEND_ROWS), 1)
     legend = columns * (0.7 + 0.08 * max(map(len, texts), default=12))
     width = sum(widths) + 4 * _MARGIN_INCHES + legend
@@ -161,7 +161,8 @@ def _rgb(value: int) -> tuple[float, float, float]:
     return red / 255, green / 255, blue / 255
 
 
-def _window(image_ZYX: NDArray[np.floating], modality: Modality) -> tuple[float, float]:
+def display_window(image_ZYX: NDArray[np.floating], modality: Modality) -> tuple[float, float]:
+    """Return the intensities shown as black and as white."""
     if modality == "CT":
         return CT_WINDOW_HU
     inside = image_ZYX[image_ZYX != 0]

@@ -79,4 +79,4 @@ def about(file: Path) -> Iterator[None]:
     try:
         yield
     except ScanError as error:
-        raise ScanError(f"{file}: {error}") from error
+        raise type(error)(f"{file}: {error}") from error

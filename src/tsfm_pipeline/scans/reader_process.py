@@ -9,11 +9,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import TimeoutError as NotInTime
+from threading import RLock
 from types import TracebackType
 from typing import TypeVar
 
 # joblib's copy: loky itself is not among the packages that joblib brings.
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
+from tqdm import tqdm
 
 from tsfm_pipeline.processes import die_with_parent
 from tsfm_pipeline.scans.problem import ScanError
@@ -24,23 +26,30 @@ T = TypeVar("T")
 
 def _executor() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
-        max_workers=1, initializer=_start, initargs=(os.getpid(),), env=ONE_THREAD
+        max_workers=1,
+        initializer=_start,
+        initargs=(os.getpid(), sys.stderr.isatty()),
+        env=ONE_THREAD,
     )
 
 
-def _start(parent: int) -> None:
+def _start(parent: int, bars: bool) -> None:
     die_with_parent(parent)
-    _silence_libraries()
+    # tqdm's own is a semaphore of the system, which a killed process leaves behind
+    tqdm.set_lock(RLock())
+    _silence_libraries(bars)
 
 
-def _silence_libraries() -> None:
+def _silence_libraries(bars: bool) -> None:
     """Keep what C libraries print about damaged files off the screen; Python still writes there.
 
-    Not the repairs that the package logs: they come back with the scan.
+    Not the repairs that the package logs: they come back with the scan. Nor its bars, where the
+    parent draws none.
     """
     logging.getLogger("tsfm_pipeline").addHandler(logging.NullHandler())
-    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    sys.stderr = os.fdopen(os.dup(2) if bars else nowhere, "w", buffering=1)
+    os.dup2(nowhere, 2)
 
 
 class ReaderProcess:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +16,7 @@ from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.scans.finding import Scan
-from tsfm_pipeline.scans.segment import VOLUME_COLUMNS
+from tsfm_pipeline.scans.measures import STATISTICS_COLUMNS, VOLUME_COLUMNS, Row
 from tsfm_pipeline.scans.settings import PredictSettings
 from tsfm_pipeline.sources.source import Modality
 
@@ -32,6 +32,9 @@ class ScanRecord(FrozenModel):
         modality: as what the scan was segmented.
         notes: what was decided or repaired on the way.
         volumes: rows with VOLUME_COLUMNS but `scan`.
+        statistics: rows with STATISTICS_COLUMNS but `scan`; None where they were not asked for.
+        model: what predicted, and what it was trained on, in a sentence.
+        warnings: what forbids to believe the segmentation, in sentences.
     """
 
     scan: str
@@ -40,7 +43,10 @@ class ScanRecord(FrozenModel):
     made_by: str
     modality: Modality
     notes: tuple[str, ...]
-    volumes: tuple[dict[str, str | int | float | None], ...]
+    volumes: tuple[Row, ...]
+    statistics: tuple[Row, ...] | None = None
+    model: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def inputs_digest(scan: Scan) -> str:
@@ -50,13 +56,16 @@ def inputs_digest(scan: Scan) -> str:
 
 
 def making_digest(
-    model: ModelFolder, regions: Sequence[str], settings: PredictSettings, window: InferenceSettings
+    models: Sequence[ModelFolder],
+    regions: Sequence[str],
+    settings: PredictSettings,
+    window: InferenceSettings,
 ) -> str:
-    """Digest of the model's files and of every setting that decides the labels."""
+    """Digest of the models' files and of every setting that decides the labels."""
     return _digest(
         [
             __version__,
-            *model.digests(model.used_weights()),
+            *(digest for model in models for digest in model.digests(model.used_weights())),
             list(regions),
             settings.modality,
             window.deciding(),
@@ -65,9 +74,27 @@ def making_digest(
 
 
 def outputs_of(folder: Path, name: str) -> dict[str, Path]:
-    """Return the paths of a scan's outputs."""
-    suffixes = {"labels": ".nii.gz", "preview": ".png", "dicom_seg": ".seg.dcm", "record": ".json"}
+    """Return the paths of a scan's outputs; `masks` is a folder."""
+    suffixes = {
+        "labels": ".nii.gz",
+        "masks": "_targets",
+        "preview": ".png",
+        "page": ".html",
+        "dicom_seg": ".seg.dcm",
+        "record": ".json",
+    }
     return {kind: folder / f"{name}{suffix}" for kind, suffix in suffixes.items()}
+
+
+def mask_path(folder: Path, name: str, region: str) -> Path:
+    """Return the path of a target's mask; where targets name a dataset, `/` becomes `_`."""
+    return outputs_of(folder, name)["masks"] / f"{region.replace('/', '_')}.nii.gz"
+
+
+def probability_path(folder: Path, name: str, region: str) -> Path:
+    """Return the path of a target's probabilities."""
+    mask = mask_path(folder, name, region)
+    return mask.with_name(mask.name.replace(".nii.gz", "_probability.nii.gz"))
 
 
 @contextmanager
@@ -88,11 +115,22 @@ def writing(folder: Path, name: str) -> Iterator[None]:
 
 
 def remove_outputs(folder: Path, name: str) -> None:
-    """Remove a scan's outputs, the record first: without it the others count for nothing."""
+    """Remove a scan's outputs, the record first: without it the others count for nothing.
+
+    A folder of masks is emptied only where a record or a mark says that it is ours.
+    """
     mark = _mark(folder, name)
+    ours = mark.exists() or bool(read_records(folder, [name]))
     mark.touch()
-    for path in reversed(outputs_of(folder, name).values()):
+    outputs = outputs_of(folder, name)
+    masks = outputs.pop("masks")
+    for path in reversed(outputs.values()):
         path.unlink(missing_ok=True)
+    if ours:
+        for path in masks.glob("*.nii.gz"):
+            path.unlink()
+        with suppress(OSError):  # there is none, or somebody keeps other files in it
+            masks.rmdir()
     mark.unlink()
 
 
@@ -120,15 +158,22 @@ def is_finished(
     if record is None:
         return False
     outputs = outputs_of(folder, scan.name)
-    wanted = ["labels"]
-    wanted += ["preview"] if settings.preview else []
+    wanted = [outputs["labels"]]
+    wanted += [outputs["preview"]] if settings.preview else []
+    wanted += [outputs["page"]] if settings.page else []
+    regions = [str(row["target"]) for row in record.volumes]
+    if settings.per_target:
+        wanted += [mask_path(folder, scan.name, region) for region in regions]
+    if settings.probabilities:
+        wanted += [probability_path(folder, scan.name, region) for region in regions]
     if settings.dicom_seg and scan.series and any(row["voxels"] for row in record.volumes):
-        wanted.append("dicom_seg")  # there is none of an empty segmentation
+        wanted.append(outputs["dicom_seg"])  # there is none of an empty segmentation
     return (
         not settings.overwrite
         and record.made_by == made_by
         and record.inputs == inputs_digest(scan)
-        and all(outputs[kind].exists() for kind in wanted)
+        and (record.statistics is not None or not settings.statistics)
+        and all(path.exists() for path in wanted)
     )
 
 
@@ -147,12 +192,23 @@ def read_records(folder: Path, names: Iterable[str] | None = None) -> dict[str, 
     return records
 
 
-def write_volumes(path: Path, records: dict[str, ScanRecord]) -> pd.DataFrame:
-    """Write the table of all finished scans at once, and return it."""
+def volumes_table(records: Mapping[str, ScanRecord]) -> pd.DataFrame:
+    """Return the volumes of all finished scans, with VOLUME_COLUMNS."""
     rows = [{"scan": name, **row} for name in sorted(records) for row in records[name].volumes]
-    table = pd.DataFrame(rows, columns=list(VOLUME_COLUMNS))
+    return pd.DataFrame(rows, columns=list(VOLUME_COLUMNS))
+
+
+def statistics_table(records: Mapping[str, ScanRecord]) -> pd.DataFrame:
+    """Return the statistics of the finished scans that have them, with STATISTICS_COLUMNS."""
+    rows = [
+        {"scan": name, **row} for name in sorted(records) for row in records[name].statistics or ()
+    ]
+    return pd.DataFrame(rows, columns=list(STATISTICS_COLUMNS))
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, at once."""
     write_text(path, csv_text(table))
-    return table
 
 
 def _digest(content: object) -> str:

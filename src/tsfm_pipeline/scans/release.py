@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from tsfm_pipeline.model.card import ModelCard
 from tsfm_pipeline.model.folder import ModelFolder, Weights
 from tsfm_pipeline.scans.label_files import JSON, label_names, labels_json
 from tsfm_pipeline.scans.loading import known_modalities
+from tsfm_pipeline.scans.training_data import training_cases
 
 README = "README.md"
 
@@ -94,11 +94,6 @@ def release_model(
             _copy_model(coarser, release.fast, weights)
         text = model_card_text(card, origins, weights, digest, rule, fast is not None, scores)
         write_text(path / README, text)
-
-
-def training_cases(card: ModelCard) -> dict[str, int]:
-    """Count a model's training cases per dataset."""
-    return dict(sorted(Counter(key.split("/", 1)[0] for key in card.training).items()))
 
 
 def _copy_model(

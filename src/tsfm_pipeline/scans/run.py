@@ -1,46 +1,40 @@
 """Segment all scans below a folder, whatever happens to some of them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
-from tsfm_pipeline.files import write_bytes, write_text
-from tsfm_pipeline.files.spreadsheet import csv_text
-from tsfm_pipeline.imaging.volume import write_label
-from tsfm_pipeline.inference.model import SegmentationModel
 from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.model.folder import ModelError, ModelFolder
-from tsfm_pipeline.scans.dicom_seg import require_highdicom, write_dicom_seg
+from tsfm_pipeline.scans.destination import Destination
+from tsfm_pipeline.scans.dicom_seg import require_highdicom
+from tsfm_pipeline.scans.ensemble import check_agreement, common_mirror_axes, open_models
 from tsfm_pipeline.scans.finding import Scan, find_scans
 from tsfm_pipeline.scans.label_files import label_names, write_label_files
-from tsfm_pipeline.scans.loading import LoadedScan, load_scan
-from tsfm_pipeline.scans.overlay import draw_overlay
+from tsfm_pipeline.scans.loading import load_scan
+from tsfm_pipeline.scans.outputs import Recipe, write_scan
+from tsfm_pipeline.scans.page import write_index
 from tsfm_pipeline.scans.problem import COLUMNS, Problem, ProblemKind, ScanError, problem_of
 from tsfm_pipeline.scans.reader_process import ReaderProcess
 from tsfm_pipeline.scans.record import (
     ScanRecord,
     foreign_files,
-    inputs_digest,
     is_finished,
     making_digest,
-    outputs_of,
     read_records,
     remove_outputs,
-    write_volumes,
-    writing,
+    statistics_table,
+    volumes_table,
+    write_table,
 )
-from tsfm_pipeline.scans.segment import (
-    choose_regions,
-    measure_targets,
-    mirror_axes,
-    open_model,
-    segment_loaded,
-)
+from tsfm_pipeline.scans.registry import find_model
+from tsfm_pipeline.scans.segment import choose_regions
 from tsfm_pipeline.scans.settings import PredictSettings
+from tsfm_pipeline.scans.training_data import phantom_warnings, training_text
 
 WHOLE = (1, 1)
 
@@ -55,26 +49,35 @@ class RunSummary:
         segmented: names of the scans segmented in this run.
         kept: names of those that were finished before.
         problems: table of `problem.Problem`, with `problem.COLUMNS`; empty when all went well.
-        volumes: table of all finished scans in the output folder, `segment.VOLUME_COLUMNS`.
-        notes: scan -> what was decided or repaired on the way.
+        records: of the finished scans of this run, new and kept, by name.
+        volumes: table of all finished scans in the output folder, `measures.VOLUME_COLUMNS`.
+        model: what predicted, and what it was trained on, in a sentence.
+        warnings: what forbids to believe the segmentations, in sentences.
     """
 
     segmented: tuple[str, ...]
     kept: tuple[str, ...]
     problems: pd.DataFrame
+    records: Mapping[str, ScanRecord]
     volumes: pd.DataFrame
-    notes: dict[str, tuple[str, ...]]
+    model: str
+    warnings: tuple[str, ...]
 
     @property
     def failed(self) -> int:
         """Number of scans or files that could not be segmented though they should."""
         return int((self.problems["verdict"] == ProblemKind.FAILED).sum())
 
+    @property
+    def notes(self) -> dict[str, tuple[str, ...]]:
+        """What was decided or repaired on the way, by scan."""
+        return {name: record.notes for name, record in self.records.items() if record.notes}
+
 
 def predict_folder(
     source: Path,
     output: Path,
-    model: Path,
+    models: Path | str | Sequence[Path | str],
     settings: PredictSettings | None = None,
     window: InferenceSettings | None = None,
     part: tuple[int, int] = WHOLE,
@@ -88,8 +91,10 @@ def predict_folder(
 
     Args:
         source: see `scans.find_scans`.
-        output: folder of the results; made if needed.
-        model: model folder, released or as training left it.
+        output: folder of the results, made if needed; or the label map (.nii.gz) of a single scan,
+            which then has no tables of a run beside it.
+        models: model folders, released or as training left them, or names of released models,
+            see `registry.find_model`; several are averaged.
         settings: targets, device, what to write.
         window: of the sliding window.
         part: (i, n) takes the i-th, counted from 1, of n parts of the input: every n-th scan. Parts
@@ -100,98 +105,132 @@ def predict_folder(
     Raises:
         ScanError: the input does not exist or holds nothing to segment; the output would lie among
             the scans, or replace files that are not ours; highdicom is missing.
-        ModelError: no usable model, an unknown target, or mirroring for a model that has seen none.
+        ModelError: no usable model, models that do not agree, an unknown target, or mirroring for
+            a model that has seen none.
         OSError: the output folder can't be written, the input or the model can't be read.
     """
     settings, window = settings or PredictSettings(), window or InferenceSettings()
-    folder = _model_folder(model, settings.fast)
-    card = folder.card
+    named = [models] if isinstance(models, str | Path) else models
+    folders = [_chosen(find_model(model), settings.fast) for model in named]
+    cards = [folder.card for folder in folders]
+    check_agreement(cards)
+    card = cards[0]
     regions = choose_regions(card, settings.targets)
     if settings.mirror:
-        window = window.model_copy(update={"mirror_axes": mirror_axes(card)})
+        window = window.model_copy(update={"mirror_axes": common_mirror_axes(cards)})
     if not source.exists():
         raise ScanError(f"{source}: no such file or folder; correct the input path")
     if settings.dicom_seg:
         require_highdicom()
-    made_by = making_digest(folder, regions, settings, window)
-    names = label_names(card.table, card.regions)
+    to = Destination.of(output)
+    made_by = making_digest(folders, regions, settings, window)
     with ReaderProcess() as reader:
-        scans, problems = _found(reader, source, card.in_channels, output, part)
-        ours = [scan.name for scan in scans]
-        records = read_records(output, None if part == WHOLE else ours)
-        if not settings.overwrite:
-            _keep_others(foreign_files(output, ours, records))
-        output.mkdir(parents=True, exist_ok=True)
-        volumes = _table_path(output, "volumes", part)
-        if part[0] == 1:
-            write_label_files(output, names)
+        scans, problems = _found(reader, source, card.in_channels, to, part)
+        records = _open_folder(to, part, scans, settings, label_names(card.table, card.regions))
         todo = [
             scan
             for scan in scans
-            if not is_finished(scan, records.get(scan.name), output, made_by, settings)
+            if not is_finished(scan, records.get(scan.name), to.folder, made_by, settings)
         ]
         kept = tuple(scan.name for scan in scans if scan not in todo)
+        for scan in todo:  # what was made of an older input must not stand beside the new
+            records.pop(scan.name, None)
+            remove_outputs(to.folder, scan.name)
+        _write_tables(to, part, records)
         done: list[str] = []
         if todo:
-            opened = open_model(folder, settings.device)
-            for scan in todo:  # what was made of an older input must not stand beside the new
-                records.pop(scan.name, None)
-                remove_outputs(output, scan.name)
-        write_volumes(volumes, records)
-        tasks = {scan.name: (scan, card, settings.modality) for scan in todo}
-        by_name = {scan.name: scan for scan in todo}
-        loading = reader.map(load_scan, tasks, settings.read_timeout)
-        with tqdm(loading, "Segmenting", len(todo), unit="scan", disable=None) as bar:
-            for name, loaded in bar:
-                scan = by_name[name]
-                try:
-                    if isinstance(loaded, Exception):
-                        raise loaded
-                    bar.set_postfix_str(name)  # its tiles have a bar of their own below
-                    record = _write_scan(
-                        scan, loaded, opened, regions, names, output, made_by, settings, window
-                    )
-                except Exception as error:
-                    logger.debug("%s failed", name, exc_info=True)
-                    problems.append(problem_of(error, name, scan.path))
+            opened = open_models(folders, settings.device)
+            recipe = Recipe(opened, regions, settings, window, made_by)
+            for scan, outcome in _segment(reader, todo, recipe, to):
+                if isinstance(outcome, Exception):
+                    problems.append(problem_of(outcome, scan.name, scan.path))
                     continue
-                records[name] = record
-                write_volumes(volumes, records)
-                done.append(name)
+                records[scan.name] = outcome
+                _write_tables(to, part, records)
+                done.append(scan.name)
     table = pd.DataFrame([astuple(problem) for problem in problems], columns=list(COLUMNS))
-    write_text(_table_path(output, "problems", part), csv_text(table))
+    if to.name is None:
+        write_table(_table_path(to.folder, "problems", part), table)
+        if settings.page:
+            write_index(to.folder, records)
+    finished = [scan for scan in scans if scan.name in (*kept, *done)]
     return RunSummary(
         segmented=tuple(done),
         kept=kept,
         problems=table,
-        volumes=write_volumes(volumes, records),
-        notes={name: records[name].notes for name in (*kept, *done) if records[name].notes},
+        records={scan.name: records[scan.name] for scan in finished},
+        volumes=volumes_table(records),
+        model=training_text(cards),
+        warnings=phantom_warnings(cards, finished),
     )
 
 
-def _model_folder(model: Path, fast: bool) -> ModelFolder:
-    folder = ModelFolder(model)
+def _chosen(model: ModelFolder, fast: bool) -> ModelFolder:
     if not fast:
-        return folder
-    if not folder.fast.path.is_dir():
+        return model
+    if not model.fast.path.is_dir():
         raise ModelError(
-            f"{model} has no coarser model in its folder {folder.fast.path.name}/; leave out"
+            f"{model.path} has no coarser model in its folder {model.fast.path.name}/; leave out"
             " --fast, or release one with `tsfm-pipeline release --fast`"
         )
-    return folder.fast
+    return model.fast
 
 
 def _found(
-    reader: ReaderProcess, source: Path, channels: int, output: Path, part: tuple[int, int]
+    reader: ReaderProcess, source: Path, channels: int, to: Destination, part: tuple[int, int]
 ) -> tuple[list[Scan], list[Problem]]:
     """List the part's scans in the reader's process: reading DICOM headers may crash, too."""
-    ((_, found),) = reader.map(find_scans, {"": (source, channels, output)})
+    left_out = None if to.name is not None else to.folder
+    ((_, found),) = reader.map(find_scans, {"": (source, channels, left_out)})
     if isinstance(found, Exception):
         raise found
     scans, problems = found
-    _keep_inputs(source, output, scans)  # of all parts
+    scans = to.named(scans)
+    to.keep_inputs(source, scans)  # of all parts
     number, parts = part
     return scans[number - 1 :: parts], problems[number - 1 :: parts]
+
+
+def _open_folder(
+    to: Destination,
+    part: tuple[int, int],
+    scans: Sequence[Scan],
+    settings: PredictSettings,
+    names: dict[int, str],
+) -> dict[str, ScanRecord]:
+    """Make the folder of results, or find what is finished there, by scan."""
+    ours = [scan.name for scan in scans]
+    alone = part != WHOLE or to.name is not None
+    records = read_records(to.folder, ours if alone else None)
+    if not settings.overwrite:
+        _keep_others(foreign_files(to.folder, ours, records))
+    to.folder.mkdir(parents=True, exist_ok=True)
+    if part[0] == 1 and to.name is None:
+        write_label_files(to.folder, names)
+    return records
+
+
+def _segment(
+    reader: ReaderProcess, scans: Sequence[Scan], recipe: Recipe, to: Destination
+) -> Iterator[tuple[Scan, ScanRecord | Exception]]:
+    """Yield each scan with its record, or with what kept it from being segmented."""
+    by_name = {scan.name: scan for scan in scans}
+    settings, card = recipe.settings, recipe.models.card
+    tasks = {name: (scan, card, settings.modality) for name, scan in by_name.items()}
+    loading = reader.map(load_scan, tasks, settings.read_timeout)
+    with tqdm(loading, "Segmenting", len(scans), unit="scan", disable=None) as bar:
+        for name, loaded in bar:
+            scan = by_name[name]
+            outcome: ScanRecord | Exception
+            try:
+                if isinstance(loaded, Exception):
+                    raise loaded
+                bar.set_postfix_str(name)  # its tiles have a bar of their own below
+                outcome = write_scan(scan, loaded, recipe, to)
+            except Exception as error:
+                logger.debug("%s failed", name, exc_info=True)
+                outcome = error
+            yield scan, outcome
 
 
 def _table_path(output: Path, name: str, part: tuple[int, int]) -> Path:
@@ -199,15 +238,15 @@ def _table_path(output: Path, name: str, part: tuple[int, int]) -> Path:
     return output / (f"{name}.csv" if part == WHOLE else f"{name}_{number}of{parts}.csv")
 
 
-def _keep_inputs(source: Path, output: Path, scans: Sequence[Scan]) -> None:
-    """Refuse an output folder in which a segmentation would replace a scan, or be taken for one."""
-    inputs = {file.resolve() for scan in scans for file in scan.files}
-    made = (path for scan in scans for path in outputs_of(output, scan.name).values())
-    if output.resolve() == source.resolve() or any(path.resolve() in inputs for path in made):
-        raise ScanError(
-            f"{output}: segmentations would lie among the scans, and could replace them; give an"
-            " output folder of its own"
-        )
+def _write_tables(
+    to: Destination, part: tuple[int, int], records: Mapping[str, ScanRecord]
+) -> None:
+    if to.name is not None:
+        return
+    write_table(_table_path(to.folder, "volumes", part), volumes_table(records))
+    statistics = statistics_table(records)
+    if not statistics.empty:
+        write_table(_table_path(to.folder, "statistics", part), statistics)
 
 
 def _keep_others(files: Sequence[Path]) -> None:
@@ -218,45 +257,3 @@ def _keep_others(files: Sequence[Path]) -> None:
             f" ({len(files)} such file(s)); give another output folder, or replace what is there"
             " with --overwrite"
         )
-
-
-def _write_scan(
-    scan: Scan,
-    loaded: LoadedScan,
-    model: SegmentationModel,
-    regions: Sequence[str],
-    names: dict[int, str],
-    output: Path,
-    made_by: str,
-    settings: PredictSettings,
-    window: InferenceSettings,
-) -> ScanRecord:
-    """Segment a scan and write its outputs, the record last."""
-    volume = loaded.volume
-    labels_ZYX = segment_loaded(model, loaded, regions, window)
-    paths = outputs_of(output, scan.name)
-    with writing(output, scan.name):
-        write_label(paths["labels"], labels_ZYX, (volume.file_geometry, volume.reorientation))
-        if settings.preview:
-            spacing = volume.geometry.spacing
-            picture = draw_overlay(
-                volume.array[0], labels_ZYX, spacing, names, loaded.modality, scan.name
-            )
-            write_bytes(paths["preview"], picture)
-        if settings.dicom_seg and scan.series:
-            stored_ZYX = volume.reorientation.invert(labels_ZYX)
-            write_dicom_seg(paths["dicom_seg"], scan.files, stored_ZYX, names, model.card.name)
-        rows = measure_targets(labels_ZYX, volume, regions, model.card.table)
-        record = ScanRecord.model_validate(
-            {
-                "scan": scan.name,
-                "files": tuple(map(str, scan.files)),
-                "inputs": inputs_digest(scan),
-                "made_by": made_by,
-                "modality": loaded.modality,
-                "notes": loaded.notes,
-                "volumes": rows,
-            }
-        )
-        write_text(paths["record"], record.model_dump_json(indent=1) + "\n")
-    return record

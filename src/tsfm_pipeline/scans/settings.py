@@ -12,6 +12,10 @@ class PredictSettings(FrozenModel):
 
     Attributes:
         targets: regions wanted; empty for all that the model knows.
+        per_target: write a mask per target, too, with what lies in it.
+        probabilities: write a map of each target's probability, too.
+        statistics: measure the spread of each target's intensity, too.
+        page: write a web page of each scan, and an index of them.
         modality: of files that do not say it themselves (all but DICOM); null lets the model and
             the intensities decide, see `loading.decide_modality`.
         fast: use the coarser model that the release keeps under `fast/`.
@@ -24,6 +28,10 @@ class PredictSettings(FrozenModel):
     """
 
     targets: tuple[str, ...] = ()
+    per_target: bool = False
+    probabilities: bool = False
+    statistics: bool = False
+    page: bool = False
     modality: Literal["CT", "MR"] | None = None
     fast: bool = False
     mirror: bool = False
@@ -40,9 +48,10 @@ class PredictRun(PredictSettings):
     Attributes:
         input: a file or a folder of scans.
         output: folder of the results.
-        model: model folder, released or as training left it.
+        model: model folder, released or as training left it, or a released model's name; several
+            are averaged.
     """
 
     input: str | None = None
     output: str | None = None
-    model: str | None = None
+    model: str | tuple[str, ...] | None = None

@@ -106,6 +106,8 @@ def _differences(found: ModelCard, wanted: ModelCard) -> list[str]:
                 f"the contents of its cases (pool version {found.pool_version or 'unknown'} there,"
                 f" {wanted.pool_version or 'unknown'} now)"
             )
-        elif name not in ("ct_statistics", "modalities", "pool_version") and old != new:
+        elif (
+            name not in ("ct_statistics", "modalities", "pool_version", "synthetic") and old != new
+        ):
             differ.append(name)
     return differ

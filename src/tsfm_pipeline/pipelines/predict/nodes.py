@@ -31,8 +31,11 @@ def segment_scans(
         )
     settings = PredictSettings(**{key: vars(predict)[key] for key in PredictSettings.model_fields})
     summary = predict_folder(
-        Path(predict.input), Path(predict.output), Path(predict.model), settings, inference
+        Path(predict.input), Path(predict.output), predict.model, settings, inference
     )
+    logger.info("Model: %s", summary.model)
+    for warning in summary.warnings:
+        logger.warning("%s", warning)
     for scan, notes in summary.notes.items():
         for note in notes:
             logger.warning("%s: %s", scan, note)
