@@ -39,6 +39,7 @@ def run_training(
     models_root: Path,
     initial: ModelRecord | None,
     track: Track,
+    synthetic: bool | None = None,
 ) -> ModelRecord:
     """Train an experiment into `models_root / name / digest`, resuming or skipping as needed.
 
@@ -57,6 +58,7 @@ def run_training(
         initial: record of the experiment whose best weights it starts from; None takes the
             weights that the settings name, if any.
         track: opens the tracking of the experiment.
+        synthetic: whether the pool is made of the built-in phantoms, kept with the model.
 
     Returns:
         The record: finished, failed (with the error) or not run (with the reason).
@@ -97,6 +99,7 @@ def run_training(
         ),
         target_spacing=target_spacing,
         pool_version=pool_version,
+        synthetic=synthetic,
     )
     digest = training_digest(task)
     folder = Path(name) / digest

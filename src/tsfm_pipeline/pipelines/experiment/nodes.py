@@ -28,6 +28,8 @@ def train_model(
     target_spacing: PoolSpacing,
     dataset_plans: dict[str, Callable[[], DatasetPlan]],
     models_root: Path,
+    raw_root: Path,
+    phantom_root: Path,
     initial_model: ModelRecord | None = None,
     *,
     experiment: Experiment,
@@ -47,6 +49,7 @@ def train_model(
         models_root=models_root,
         initial=initial_model,
         track=partial(experiment_run, tags={POOL_TAG: str(splits["pool_version"].iat[0])}),
+        synthetic=raw_root == phantom_root,
     )
     if model.status == "finished":
         folder = model.model_folder(models_root)
