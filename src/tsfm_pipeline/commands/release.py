@@ -26,6 +26,7 @@ def main(arguments: Sequence[str]) -> int:
 
     from tsfm_pipeline.parameters import load_parameters
     from tsfm_pipeline.phantom.ownership import MARKER
+    from tsfm_pipeline.scans.registry import register
     from tsfm_pipeline.scans.release import Origin, release_model
 
     try:
@@ -48,8 +49,12 @@ def main(arguments: Sequence[str]) -> int:
             fast=given.fast,
             scores=scores,
         )
+        name = register(given.output)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"tsfm-pipeline release: {error}\n")
         return 2
-    sys.stderr.write(f"released to {given.output}; read and complete its README.md\n")
+    sys.stderr.write(
+        f"released to {given.output}; read and complete its README.md."
+        f" `tsfm-predict -m {name}` takes it\n"
+    )
     return 0

@@ -42,8 +42,8 @@ ABLATED: dict[str, tuple[str, ...]] = {
     "tumour_sets": TUMOUR_SETS,
     LEAKAGE_FREE: (),
 }
-"""Row name -> datasets of another pre-training: Table 3's single ones, the seven tumour sets without
-the organs that are said to help them, and the whole pool without persons of the downstream sets."""
+"""Row name -> datasets of another pre-training: Table 3's single ones, the seven tumour sets
+without the organs that are said to help them, the whole pool without downstream persons."""
 METHODS = ("nnunet", "swinunetr")
 """Table 1's systems that are trained on each dataset alone."""
 PARTLY_ANNOTATED = ("amos22",)

@@ -47,6 +47,7 @@ def run_training(
     models_root: Path,
     initial: ModelRecord | None,
     track: Track,
+    synthetic: bool | None = None,
 ) -> ModelRecord:
     """Train an experiment into `models_root / name / digest`, resuming or skipping as needed.
 
@@ -67,6 +68,7 @@ def run_training(
         initial: record of the experiment whose best weights it starts from; None takes the
             weights that the settings name, if any.
         track: opens the tracking of the experiment.
+        synthetic: whether the pool is made of the built-in phantoms, kept with the model.
 
     Returns:
         The record: finished, failed (with the error) or not run (with the reason).
@@ -119,6 +121,7 @@ def run_training(
         regions=table.regions_annotated_by(annotated),
         target_spacing=target_spacing if engine == "native" else None,
         pool_version=pool_version,
+        synthetic=synthetic,
     )
     task = TrainingTask(**dict(spec), store=store.root, initial_weights=weights)
     digest = training_digest(task) if engine == "native" else nnunetv2_digest(spec, store)

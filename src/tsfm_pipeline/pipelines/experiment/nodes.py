@@ -30,6 +30,8 @@ def train_model(
     target_spacing: PoolSpacing,
     dataset_plans: dict[str, Callable[[], DatasetPlan]],
     models_root: Path,
+    raw_root: Path,
+    phantom_root: Path,
     initial_model: ModelRecord | None = None,
     *,
     experiment: Experiment,
@@ -60,6 +62,7 @@ def train_model(
         models_root=models_root,
         initial=initial_model,
         track=partial(training_run, description=description),
+        synthetic=raw_root == phantom_root,
     )
     if model.status == "finished":
         log_model(model.digest, model.model_folder(models_root))

@@ -27,6 +27,8 @@ SHARED = (
     "case_index",
     "models_root",
     "predictions_root",
+    "raw_root",
+    "phantom_root",
 )
 """Catalogue entries that all experiments read."""
 
@@ -107,6 +109,8 @@ def _template(experiment: Experiment) -> Pipeline:
                     "target_spacing",
                     "dataset_plans",
                     "models_root",
+                    "raw_root",
+                    "phantom_root",
                     *(["initial_model"] if experiment.initial else []),
                 ],
                 "model",
