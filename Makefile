@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo viz mlflow test test-slow lint
+.PHONY: help install demo nnunet viz mlflow test test-slow lint
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -31,6 +31,12 @@ viz: $(STAMP)  ## lineage page
 
 mlflow: $(STAMP)  ## page of all runs
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --workers 1
+
+nnunet:  ## make .venv-nnunet, where the real nnU-Net v2 runs (several GB; docs/nnunetv2.md)
+	test -x .venv-nnunet/bin/python || $(PYTHON) -m venv .venv-nnunet
+	.venv-nnunet/bin/python -m pip install --quiet --upgrade pip
+	.venv-nnunet/bin/python -m pip install --quiet "nnunetv2>=2.8,<3"
+	.venv-nnunet/bin/python -c "from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer; import timm"
 
 test: $(STAMP)  ## all tests that end within minutes
 	$(BIN)/python -m pytest

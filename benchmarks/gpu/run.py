@@ -175,7 +175,7 @@ def measure_training(
             "s per iteration": round(seconds, 4),
             "samples per s": round(batch / seconds, 4),
         }
-        flops = 3 * batch * footprint(size, 1, TARGETS, patch).forward_flops
+        flops = 3 * batch * footprint(SIZES[size], 1, TARGETS, patch).forward_flops
         values["TFLOP per s"] = round(flops / seconds / 1e12, 2)
         if dossier.device.type == "cuda":
             values["peak GiB"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
@@ -305,7 +305,7 @@ def main() -> None:
     huge, base = ("tiny", "tiny") if dry else ("huge", "base")
     with dossier.figure("parameters", needs_seconds=5) as values:
         for size in SIZES:
-            cost = footprint(size, 1, TARGETS, patch)
+            cost = footprint(SIZES[size], 1, TARGETS, patch)
             values[size] = {
                 "parameters": cost.parameters,
                 "forward TFLOP": cost.forward_flops / 1e12,

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from tests.experiments.test_training_run import SETTINGS, run
+from tests.experiments.test_training_run import METHODS, SETTINGS, run
 from tsfm_pipeline.experiments import training_run
 from tsfm_pipeline.experiments.grid import EXPERIMENTS
 from tsfm_pipeline.experiments.planned import refuse_plans_of_many
@@ -17,7 +17,8 @@ PLANNED = {"size": "tiny", "patch": "planned", "batch_size": "planned", "learnin
 
 def settings(**roles) -> ExperimentSettings:
     plain = {"training": {"size": "tiny"}}
-    given = {"pretrain": plain, "ablation": plain, "transfer": plain} | roles
+    given = dict.fromkeys(("pretrain", "baseline", "ablation", "transfer", "study"), plain) | roles
+    given["methods"] = METHODS
     given["transfer"] = given["transfer"] | {"epochs": {"epoch10": 3}}
     return ExperimentSettings.model_validate(given)
 

@@ -9,17 +9,29 @@ import pytest
 from pydantic import ValidationError
 
 from tsfm_pipeline.experiments import training_run
-from tsfm_pipeline.experiments.grid import EXPERIMENTS
+from tsfm_pipeline.experiments.grid import EXPERIMENTS, GRID
 from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.model.training_settings import TrainingSettings
+from tsfm_pipeline.network import extras
 from tsfm_pipeline.store.case_store import CaseStore
+from tsfm_pipeline.training.describe import ADDED_LATER, deciding_settings
 
+METHODS = {entry.method: {} for entry in GRID}
 SETTINGS = ExperimentSettings.model_validate(
     {
+        "left_out": ["ablation.*"],
         "pretrain": {"training": {"size": "tiny", "epochs": 7}},
+        "baseline": {"training": {}},
         "ablation": {"training": {}},
-        "transfer": {"training": {"size": "tiny"}, "epochs": {"epoch10": 3, "epoch20": None}},
+        "study": {"training": {}},
+        "transfer": {
+            "training": {"size": "tiny"},
+            "epochs": {"epoch10": 3, "epoch20": None},
+            "cases": {"few1": 1, "few2": None},
+        },
+        "methods": METHODS | {"stunet": {"pretraining": "checkpoint"}},
     }
 )
 SPLITS = pd.DataFrame(
@@ -51,6 +63,8 @@ def run(name, tmp_path, initial=None, settings=SETTINGS, plans=None):
             experiment=EXPERIMENTS[name],
             settings=settings,
             table=LabelTable(targets={"kidney": 22}),
+            sources={},
+            case_index=pd.DataFrame(),
             store=CaseStore(tmp_path / "store"),
             splits=SPLITS,
             target_spacing=(1.0, 1.0, 1.0),
@@ -72,12 +86,88 @@ def test_a_budget_takes_its_own_epochs() -> None:
         ("transfer.kits19.scratch.epoch20", "budget epoch20"),
         ("transfer.kits19.scratch.epoch100", "budget epoch100"),
         ("transfer.brats2020.scratch.epoch10", "brats2020 is not among"),
+        ("ablation.amos22", "experiments.left_out"),
+        ("study.few2.kits19.scratch", "few2 is left out"),
+        ("study.few4.kits19.scratch", "few4 is left out"),
     ],
 )
 def test_not_run_says_why(name, reason, tmp_path) -> None:
     record = run(name, tmp_path)
     assert (record.status, record.pool_version) == ("not run", "1a2b3c4d")
     assert reason in record.reason
+
+
+def test_published_weights_that_are_not_there_are_asked_for(tmp_path) -> None:
+    for name in ("pretrain.stunet", "transfer.kits19.stunet.epoch10"):
+        record = run(name, tmp_path)
+        assert record.status == "needs checkpoint"
+        assert "experiments.methods.stunet.checkpoint" in record.reason
+
+
+def test_a_transfer_starts_from_published_weights(tmp_path, monkeypatch) -> None:
+    seen = []
+
+    def train(task, folder, report):
+        seen.append(task.initial_weights)
+        return SimpleNamespace(epochs=3)
+
+    monkeypatch.setattr(training_run, "train", train)
+    weights = tmp_path / "stunet.model"
+    weights.write_bytes(b"weights")
+    stunet = {"pretraining": "checkpoint", "checkpoint": str(weights)}
+    settings = changed(methods=METHODS | {"stunet": stunet})
+    before = run("pretrain.stunet", tmp_path, settings=settings)
+    assert (before.status, str(weights) in before.reason) == ("not run", True)
+    record = run("transfer.kits19.stunet.epoch10", tmp_path, before, settings)
+    assert (record.status, seen) == ("finished", [weights])
+
+
+def test_a_network_whose_package_is_missing_says_what_to_install(tmp_path, monkeypatch) -> None:
+    swin = {"training": {"network": "swinunetr", "size": "tiny"}}
+    settings = changed(methods=METHODS | {"stunet": swin})
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    record = run("transfer.kits19.stunet.epoch10", tmp_path, settings=settings)
+    assert record.status == "not run"
+    assert "tsfm-pipeline[baselines]" in record.reason
+
+
+def test_few_cases_are_among_more() -> None:
+    keys = [f"kits19/{number}" for number in range(9)]
+    chosen = [training_run.few_cases(keys, number, 0) for number in (1, 2, 4)]
+    assert [len(some) for some in chosen] == [1, 2, 4]
+    assert set(chosen[0]) < set(chosen[1]) < set(chosen[2]) < set(keys)
+    assert training_run.few_cases(keys, 4, 0) != training_run.few_cases(keys, 4, 1)
+    assert training_run.few_cases(keys[::-1], 4, 0) == chosen[2]
+
+
+def test_a_method_changes_what_its_role_says() -> None:
+    tiny = {"training": {"size": "tiny", "augmentation": {"transforms": "none"}}}
+    swin = {"network": "swinunetr", "learning_rate": 0.5, "augmentation": {"mirror_axes": [0]}}
+    settings = changed(baseline=tiny, methods=METHODS | {"swinunetr": {"training": swin}})
+    training = settings.training_of(EXPERIMENTS["baseline.swinunetr.msd_liver"])
+    assert (training.network, training.size, training.learning_rate) == ("swinunetr", "tiny", 0.5)
+    assert (training.augmentation.transforms, training.augmentation.mirror_axes) == ("none", (0,))
+    other = settings.training_of(EXPERIMENTS["baseline.nnunet.msd_liver"])
+    assert (other.network, other.learning_rate) == ("tsfm", 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ({"tsfm": {}}, "is of method 'nnunet_regions', which is not among"),
+        (METHODS | {"nnunet": {"training": {"network": "unet"}}}, r"methods\.nnunet\.training"),
+        (METHODS | {"nnunet": {"training": {"network": "nnunet"}}}, "has no size 'huge'"),
+        (METHODS | {"stunet": {"checkpoint": "nowhere.model"}}, r"nowhere\.model not found"),
+        (METHODS | {"stunet": {"checkpoint": __file__}}, "set pretraining to checkpoint"),
+    ],
+)
+def test_a_wrong_method_is_refused_before_any_training(methods, message) -> None:
+    with pytest.raises(ValidationError, match=message):
+        changed(methods=methods)
+
+
+def changed(**parts) -> ExperimentSettings:
+    return ExperimentSettings.model_validate(SETTINGS.model_dump(mode="json") | parts)
 
 
 def test_what_starts_from_a_failed_training_is_not_run(tmp_path) -> None:
@@ -133,6 +223,14 @@ def test_the_digest_names_what_decides_the_weights(tmp_path, monkeypatch) -> Non
 
     assert digest() == digest(workers=9) == digest(checkpoint_minutes=1.0)
     assert len({digest(), digest(seed=1), digest(learning_rate=0.5)}) == 3
+    assert len({digest(), digest(optimizer="adamw"), digest(masked_loss=False)}) == 3
+
+
+def test_settings_added_later_leave_older_digests_alone() -> None:
+    deciding = deciding_settings(TrainingSettings(size="tiny"))
+    assert deciding["size"] == "tiny"
+    assert not ADDED_LATER & set(deciding)
+    assert "schedule" in deciding_settings(TrainingSettings(schedule="cosine"))
 
 
 def with_weights(path, role="pretrain") -> ExperimentSettings:

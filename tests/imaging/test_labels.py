@@ -138,3 +138,16 @@ def test_remap_of_special_values() -> None:
 def test_remap_names_file_value_and_remedy(values: np.ndarray, message: str) -> None:
     with pytest.raises(LabelError, match=message):
         remap_values(values, {1: 22, 2: 23, 5: 24}, where="case_7")
+
+
+def test_a_table_over_what_is_labelled_has_no_classes_that_never_occur() -> None:
+    table = LabelTable(
+        targets={"liver": 5, "liver_tumor": 25, "spleen": 1},
+        regions={"liver": ("liver", "liver_tumor")},
+    )
+    organs = table.over(["liver", "spleen"])
+    assert organs.exclusive_targets(["spleen", "liver"]) == ("spleen", "liver")
+    assert organs.region_ids("liver") == (5,)
+    assert organs.targets == table.targets
+    assert table.over(["liver", "liver_tumor"]).region_ids("liver") == (5, 25)
+    assert table.over(["liver_tumor"]).regions_annotated_by(["liver_tumor"]) == ("liver_tumor",)

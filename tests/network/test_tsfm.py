@@ -1,7 +1,6 @@
 """The assembled network: shapes for any grid, exact sizes, initial weights."""
 
 import math
-import runpy
 
 import pytest
 import torch
@@ -50,7 +49,7 @@ def _count_by_hand(size: SizeName, outputs: int, tokens: int) -> int:
     ],
 )
 def test_exact_parameter_counts(size: SizeName, parameters: int) -> None:
-    cost = footprint(size, 1, 30, PAPER_PATCH)
+    cost = footprint(SIZES[size], 1, 30, PAPER_PATCH)
     assert (
         cost.parameters
         == parameters
@@ -62,16 +61,22 @@ def test_exact_parameter_counts(size: SizeName, parameters: int) -> None:
 
 
 def test_flops_of_huge_at_the_papers_patch() -> None:
-    assert footprint("huge", 1, 30, PAPER_PATCH).forward_flops == pytest.approx(94.8e12, rel=1e-3)
+    assert footprint(SIZES["huge"], 1, 30, PAPER_PATCH).forward_flops == pytest.approx(
+        94.8e12, rel=1e-3
+    )
 
 
 def test_six_resolutions_cost_a_quarter() -> None:
-    assert footprint("huge6", 1, 30, PAPER_PATCH).forward_flops == pytest.approx(24.5e12, rel=1e-2)
+    assert footprint(SIZES["huge6"], 1, 30, PAPER_PATCH).forward_flops == pytest.approx(
+        24.5e12, rel=1e-2
+    )
 
 
 def test_flops_are_two_per_multiply_add() -> None:
     # the stem's first convolution alone: 27 multiply-adds per output value
-    without, with_more = (footprint("tiny", c, 1, (16, 16, 32)).forward_flops for c in (1, 2))
+    without, with_more = (
+        footprint(SIZES["tiny"], c, 1, (16, 16, 32)).forward_flops for c in (1, 2)
+    )
     voxels = 16 * 16 * 32
     assert with_more - without == 2 * (27 + 1) * 8 * voxels
 
@@ -178,13 +183,3 @@ def test_every_parameter_learns() -> None:
 def test_sizes_that_are_not_positive_are_refused(wrong: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="positive"):
         TSFM(wrong[0], wrong[1], TINY, (16, 16, wrong[2]))
-
-
-def test_the_table_is_printed(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.argv", ["network"])
-    runpy.run_module("tsfm_pipeline.network", run_name="__main__")
-    printed = capsys.readouterr().out
-    assert "1,566,908,574" in printed
-    assert "94.83" in printed

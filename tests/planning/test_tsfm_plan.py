@@ -6,10 +6,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import torch
 
+from tsfm_pipeline.network.footprint import footprint
 from tsfm_pipeline.network.sizes import SIZES
-from tsfm_pipeline.network.tsfm import TSFM
 from tsfm_pipeline.planning.fingerprint import Fingerprint
 from tsfm_pipeline.planning.network_memory import tsfm_activation_gib
 from tsfm_pipeline.planning.plan import plan_dataset
@@ -62,21 +61,7 @@ def test_one_bottleneck_voxel_gets_a_neighbour():
 
 @pytest.mark.parametrize("size", ["small", "huge"])
 def test_activations_are_near_what_autograd_keeps(size):
-    """Counted on the meta device: every tensor that a forward pass saves, once, in two bytes."""
+    """Counted on the meta device: all memory that a forward pass saves, in two bytes a number."""
     patch = (112, 160, 192)
-    with torch.device("meta"):
-        network = TSFM(1, 30, SIZES[size], patch)
-        image_BCDHW = torch.empty(1, 1, *patch)
-    parameters = {id(parameter) for parameter in network.parameters()}
-    kept = {}
-
-    def pack(tensor):
-        if id(tensor) not in parameters:
-            # held on to: a freed tensor's address may be another's
-            kept[tensor.untyped_storage()._cdata, tensor.storage_offset()] = tensor
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        network(image_BCDHW)
-    counted = sum(tensor.numel() for tensor in kept.values()) * 2 / 2**30
+    counted = footprint(SIZES[size], 1, 30, patch).kept_values * 2 / 2**30
     assert tsfm_activation_gib(SIZES[size], patch) == pytest.approx(counted, rel=0.15)

@@ -78,9 +78,8 @@ def test_all_experiments_named_exist(tables):
         for column in table.columns
         if (experiment := row.experiment_of(column)) is not None
     }
-    assert named - set(EXPERIMENTS) == {BASELINE}
-    unused = {name for name in EXPERIMENTS if name not in named}
-    assert unused == {"ablation.amos22", "ablation.pancreas"}  # only starting points of others
+    means = {"baseline.nnunet.*", "baseline.swinunetr.*"}
+    assert named - set(EXPERIMENTS) == {BASELINE} | means
 
 
 def test_an_unknown_key_is_refused_at_every_level(base_parameters):

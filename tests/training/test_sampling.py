@@ -39,7 +39,9 @@ def test_case_probability_is_one_over_root_of_dataset_size(
     make_task: MakeTask, make_settings: MakeSettings, store: CaseStore
 ) -> None:
     task = make_task()
-    probabilities = case_probabilities([store.record(key) for key in task.training])
+    records = [store.record(key) for key in task.training]
+    np.testing.assert_allclose(case_probabilities(records, "uniform"), [1 / 5] * 5)
+    probabilities = case_probabilities(records, "square_root")
     weights = np.array([3**-0.5] * 3 + [1, 1])
     np.testing.assert_allclose(probabilities, weights / weights.sum())
     settings = make_settings(augmentation=UNVARIED)
@@ -48,6 +50,18 @@ def test_case_probability_is_one_over_root_of_dataset_size(
     for case, probability in enumerate(probabilities):
         spread = np.sqrt(600 * probability * (1 - probability))
         assert abs(drawn[case] - 600 * probability) < 3.5 * spread
+
+
+def test_without_masking_everything_counts_in_training_alone(
+    make_task: MakeTask, make_settings: MakeSettings
+) -> None:
+    task = make_task()
+    partly = [
+        not all(_dataset(task, make_settings(masked_loss=masked), role)[0]["annotated"])
+        for masked, role in ((True, "training"), (False, "training"), (False, "validation"))
+    ]
+    assert partly[1] is False
+    assert partly[0] == partly[2]
 
 
 @pytest.mark.parametrize(("batch", "forced"), [(1, []), (2, [1]), (3, [2]), (4, [3]), (6, [4, 5])])

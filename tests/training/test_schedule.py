@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.training.schedule import learning_rates
@@ -16,6 +17,22 @@ def test_polynomial_decay(make_settings: MakeSettings) -> None:
         assert learning_rates(settings, epoch) == pytest.approx(
             [0.01 * (1 - epoch / 1000) ** 0.9] * 2
         )
+
+
+def test_half_a_cosine_after_the_warm_up(make_settings: MakeSettings) -> None:
+    settings = make_settings(epochs=12, learning_rate=2.0, warmup_epochs=2, schedule="cosine")
+    rates = [learning_rates(settings, epoch).body for epoch in range(12)]
+    # torch's CosineAnnealingLR over the ten epochs after the warm-up
+    (parameter,) = parameters = [torch.nn.Parameter(torch.zeros(1))]
+    optimizer = torch.optim.SGD(parameters, lr=2.0)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10)
+    theirs = []
+    for _ in range(10):
+        theirs.append(optimizer.param_groups[0]["lr"])
+        parameter.grad = torch.zeros(1)
+        optimizer.step()
+        scheduler.step()
+    assert rates == pytest.approx([1.0, 2.0, *theirs])
 
 
 def test_heads_first_then_warm_up_then_decay(make_settings: MakeSettings) -> None:

@@ -1,18 +1,50 @@
 """Which experiments of the grid are tested against each other."""
 
-from tsfm_pipeline.experiments.grid import ABLATED, BUDGETS, DOWNSTREAM
+from tsfm_pipeline.experiments.grid import (
+    ABLATED,
+    BUDGETS,
+    DOWNSTREAM,
+    LONG,
+    METHODS,
+    ORGAN_SETS,
+    SEEDS,
+    TUMOUR_SETS,
+    VARIANTS,
+)
 
 COMPARISONS: tuple[tuple[str, str], ...] = (
     *(
-        (f"transfer.{dataset}.pretrained.{budget}", f"transfer.{dataset}.scratch.{budget}")
+        ("pretrain.tsfm", f"baseline.{method}.{dataset}")
+        for method in METHODS
+        for dataset in (*TUMOUR_SETS, *ORGAN_SETS)
+    ),
+    ("pretrain.tsfm", "pretrain.nnunet"),
+    *(
+        (f"transfer.{dataset}.pretrained.{budget}", f"transfer.{dataset}.{other}.{budget}")
         for dataset in DOWNSTREAM
+        for other in ("scratch", "stunet")
         for budget in BUDGETS
+    ),
+    *(
+        (f"transfer.{dataset}.pretrained.{BUDGETS[-1]}", f"transfer.{dataset}.nnunet.{LONG}")
+        for dataset in DOWNSTREAM
     ),
     *(
         (f"transfer.{dataset}.pretrained.epoch100", f"ablation.{row}.{dataset}")
         for row in ABLATED
         for dataset in DOWNSTREAM
     ),
+    *(("pretrain.tsfm", f"study.{variant}") for variant in VARIANTS),
+    *(
+        (f"transfer.{dataset}.pretrained.epoch10", f"study.without_transformer.{dataset}")
+        for dataset in DOWNSTREAM
+    ),
+    *(
+        (f"study.seed{seed}.{dataset}.pretrained", f"study.seed{seed}.{dataset}.scratch")
+        for seed in SEEDS
+        for dataset in DOWNSTREAM
+    ),
 )
-"""(experiment, baseline): pre-trained against from scratch at the same budget (Table 2), and the
-whole pool against one of its datasets (Table 3)."""
+"""(experiment, baseline): TSFM against the systems of Table 1 and S1, against training from scratch
+and the systems of Table 2, and the whole pool against other pools (Table 3); TSFM against itself
+without one of its parts."""

@@ -10,7 +10,7 @@ from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.model.folder import ModelFolder
 
 Stage = Literal["training", "prediction", "scoring"]
-Status = Literal["finished", "failed", "not run"]
+Status = Literal["finished", "failed", "not run", "needs checkpoint"]
 
 STATUSES_SCHEMA = pa.schema(
     [
@@ -34,7 +34,8 @@ class Outcome(FrozenModel):
     Attributes:
         experiment: its name in the grid.
         stage: the stage that is finished, failed or was not run.
-        status: finished, failed or not run.
+        status: finished, failed, not run, or needs checkpoint (published weights that a user has to
+            fetch).
         reason: why it failed or was not run; empty when finished.
         pool_version: version of the pool it was run on; empty in records of before it was kept.
     """
@@ -73,12 +74,16 @@ class ModelRecord(Outcome):
         folder: model folder, relative to the folder of all models.
         digest: digest of everything that decides the weights but the number of epochs.
         epochs: epochs trained.
+        cases: keys of the cases to predict; empty means the model's validation cases.
+        engine: what trained it: this project, or nnU-Net v2, which has predicted its cases, too.
     """
 
     stage: Stage = "training"
     folder: str = ""
     digest: str = ""
     epochs: int = 0
+    cases: tuple[str, ...] = ()
+    engine: Literal["native", "nnunetv2"] = "native"
 
     def model_folder(self, models_root: Path) -> ModelFolder:
         """Return the model folder."""

@@ -1,8 +1,10 @@
 """Trainings whose patch or batch a dataset's plan decides."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from tsfm_pipeline.experiments.grid import GRID, Experiment
+from tsfm_pipeline.experiments.experiment import Experiment
+from tsfm_pipeline.experiments.grid import GRID
 from tsfm_pipeline.experiments.settings import ExperimentSettings, Planned
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.planning.dataset_plan import DatasetPlan
@@ -15,7 +17,9 @@ def with_plan(
     datasets: Sequence[str],
     plans: Mapping[str, DatasetPlan],
 ) -> TrainingSettings:
-    """Put the numbers of a dataset's plan, adapted to TSFM, into a training's settings.
+    """Put the numbers of a dataset's plan into a training's settings.
+
+    nnU-Net's U-Net takes them as planned; the other networks adapted to TSFM.
 
     Args:
         training: settings of the training.
@@ -25,8 +29,18 @@ def with_plan(
     """
     if not planned:
         return training
-    plan = plans[datasets[0]].tsfm
-    return training.model_copy(update={name: getattr(plan, name) for name in planned})
+    plan = plans[datasets[0]]
+    numbers: dict[str, Any] = {"patch": plan.tsfm.patch, "batch_size": plan.tsfm.batch_size}
+    if training.network == "nnunet":
+        stage = plan.stored.fullres
+        patch = [0, 0, 0]
+        for axis, side in zip(plan.stored.axes, stage.topology.patch, strict=True):
+            patch[axis] = side
+        numbers = {
+            "patch": (patch[0], patch[1], patch[2]),
+            "batch_size": stage.batch_size,
+        }
+    return training.model_copy(update={name: numbers[name] for name in planned})
 
 
 def refuse_plans_of_many(settings: ExperimentSettings, pool: Sequence[str]) -> None:

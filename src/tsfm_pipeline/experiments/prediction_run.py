@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from tsfm_pipeline.experiments.nnunetv2_run import import_predictions
 from tsfm_pipeline.experiments.outcome import ModelRecord, Outcome
 from tsfm_pipeline.experiments.postprocessing_run import find_rule
 from tsfm_pipeline.files import content_digest, file_digest
@@ -52,7 +53,7 @@ def run_prediction(
     models_root: Path,
     predictions_root: Path,
 ) -> tuple[pd.DataFrame, Outcome]:
-    """Predict an experiment's validation cases with its best and its final weights.
+    """Predict an experiment's held-out cases with its best and its final weights.
 
     A case is predicted for the regions that its dataset annotates, on its original grid and in
     the dataset's own label values, into `predictions_root / experiment / digest / weights /
@@ -74,11 +75,13 @@ def run_prediction(
     if outcome is None:
         at = ""  # until a case is at hand
         try:
-            for weights in WEIGHTS:
+            if record.engine == "nnunetv2":
+                rows = import_predictions(record, sources, store, models_root, predictions_root)
+            for weights in () if record.engine == "nnunetv2" else WEIGHTS:
                 model, digest = _ready(record, weights, settings, sources, store, models_root)
                 folder = Path(name) / digest / weights
                 title = f"Predicting {name} ({weights})"
-                for key in tqdm(model.card.validation, desc=title, unit="case", disable=None):
+                for key in tqdm(_cases(record, model), desc=title, unit="case", disable=None):
                     at = f"{key}: "
                     case = store.record(key)
                     source = sources[case.dataset]
@@ -99,6 +102,10 @@ def run_prediction(
             outcome = record.next(stage="prediction", status="failed", reason=reason)
             rows = []
     return pd.DataFrame(rows, columns=PREDICTIONS_SCHEMA.names), outcome
+
+
+def _cases(record: ModelRecord, model: SegmentationModel) -> tuple[str, ...]:
+    return record.cases or model.card.validation
 
 
 def _is_whole(path: Path) -> bool:
@@ -132,7 +139,7 @@ def _ready(
     rule = None
     if settings.postprocessing_cases:
         rule = find_rule(model, folder, weights, settings, store)
-    datasets = sorted({key.partition("/")[0] for key in model.card.validation})
+    datasets = sorted({key.partition("/")[0] for key in _cases(record, model)})
     digest = content_digest(
         {
             "format": FORMAT,

@@ -1,21 +1,26 @@
 """Train one experiment of the grid, or say why it is not run."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from tsfm_pipeline.experiments.grid import Experiment
-from tsfm_pipeline.experiments.outcome import ModelRecord
+from tsfm_pipeline.experiments.experiment import Experiment
+from tsfm_pipeline.experiments.nnunetv2_run import nnunetv2_digest, train_nnunetv2
+from tsfm_pipeline.experiments.outcome import ModelRecord, Status
 from tsfm_pipeline.experiments.planned import with_plan
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.files import content_digest, file_digest
 from tsfm_pipeline.imaging.geometry import TripleFloat
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.model.training_settings import TrainingSettings
+from tsfm_pipeline.model.training_spec import TrainingSpec
+from tsfm_pipeline.nnunetv2 import NnunetError
 from tsfm_pipeline.planning.dataset_plan import DatasetPlan
+from tsfm_pipeline.sources import Source
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.describe import deciding_settings
 from tsfm_pipeline.training.launch import train
@@ -32,6 +37,8 @@ def run_training(
     experiment: Experiment,
     settings: ExperimentSettings,
     table: LabelTable,
+    sources: Mapping[str, Source],
+    case_index: pd.DataFrame,
     store: CaseStore,
     splits: pd.DataFrame,
     target_spacing: TripleFloat | None,
@@ -49,6 +56,8 @@ def run_training(
         experiment: the entry of the grid.
         settings: values of the experiments in this environment.
         table: the fused label table.
+        sources: the dataset entries, for nnU-Net v2.
+        case_index: where each case's raw files are, for nnU-Net v2.
         store: the case store of the pool.
         splits: key, dataset, role of every case in use, and the version of the pool.
         target_spacing: mm (z, y, x) the pool was resampled to, kept with the model.
@@ -63,49 +72,65 @@ def run_training(
     """
     name = experiment.name
     pool_version = str(splits["pool_version"].iat[0])
+    reason = settings.why_not_run(experiment)
     training = settings.training_of(experiment)
-    if training is None:
-        return _not_run(
-            name, pool_version, f"budget {experiment.budget} is left out in this environment"
-        )
+    if reason is not None or training is None:
+        lacking = settings.lacks_checkpoint(experiment)
+        status: Status = "needs checkpoint" if lacking else "not run"
+        return _not_run(name, pool_version, str(reason), status)
     datasets = experiment.datasets or tuple(dict.fromkeys(splits.loc[splits["pool"], "dataset"]))
     missing = [dataset for dataset in datasets if dataset not in set(splits["dataset"])]
     if missing:
         return _not_run(
             name, pool_version, f"{', '.join(missing)} is not among this environment's datasets"
         )
-    if initial is not None and initial.status != "finished":
-        return _not_run(
-            name, pool_version, f"{initial.experiment}, where it starts from, is {initial.status}"
-        )
+    weights = settings.initial_weights_of(experiment)
+    if initial is not None and weights is None:
+        if initial.status != "finished":
+            return _not_run(
+                name,
+                pool_version,
+                f"{initial.experiment}, where it starts from, is {initial.status}",
+            )
+        weights = initial.model_folder(models_root).weights("best")
 
-    training = with_plan(training, settings.planned_of(experiment), datasets, plans)
     chosen = splits[splits["dataset"].isin(datasets)]
     training_keys = list(chosen.loc[chosen["role"] == "training", "key"])
-    task = TrainingTask(
+    held_out = tuple(chosen.loc[chosen["role"] == "validation", "key"])
+    if not experiment.trains:
+        assert initial is not None  # the grid's test
+        return _as_it_is(experiment, initial, held_out, store, models_root, pool_version)
+    if experiment.cases is not None:
+        wanted = settings.transfer.cases[experiment.cases]
+        training_keys = few_cases(training_keys, wanted or 0, training.seed)
+    engine = settings.engine_of(experiment)
+    annotated = sorted({name for key in training_keys for name in store.record(key).annotated})
+    if engine == "nnunetv2" or training.loss == "softmax":
+        table = table.over(annotated)
+    spec = TrainingSpec(
         name=name,
-        settings=training,
-        store=store.root,
+        settings=with_plan(training, settings.planned_of(experiment), datasets, plans),
         training=tuple(training_keys),
-        validation=tuple(chosen.loc[chosen["role"] == "validation", "key"]),
+        validation=held_out,
         table=table,
-        regions=_annotated_regions(store, training_keys, table),
-        initial_weights=(
-            initial.model_folder(models_root).weights("best")
-            if initial is not None
-            else settings.initial_weights_of(experiment)
-        ),
-        target_spacing=target_spacing,
+        regions=table.regions_annotated_by(annotated),
+        target_spacing=target_spacing if engine == "native" else None,
         pool_version=pool_version,
     )
-    digest = training_digest(task)
+    task = TrainingTask(**dict(spec), store=store.root, initial_weights=weights)
+    digest = training_digest(task) if engine == "native" else nnunetv2_digest(spec, store)
     folder = Path(name) / digest
+    epochs = spec.settings.epochs
     try:
-        with track(name, digest, training) as report:
-            summary = train(task, models_root / folder, report)
+        with track(name, digest, spec.settings) as report:
+            if engine == "native":
+                epochs = train(task, models_root / folder, report).epochs
+            else:
+                where = models_root / folder
+                train_nnunetv2(spec, sources, case_index, where, settings.nnunet.python, report)
     except Exception as error:  # the other experiments go on; the record keeps the cause
         # a TrainingError says all there is to say
-        own = isinstance(error, TrainingError)
+        own = isinstance(error, TrainingError | NnunetError)
         logger.error("Training of %s failed: %s", name, error, exc_info=not own)
         return ModelRecord(
             experiment=name,
@@ -114,6 +139,7 @@ def run_training(
             pool_version=pool_version,
             folder=str(folder),
             digest=digest,
+            engine=engine,
         )
     return ModelRecord(
         experiment=name,
@@ -121,7 +147,8 @@ def run_training(
         pool_version=pool_version,
         folder=str(folder),
         digest=digest,
-        epochs=summary.epochs,
+        epochs=epochs,
+        engine=engine,
     )
 
 
@@ -145,11 +172,38 @@ def training_digest(task: TrainingTask) -> str:
     return content_digest(content)
 
 
-def _annotated_regions(store: CaseStore, keys: list[str], table: LabelTable) -> tuple[str, ...]:
-    targets = {name for key in keys for name in store.record(key).annotated}
-    return table.regions_annotated_by(sorted(targets))
+def few_cases(keys: Sequence[str], number: int, seed: int) -> list[str]:
+    """Choose some of the training cases; fewer are always among more, with the same seed."""
+    order = np.random.default_rng(seed).permutation(len(keys))
+    return [sorted(keys)[index] for index in order[:number]]
 
 
-def _not_run(name: str, pool_version: str, reason: str) -> ModelRecord:
-    logger.info("Not run: %s (%s)", name, reason)
-    return ModelRecord(experiment=name, status="not run", reason=reason, pool_version=pool_version)
+def _as_it_is(
+    experiment: Experiment,
+    initial: ModelRecord,
+    cases: tuple[str, ...],
+    store: CaseStore,
+    models_root: Path,
+    pool_version: str,
+) -> ModelRecord:
+    """Return the record of a model that is scored without any training on the cases' dataset."""
+    card = initial.model_folder(models_root).card
+    for key in cases:
+        case = store.record(key)
+        known = set(card.table.regions_annotated_by(case.annotated)) & set(card.regions)
+        if case.channels != card.in_channels or not known:
+            what = f"{case.channels} channel(s), targets {', '.join(case.annotated)}"
+            return _not_run(
+                experiment.name,
+                pool_version,
+                f"{initial.experiment} takes {card.in_channels} channel(s) and predicts other"
+                f" targets than {key} has ({what})",
+            )
+    return initial.model_copy(
+        update={"experiment": experiment.name, "cases": cases, "pool_version": pool_version}
+    )
+
+
+def _not_run(name: str, pool_version: str, reason: str, status: Status = "not run") -> ModelRecord:
+    logger.info("%s: %s (%s)", status.capitalize(), name, reason)
+    return ModelRecord(experiment=name, status=status, reason=reason, pool_version=pool_version)

@@ -156,6 +156,18 @@ class LabelTable(FrozenModel):
         members = (name for region in regions for name in self.region_targets(region))
         return tuple(dict.fromkeys(members))
 
+    def over(self, targets: Sequence[str]) -> "LabelTable":
+        """Return the table in which regions consist of no other targets than these.
+
+        For exclusive classes: where nothing is labelled `liver_tumor`, `liver` is one class.
+        """
+        regions = {
+            region: tuple(name for name in members if name in targets)
+            for region, members in self.regions.items()
+            if members[0] in targets
+        }
+        return self.model_copy(update={"regions": regions})
+
     def side_partners(self) -> dict[str, str]:
         """Map every sided target (`left` or `right` in its name) to the other side's name.
 

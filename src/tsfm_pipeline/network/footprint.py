@@ -1,13 +1,15 @@
-"""What a network size costs: parameters and floating-point operations, without allocating it."""
+"""What a network costs: parameters, operations and kept feature maps, without allocating it."""
 
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tsfm_pipeline.network.blocks import Grid
-from tsfm_pipeline.network.sizes import SIZES, SizeName
-from tsfm_pipeline.network.tsfm import TSFM
+from tsfm_pipeline.network.build import build_network
+from tsfm_pipeline.network.segmentation import SegmentationNetwork
+from tsfm_pipeline.network.sizes import Architecture
 
 
 @dataclass(frozen=True)
@@ -17,23 +19,55 @@ class Footprint:
     Attributes:
         parameters: what inference uses: everything but the deep-supervision heads.
         supervision_parameters: the heads of the coarser grids, used in training only.
+        supervised: grids with a head.
         forward_flops: operations of one inference pass over one patch; a multiply-add counts two.
+        kept_values: numbers that one sample's forward pass keeps for the backward pass, without
+            checkpointing.
     """
 
     parameters: int
     supervision_parameters: int
+    supervised: int
     forward_flops: int
+    kept_values: int
 
 
-def footprint(size: SizeName, in_channels: int, out_channels: int, patch: Grid) -> Footprint:
-    """Count a named size on the meta device (no memory, seconds)."""
+def footprint(
+    architecture: Architecture, in_channels: int, out_channels: int, patch: Grid
+) -> Footprint:
+    """Count a network on the meta device (no memory, seconds).
+
+    Raises:
+        MissingExtra: the network is another package's that is not installed.
+    """
     with torch.device("meta"):
-        network = TSFM(in_channels, out_channels, SIZES[size], patch)
+        network = build_network(architecture, in_channels, out_channels, patch)
         image_BCDHW = torch.empty(1, in_channels, *patch)
-    network.eval()
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        network(image_BCDHW)
+        network.eval()(image_BCDHW)
     supervision = sum(p.numel() for p in network.heads[1:].parameters())
     total = sum(p.numel() for p in network.parameters())
-    return Footprint(total - supervision, supervision, int(counter.get_total_flops()))
+    return Footprint(
+        parameters=total - supervision,
+        supervision_parameters=supervision,
+        supervised=len(network.heads),
+        forward_flops=int(counter.get_total_flops()),
+        kept_values=_kept_values(network.train(), image_BCDHW),
+    )
+
+
+def _kept_values(network: SegmentationNetwork, image_BCDHW: Tensor) -> int:
+    """Count what autograd holds on to in a forward pass, each piece of memory once."""
+    weights = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        memory = tensor.untyped_storage()._cdata
+        if memory not in weights:
+            kept[memory] = tensor  # held on to: freed memory's address may become another's
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        network(image_BCDHW)
+    return sum(t.untyped_storage().nbytes() // t.element_size() for t in kept.values())

@@ -1,4 +1,4 @@
-"""The way through an encoder and a decoder of residual blocks, which TSFM and STU-Net share.
+"""The way through an encoder and a decoder of blocks, which all U-shaped networks share.
 
 Shape suffixes: B batch, C channels, D/H/W voxels along z, y, x, K output channels.
 """

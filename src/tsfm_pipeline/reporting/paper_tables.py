@@ -43,7 +43,8 @@ class Row(FrozenModel):
     Attributes:
         name: as printed.
         label: short heading for our rendering; the name where empty.
-        experiment: the experiment that gives our figure; `{column}` stands for the column's key.
+        experiment: the experiment that gives our figure; `{column}` stands for the column's key,
+            `{dataset}` for the dataset that it scores.
         status: why there is no experiment.
         paper: printed number by column key.
     """
@@ -51,7 +52,7 @@ class Row(FrozenModel):
     name: str
     label: str = ""
     experiment: str | None = None
-    status: Literal["not implemented yet", "needs checkpoint"] | None = None
+    status: Literal["needs checkpoint"] | None = None
     paper: dict[str, float] = Field(default={})
 
     @property
@@ -63,7 +64,8 @@ class Row(FrozenModel):
         """Return the experiment behind a cell; None where we show no figure."""
         if self.experiment is None or (self.paper and column.key not in self.paper):
             return None
-        return self.experiment.replace("{column}", column.key)
+        dataset = column.scores.dataset if column.scores else "*"
+        return self.experiment.replace("{column}", column.key).replace("{dataset}", dataset)
 
 
 class Block(FrozenModel):

@@ -79,7 +79,7 @@ class PatchDataset(Dataset[Sample]):
     Args:
         task: gives store, regions, label table and settings.
         role: training samples are augmented; the two roles never share a random stream.
-        records: record of every case; a case's probability is ~ 1 / sqrt(cases of its dataset).
+        records: record of every case.
         ct_statistics: normalises CT; None where no case is CT.
 
     Attributes:
@@ -103,7 +103,7 @@ class PatchDataset(Dataset[Sample]):
         self._stream = 0 if training else 1
         self._ct_statistics = ct_statistics
         self._records = [records[key] for key in self.keys]
-        self._cumulative = np.cumsum(case_probabilities(self._records))
+        self._cumulative = np.cumsum(case_probabilities(self._records, settings.dataset_sampling))
         self._augmentation = (
             Augmentation(settings.augmentation, settings.patch, task.table, task.regions)
             if training
@@ -115,8 +115,11 @@ class PatchDataset(Dataset[Sample]):
         ]
         # foreground that no channel predicts is not aimed at
         self._wanted = {value for region in task.regions for value in task.table.region_ids(region)}
+        everywhere = training and not settings.masked_loss
         self._annotated = [
-            torch.tensor([region in task.annotated(record) for region in task.regions])
+            torch.tensor(
+                [everywhere or region in task.annotated(record) for region in task.regions]
+            )
             for record in self._records
         ]
 
@@ -176,10 +179,17 @@ class PatchDataset(Dataset[Sample]):
         return np.asarray(chosen[rng.integers(len(chosen))])
 
 
-def case_probabilities(records: Sequence[CaseRecord]) -> NDArray[np.float64]:
-    """Return each case's probability, ~ 1 / sqrt(cases of its dataset), summing to 1."""
+def case_probabilities(
+    records: Sequence[CaseRecord], sampling: Literal["square_root", "uniform"]
+) -> NDArray[np.float64]:
+    """Return each case's probability, summing to 1.
+
+    Square root: ~ 1 / sqrt(cases of its dataset), so that a dataset is drawn in proportion to the
+    square root of its size. Uniform: every case alike.
+    """
     counts = Counter(record.dataset for record in records)
-    weights = np.array([counts[record.dataset] ** -0.5 for record in records])
+    power = -0.5 if sampling == "square_root" else 0.0
+    weights = np.array([counts[record.dataset] ** power for record in records])
     return np.asarray(weights / weights.sum())
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from kedro.pipeline.preview_contract import MermaidPreview
 
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
-from tsfm_pipeline.experiments.grid import Experiment
+from tsfm_pipeline.experiments.experiment import Experiment
 from tsfm_pipeline.experiments.outcome import ModelRecord, Outcome
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelTable
@@ -23,6 +23,8 @@ from tsfm_pipeline.workers import WorkerSettings
 def train_model(
     experiments: ExperimentSettings,
     labels: LabelTable,
+    datasets: Datasets,
+    case_index: pd.DataFrame,
     pool_store: CaseStore,
     splits: pd.DataFrame,
     target_spacing: PoolSpacing,
@@ -40,6 +42,8 @@ def train_model(
         experiment=experiment,
         settings=experiments,
         table=labels,
+        sources=datasets.root,
+        case_index=case_index,
         store=pool_store,
         splits=splits,
         target_spacing=target_spacing.spacing,
@@ -50,7 +54,8 @@ def train_model(
     )
     if model.status == "finished":
         folder = model.model_folder(models_root)
-        log_experiment_files(model.digest, [folder.card_path, folder.weights_table])
+        files = [folder.card_path, folder.weights_table]
+        log_experiment_files(model.digest, [path for path in files if path.exists()])
     return model
 
 

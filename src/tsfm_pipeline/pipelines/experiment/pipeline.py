@@ -8,7 +8,8 @@ from functools import partial, update_wrapper
 
 from kedro.pipeline import Node, Pipeline
 
-from tsfm_pipeline.experiments.grid import EXPERIMENTS, GRID, Experiment
+from tsfm_pipeline.experiments.experiment import Experiment
+from tsfm_pipeline.experiments.grid import EXPERIMENTS, GRID
 from tsfm_pipeline.experiments.outcome import collect_statuses
 from tsfm_pipeline.experiments.tables import concatenate_tables
 from tsfm_pipeline.pipelines.experiment.nodes import (
@@ -99,6 +100,8 @@ def _template(experiment: Experiment) -> Pipeline:
                 [
                     "params:experiments",
                     "params:labels",
+                    "params:datasets",
+                    "case_index",
                     "pool_store",
                     "splits",
                     "target_spacing",

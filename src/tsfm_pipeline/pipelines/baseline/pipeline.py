@@ -1,0 +1,10 @@
+"""Wiring of the baseline pipeline."""
+
+from kedro.pipeline import Pipeline
+
+from tsfm_pipeline.pipelines.experiment.pipeline import create_grid_pipeline
+
+
+def create_pipeline() -> Pipeline:
+    """Create the baseline experiments of the grid."""
+    return create_grid_pipeline("baseline")

@@ -1,0 +1,71 @@
+"""Every registered network and what it costs, each at a patch and outputs it is known for."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tsfm_pipeline.imaging.geometry import Triple
+from tsfm_pipeline.model.training_settings import TrainingSettings
+from tsfm_pipeline.network.footprint import Footprint, footprint
+from tsfm_pipeline.network.sizes import PAPER_PATCH, NetworkName
+from tsfm_pipeline.planning.architecture import architecture_for
+
+POOL_TARGETS = 30
+BATCH_SIZE = 2
+STATE_BYTES = 14
+"""Of a parameter in training: weight, gradient and momentum in float32, a half-precision weight."""
+MAP_BYTES = 2
+
+
+class KnownFor(NamedTuple):
+    """Where a network's published numbers hold: voxels (z, y, x) of its patch, and its outputs."""
+
+    patch: Triple
+    outputs: int
+
+
+KNOWN_FOR: dict[NetworkName, KnownFor] = {
+    "tsfm": KnownFor(PAPER_PATCH, POOL_TARGETS),
+    "tsfm_without_transformer": KnownFor(PAPER_PATCH, POOL_TARGETS),
+    "nnunet": KnownFor(PAPER_PATCH, POOL_TARGETS),
+    "swinunetr": KnownFor((96, 96, 96), 14),  # BTCV's 13 organs and background
+    "stunet": KnownFor((128, 128, 128), 105),  # TotalSegmentator's 104 classes and background
+}
+
+
+@dataclass(frozen=True)
+class NetworkRow:
+    """A network of a size at the patch that it is known for.
+
+    Attributes:
+        patch: voxels (z, y, x).
+        outputs: logits per voxel.
+        cost: with one image channel.
+        training_gib: of a step on a batch of 2.
+    """
+
+    patch: Triple
+    outputs: int
+    cost: Footprint
+    training_gib: float
+
+
+def network_row(network: NetworkName, size: str) -> NetworkRow:
+    """Count a network, nnU-Net's U-Net as planned for equal spacings.
+
+    Raises:
+        MissingExtra: it is another package's that is not installed.
+    """
+    patch, outputs = KNOWN_FOR[network]
+    settings = TrainingSettings(network=network, size=size, patch=patch)
+    cost = footprint(architecture_for(settings, None), 1, outputs, patch)
+    return NetworkRow(patch, outputs, cost, training_gib(cost, BATCH_SIZE))
+
+
+def training_gib(cost: Footprint, batch_size: int) -> float:
+    """Estimate the GiB of a training step with SGD in mixed precision, without checkpointing.
+
+    Workspaces of convolutions, what the loss keeps and the input are left out; AdamW takes four
+    bytes a parameter more.
+    """
+    parameters = cost.parameters + cost.supervision_parameters
+    return (STATE_BYTES * parameters + batch_size * MAP_BYTES * cost.kept_values) / 2**30

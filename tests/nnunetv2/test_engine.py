@@ -1,0 +1,189 @@
+"""nnU-Net v2's raw format written from our cases, and the engine around its process.
+
+The process itself is the real one in `test_real.py`; here a script stands for its Python.
+"""
+
+import json
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.model.training_settings import TrainingSettings
+from tsfm_pipeline.model.training_spec import TrainingSpec
+from tsfm_pipeline.nnunetv2 import NnunetError, NnunetTask, run_nnunetv2
+from tsfm_pipeline.nnunetv2.dataset import export_dataset, import_labels
+from tsfm_pipeline.sources.msd import MsdSource
+from tsfm_pipeline.sources.totalsegmentator import TotalSegmentatorSource
+
+TABLE = LabelTable(targets={"spleen": 9, "kidney": 22, "kidney_tumor": 30})
+ODD = (-1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0)
+"""Direction of files whose axes are neither in our order nor along our signs."""
+
+
+def write(path: Path, array: np.ndarray) -> None:
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((0.7, 1.5, 3.0))
+    image.SetOrigin((12.0, -30.0, 4.5))
+    image.SetDirection(ODD)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(image, str(path))
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> NnunetTask:
+    """Two cases of a dataset whose values are kidney 4, tumour 2, and 1, which is dropped."""
+    rng = np.random.default_rng(0)
+    raw = tmp_path / "raw"
+    for case in ("a", "b"):
+        write(raw / f"Task/imagesTr/{case}.nii.gz", rng.normal(size=(5, 6, 7)).astype(np.float32))
+        labels = rng.choice(np.array([0, 1, 2, 4], np.uint8), size=(5, 6, 7))
+        write(raw / f"Task/labelsTr/{case}.nii.gz", labels)
+    listed = [{"image": f"./imagesTr/{c}.nii.gz", "label": f"./labelsTr/{c}.nii.gz"} for c in "ab"]
+    header = {
+        "modality": {"0": "CT"},
+        "labels": {"0": "background", "1": "x", "2": "t", "4": "k"},
+        "numTraining": 2,
+        "training": listed,
+    }
+    (raw / "Task/dataset.json").write_text(json.dumps(header))
+    labels = {1: None, 2: "kidney_tumor", 4: "kidney"}
+    source = MsdSource(folder="Task", labels=labels).named("kits")
+    spec = TrainingSpec(
+        name="baseline.nnunet.kits",
+        settings=TrainingSettings(epochs=3, iterations_per_epoch=2, workers=2),
+        training=("kits/a",),
+        validation=("kits/b",),
+        table=TABLE,
+        regions=("kidney", "kidney_tumor"),
+    )
+    cases = {case.key: case for case in source.find_cases(raw)}
+    folder = tmp_path / "model"
+    folder.mkdir()
+    return NnunetTask(spec, cases, source, folder, python_that(tmp_path, ""))
+
+
+def python_that(folder: Path, body: str) -> Path:
+    """Return a program that takes the place of the other environment's Python."""
+    (folder / "fake.py").write_text(
+        textwrap.dedent("""
+            import json, os, sys
+            from pathlib import Path
+            if sys.argv[1] == "-c":
+                sys.exit(0)
+            task = json.loads(Path(sys.argv[2]).read_text())
+        """)
+        + textwrap.dedent(body)
+    )
+    path = folder / "python"
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} -I {folder / "fake.py"} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+PREDICTS = """
+assert os.environ["nnUNet_raw"].endswith("model/raw")
+for epoch in range(int(os.environ.get("FROM", 0)), task["epochs"]):
+    print("nnU-Net says something of epoch", epoch)
+    said = {"epoch": epoch, "train/loss": 1.5 - epoch, "val/dice": 0.5, "val/dice_ema": 0.4,
+            "seconds_per_iteration": 0.1}
+    print(task["mark"] + json.dumps(said))
+for pairs in task["predictions"].values():
+    for images, target in pairs:
+        assert all(Path(image).exists() for image in images)
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        Path(target).write_text("labels")
+"""
+
+
+def test_labels_go_out_and_come_back_as_the_dataset_has_them(task, tmp_path: Path) -> None:
+    export_dataset(task)
+    described = json.loads((task.raw / "dataset.json").read_text())
+    assert described["labels"] == {"background": 0, "kidney": 1, "kidney_tumor": 2}
+    assert (described["channel_names"], described["numTraining"]) == ({"0": "CT"}, 2)
+    link = task.raw / "imagesTr/a_0000.nii.gz"
+    assert link.is_symlink()
+    assert link.resolve() == (tmp_path / "raw/Task/imagesTr/a.nii.gz").resolve()
+    (split,) = json.loads((task.folder / "splits_final.json").read_text())
+    assert split == {"train": ["a"], "val": ["b"]}
+
+    theirs = sitk.ReadImage(str(task.raw / "labelsTr/b.nii.gz"))
+    given = sitk.ReadImage(str(tmp_path / "raw/Task/labelsTr/b.nii.gz"))
+    original = sitk.GetArrayFromImage(given)
+    np.testing.assert_array_equal(
+        sitk.GetArrayFromImage(theirs), np.select([original == 4, original == 2], [1, 2])
+    )
+    assert theirs.GetDirection() == pytest.approx(given.GetDirection())
+    assert theirs.GetOrigin() == pytest.approx(given.GetOrigin())
+
+    path = tmp_path / "back/b.nii.gz"
+    import_labels(task.raw / "labelsTr/b.nii.gz", path, task.targets, task.source, TABLE)
+    back = sitk.ReadImage(str(path))
+    np.testing.assert_array_equal(
+        sitk.GetArrayFromImage(back), np.where(original == 1, 0, original)
+    )
+    assert back.GetSpacing() == pytest.approx(given.GetSpacing())
+
+
+def test_a_dataset_of_class_files_gets_a_mask_each(tmp_path: Path) -> None:
+    array = np.zeros((4, 5, 6), np.uint8)
+    array[1], array[2] = 1, 2
+    write(tmp_path / "labels.nii.gz", array)
+    labels = {"spleen": "spleen", "kidney_left": "kidney"}
+    source = TotalSegmentatorSource(folder="x", labels=labels).named("ts")
+    path = tmp_path / "s1/segmentations"
+    path.parent.mkdir()
+    import_labels(tmp_path / "labels.nii.gz", path, ["kidney", "spleen"], source, TABLE)
+    masks = {
+        file.name: sitk.GetArrayFromImage(sitk.ReadImage(str(file))) for file in path.iterdir()
+    }
+    assert masks.keys() == {"kidney_left.nii.gz", "spleen.nii.gz"}
+    np.testing.assert_array_equal(masks["kidney_left.nii.gz"], array == 1)
+    np.testing.assert_array_equal(masks["spleen.nii.gz"], array == 2)
+
+
+def test_epochs_are_reported_and_the_rest_is_logged(task, tmp_path: Path) -> None:
+    python_that(tmp_path, PREDICTS)
+    reported = []
+    run_nnunetv2(task, lambda epoch, metrics: reported.append((epoch, metrics["train/loss"])))
+    assert reported == [(0, 1.5), (1, 0.5), (2, -0.5)]
+    log = (task.folder / "log.txt").read_text()
+    assert "nnU-Net says something of epoch 2" in log
+    assert "@tsfm" not in log
+    python_that(tmp_path, "sys.exit(7)")
+    run_nnunetv2(task, lambda epoch, metrics: pytest.fail("it was finished"))
+
+
+def test_a_failure_shows_the_end_of_the_log(task, tmp_path: Path) -> None:
+    python_that(tmp_path, "print('RuntimeError: no such plans'); sys.exit(3)")
+    with pytest.raises(NnunetError, match=r"(?s)status 3.*log\.txt.*no such plans"):
+        run_nnunetv2(task, lambda epoch, metrics: None)
+
+
+def test_predictions_that_are_missing_are_a_failure(task, tmp_path: Path) -> None:
+    python_that(tmp_path, "")
+    with pytest.raises(NnunetError, match="status 0"):
+        run_nnunetv2(task, lambda epoch, metrics: None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "is not there"),
+        ('#!/bin/sh\necho "ImportError: torchvision::nms" >&2\nexit 1\n', "torchvision::nms"),
+    ],
+)
+def test_an_environment_that_does_not_work_says_how_to_make_one(
+    task, text: str | None, message: str
+) -> None:
+    task.python.unlink()
+    if text is not None:
+        task.python.write_text(text)
+        task.python.chmod(0o755)
+    with pytest.raises(NnunetError, match=f"{message}.*make nnunet"):
+        run_nnunetv2(task, lambda epoch, metrics: None)
+    assert not (task.folder / "raw").exists()
