@@ -80,12 +80,12 @@ def test_biases_that_nnunet_v1_is_without_become_zero(tmp_path: Path) -> None:
     torch.save({"state_dict": _as_published(given, "multitalent")}, tmp_path / "v1.model")
     network = _unet()
     for up in network.up:
-        nn.init.ones_(up.bias)
+        nn.init.ones_(up.conv.bias)
     table = transfer_weights(network, tmp_path / "v1.model")
     body = [weight for weight in table if not weight.name.startswith("heads.")]
     assert Counter(weight.action for weight in body) == {"loaded": len(body) - 5, "adapted": 5}
-    assert not any(up.bias.any() for up in network.up)
-    assert torch.equal(network.up[4].weight, given.up[4].weight)
+    assert not any(up.conv.bias.any() for up in network.up)
+    assert torch.equal(network.up[4].conv.weight, given.up[4].conv.weight)
 
 
 def test_another_number_of_channels_is_adapted(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
         # one block more
         (_stunet(), _stunet(blocks=2), "stunet_small", "encoder.0.1.conv1.weight, absent in"),
         # one resolution more
-        (_unet(levels=4), _unet(), "totalsegmentator", "encoder.5.0.weight, absent in"),
+        (_unet(levels=4), _unet(), "totalsegmentator", "encoder.5.0.0.weight, absent in"),
     ],
 )
 def test_a_checkpoint_of_another_size_is_refused(

@@ -2,8 +2,12 @@
 
 from importlib.util import find_spec
 
-PACKAGES: dict[str, tuple[str, ...]] = {"swinunetr": ("monai", "einops")}
-"""By the network's name; MONAI's SwinUNETR needs einops, too, which MONAI does not bring."""
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "swinunetr": ("monai", "einops"),
+    "sam_med3d": ("medim", "appdirs", "requests"),
+}
+"""By the network's name. MONAI's SwinUNETR needs einops, too, which MONAI does not bring, and medim
+requests."""
 
 
 class MissingExtra(ValueError):

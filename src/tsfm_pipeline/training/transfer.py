@@ -17,8 +17,8 @@ from torch import Tensor
 
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.model.folder import WEIGHTS_SUFFIX, ModelError, ModelFolder
-from tsfm_pipeline.model.published.checkpoint import PublishedWeights, describe, read_published
-from tsfm_pipeline.model.published.reading import PublishedError
+from tsfm_pipeline.model.published.checkpoint import PublishedWeights, read_published
+from tsfm_pipeline.model.published.reading import PublishedError, describe
 from tsfm_pipeline.network.blocks import resize_position
 from tsfm_pipeline.network.segmentation import SegmentationNetwork
 from tsfm_pipeline.training.task import TrainingError

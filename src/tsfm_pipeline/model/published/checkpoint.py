@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from tsfm_pipeline.model.published import nnunet, stunet, swinunetr
-from tsfm_pipeline.model.published.reading import PublishedError, read_state
+from tsfm_pipeline.model.published.reading import PublishedError, describe, read_state
 from tsfm_pipeline.network.segmentation import SegmentationNetwork
 from tsfm_pipeline.network.sizes import NetworkName
 from tsfm_pipeline.network.stunet import STUNet
@@ -87,8 +87,3 @@ def read_published(path: Path) -> PublishedWeights:
     if family.sign == nnunet.V1_SIGN:
         weights |= nnunet.zero_biases(weights)
     return PublishedWeights(family, weights, {our: their for their, our in ours.items()})
-
-
-def describe(tensors: Mapping[str, Tensor]) -> str:
-    """Name the first two tensors with their shapes."""
-    return ", ".join(f"{name} {tuple(tensors[name].shape)}" for name in list(tensors)[:2])

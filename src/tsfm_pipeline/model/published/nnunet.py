@@ -24,7 +24,7 @@ def our_names_v1(names: Iterable[str]) -> dict[str, str]:
     stages are counted from the coarsest.
 
     >>> our_names_v1(["conv_blocks_context.0.blocks.1.instnorm.bias"])
-    {'conv_blocks_context.0.blocks.1.instnorm.bias': 'encoder.0.4.bias'}
+    {'conv_blocks_context.0.blocks.1.instnorm.bias': 'encoder.0.0.4.bias'}
     """
     names = list(names)
     finest = _last(r"tu\.(\d+)\.weight", names)
@@ -32,15 +32,17 @@ def our_names_v1(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         if found := re.fullmatch(_V1_ENCODER, name):
             stage, block, layer, kind = found.groups()
-            ours[name] = f"encoder.{stage}.{_place(block, layer)}.{kind}"
+            ours[name] = f"encoder.{stage}.0.{_place(block, layer)}.{kind}"
         elif found := re.fullmatch(_V1_SEQUENCE, name):
             side, stage, block, layer, kind = found.groups()
             level = stage if side == "context" else finest - int(stage)
             room = "encoder" if side == "context" else "decoder"
-            ours[name] = f"{room}.{level}.{_place(block, layer)}.{kind}"
+            ours[name] = f"{room}.{level}.0.{_place(block, layer)}.{kind}"
         elif found := re.fullmatch(_V1_OTHER, name):
             layer, stage, kind = found.groups()
-            ours[name] = f"{'up' if layer == 'tu' else 'heads'}.{finest - int(stage)}.{kind}"
+            level = finest - int(stage)
+            up = layer == "tu"
+            ours[name] = f"up.{level}.conv.{kind}" if up else f"heads.{level}.{kind}"
     return ours
 
 
@@ -51,7 +53,7 @@ def our_names_v2(names: Iterable[str]) -> dict[str, str]:
     `decoder.encoder`, too; one is taken.
 
     >>> our_names_v2(["encoder.stages.2.0.convs.1.norm.bias"])
-    {'encoder.stages.2.0.convs.1.norm.bias': 'encoder.2.4.bias'}
+    {'encoder.stages.2.0.convs.1.norm.bias': 'encoder.2.0.4.bias'}
     """
     names = list(names)
     finest = _last(r"decoder\.transpconvs\.(\d+)\.weight", names)
@@ -60,12 +62,12 @@ def our_names_v2(names: Iterable[str]) -> dict[str, str]:
         if found := re.fullmatch(_V2_STAGE, name):
             room, stage, block, layer, kind = found.groups()
             level = stage if room == "encoder" else finest - int(stage)
-            ours[name] = f"{room}.{level}.{_place(block, layer)}.{kind}"
+            ours[name] = f"{room}.{level}.0.{_place(block, layer)}.{kind}"
         elif found := re.fullmatch(_V2_OTHER, name):
             layer, stage, kind = found.groups()
-            ours[name] = (
-                f"{'up' if layer == 'transpconvs' else 'heads'}.{finest - int(stage)}.{kind}"
-            )
+            level = finest - int(stage)
+            up = layer == "transpconvs"
+            ours[name] = f"up.{level}.conv.{kind}" if up else f"heads.{level}.{kind}"
     return ours
 
 
@@ -80,7 +82,7 @@ def zero_biases(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _place(block: str, layer: str) -> int:
-    """Return where a layer stands in our `Stage`: convolution, norm and activation, twice."""
+    """Return where a layer stands in `ConvolutionPair`: convolution, norm, activation, twice."""
     return 3 * int(block) + (layer != "conv")
 
 

@@ -3,6 +3,7 @@
 import argparse
 import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f" first keys: {keys}); name a checkpoint"
         )
     return tensors
+
+
+def describe(tensors: Mapping[str, Tensor]) -> str:
+    """Name the first two tensors with their shapes."""
+    return ", ".join(f"{name} {tuple(tensors[name].shape)}" for name in list(tensors)[:2])
 
 
 def _refusal(path: Path, error: pickle.UnpicklingError) -> str:
