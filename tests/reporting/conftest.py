@@ -1,12 +1,17 @@
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from tsfm_pipeline.evaluation.metrics import AUTOMATIC
+from tsfm_pipeline.evaluation.metrics import AUTOMATIC, SCORES_SCHEMA
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
-from tsfm_pipeline.evaluation.summary import SUMMARY_COLUMNS
+from tsfm_pipeline.evaluation.statistics import compare_experiments
+from tsfm_pipeline.evaluation.summary import SUMMARY_COLUMNS, summarise
+from tsfm_pipeline.experiments.comparisons import COMPARISONS
+from tsfm_pipeline.reporting.cell_statistics import with_statistics
+from tsfm_pipeline.reporting.comparison import build_table
 from tsfm_pipeline.reporting.paper_tables import PaperTables
 
 BASE = Path(__file__).parents[2] / "conf" / "base"
@@ -42,5 +47,45 @@ def summary_of():
             for row in rows
         ]
         return pd.DataFrame(filled, columns=list(SUMMARY_COLUMNS))
+
+    return make
+
+
+@pytest.fixture
+def scores_of():
+    """Make scores from (experiment, dataset, target, dice of each patient) rows."""
+
+    def make(*rows, weights=("best", "final")):
+        lines = [
+            {
+                **dict.fromkeys(SCORES_SCHEMA.names, np.nan),
+                **{"experiment": experiment, "weights": name, "protocol": AUTOMATIC},
+                **{"dataset": dataset, "case": f"c{i}", "patient": f"p{i}", "target": target},
+                **{"dice": dice, "both_empty": False, "false_positive_on_empty": False},
+                **{"reference_voxels": 9, "prediction_voxels": 9},
+            }
+            for experiment, dataset, target, dices in rows
+            for name in weights
+            for i, dice in enumerate(dices)
+        ]
+        return pd.DataFrame(lines, columns=SCORES_SCHEMA.names)
+
+    return make
+
+
+@pytest.fixture
+def comparison_of(tables):
+    """Build all tables in long form from scores."""
+
+    def make(scores, statuses=None, stale=()):
+        tests = compare_experiments(scores, COMPARISONS)
+        summary = summarise(scores, resamples=1)
+        frames = [
+            with_statistics(
+                build_table(name, table, summary, statuses or {}, stale), table, scores, tests, 500
+            )
+            for name, table in tables.items()
+        ]
+        return pd.concat(frames, ignore_index=True)
 
     return make
