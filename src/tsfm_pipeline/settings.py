@@ -7,6 +7,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.utils import KedroExperimentalWarning
 
 from tsfm_pipeline.hooks import (
+    AnnounceReportHook,
     CheckParametersHook,
     ExitStatusHook,
     MachineFaultHook,
@@ -28,6 +29,7 @@ HOOKS = (
     ExitStatusHook(),
     MachineFaultHook(),
     TerminationHook(),
+    AnnounceReportHook(),
 )
 
 CONFIG_LOADER_CLASS = OmegaConfigLoader

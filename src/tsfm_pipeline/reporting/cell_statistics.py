@@ -103,7 +103,7 @@ def _resampled_means(
 ) -> pd.DataFrame:
     """Return each target's mean Dice (columns) in every resample; none without two patients."""
     dice = rows.assign(dice=rows["dice"].astype(float)).groupby(["patient", "target"])["dice"]
-    sums = dice.sum().unstack(fill_value=0.0)
+    sums = dice.sum().unstack(fill_value=0)
     counts = dice.count().unstack(fill_value=0)
     patients = len(sums)
     if patients < 2:

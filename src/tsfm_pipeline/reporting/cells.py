@@ -46,19 +46,11 @@ class Cells:
     def __getitem__(self, place: Place) -> float:
         return self.values.get(place, float("nan"))
 
-    def columns(self, table: str) -> list[tuple[str, str]]:
-        """Return the (block, column) pairs of a table in its order."""
-        found = (place for place in self.values if place[0] == table)
-        return list(dict.fromkeys((block, column) for _, block, _, column in found))
-
     def differences(
-        self, table: str, row: str, other: str, where: Iterable[tuple[str, str]] | None = None
+        self, table: str, row: str, other: str, where: Iterable[tuple[str, str]]
     ) -> Iterator[float]:
-        """Yield row minus other at (block, column) places; of the whole table where none are given.
-
-        Places in which one of the two has no number are left out.
-        """
-        for block, column in where or self.columns(table):
+        """Yield row minus other at (block, column) places; those without one are left out."""
+        for block, column in where:
             value = self[table, block, row, column] - self[table, block, other, column]
             if not np.isnan(value):
                 yield value

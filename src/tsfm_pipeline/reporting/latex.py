@@ -47,13 +47,13 @@ def _table(table: PageTable, provenance: Provenance) -> str:
     width = len(table.columns)
     synthetic = "Synthetic phantoms, not patients. " if provenance.phantoms else ""
     caption = (
-        f"{table.title}. {synthetic}Dataset pool {provenance.pool}. Ours with the best checkpoint"
+        f"{table.title.partition('. ')[2] or table.title}. {synthetic}Dataset pool {provenance.pool}. Ours with the best checkpoint"
         " and, below, 95 % interval; bold: the highest printed number and the highest of ours; *:"
         " differs from what it is the baseline of (Wilcoxon, Holm, p < 0.05)."
     )
     lines = [
         r"\begin{table}",
-        r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
+        r"\centering\scriptsize\setlength{\tabcolsep}{2.5pt}",
         rf"\caption{{{escape(caption).replace('<', '$<$')}}}",
         rf"\label{{tab:{table.name.replace('_', '-')}}}",
         rf"\begin{{tabular}}{{l{'r' * width}}}",
@@ -83,7 +83,7 @@ def _lines(row: PageRow) -> list[str]:
         heading = "ours" if row.has_paper else f"{row.heading} (ours)"
         lines.append([rf"\quad {escape(heading)}", *map(_ours, row.cells)])
         intervals = [
-            f"[{c.low:.2f}, {c.high:.2f}]" if c and c.has_ours and c.has_interval else ""
+            rf"\tiny {c.low:.2f}--{c.high:.2f}" if c and c.has_ours and c.has_interval else ""
             for c in row.cells
         ]
         if any(intervals):

@@ -45,10 +45,10 @@ def what_is_missing(comparison: pd.DataFrame, statuses: pd.DataFrame) -> list[Mi
     stale = comparison.loc[comparison["status"] == STALE, "experiment"].unique()
     found.append(Missing(STALE, "experiments", tuple(stale)))
     methods = comparison[comparison["experiment"] == ""]
-    for why, rows in methods.groupby("status", sort=False):
+    for status, rows in methods.groupby("status", sort=False):
         names = [
-            f"{table.replace('_', ' ').capitalize()}: {row}"
-            for table, row in rows[["table", "row"]].drop_duplicates().itertuples(index=False)
+            f"{str(row['table']).replace('_', ' ').capitalize()}: {row['row']}"
+            for row in rows[["table", "row"]].drop_duplicates().to_dict("records")
         ]
-        found.append(Missing(str(why), "methods", tuple(names)))
+        found.append(Missing(str(status), "methods", tuple(names)))
     return [entry for entry in found if entry.names]

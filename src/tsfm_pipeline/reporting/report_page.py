@@ -1,6 +1,6 @@
 """The report as one HTML page without scripts, that needs no server and no other file."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,7 @@ class _Experiment:
     stale: bool
     command: str
     title: str
-    scores: list[dict[str, Any]]
+    scores: list[dict[Hashable, Any]]
 
 
 def report_page(
@@ -98,7 +98,7 @@ def _experiments(tables: ReportTables, provenance: Provenance) -> list[_Experime
     in_tables = [name for name in tables.comparison["experiment"] if name]
     found = []
     for name in dict.fromkeys([*statuses, *scores, *in_tables]):
-        row = statuses.get(name, {})
+        row: dict[Hashable, Any] = statuses.get(name, {})
         rows = scores.get(name)
         status = str(row.get("status", "not run" if rows is None else "finished"))
         reason = row.get("reason")
@@ -112,7 +112,7 @@ def _experiments(tables: ReportTables, provenance: Provenance) -> list[_Experime
                 stale=name in provenance.stale,
                 command=provenance.command(name),
                 title=name if rows is None else experiment_title(name, rows["protocol"].iloc[0]),
-                scores=[] if rows is None else [dict(r) for r in rows.to_dict("records")],
+                scores=[] if rows is None else rows.to_dict("records"),
             )
         )
     return found

@@ -1,5 +1,7 @@
 """A table of the paper as dots: printed numbers hollow, ours filled, with their intervals."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -72,7 +74,12 @@ def draw_table(frame: pd.DataFrame, table: PaperTable, provenance: Provenance) -
         y = np.array([height[p] for p in zip(rows["block"], rows["column"], strict=True)]) + shift
         is_ours = (rows["experiment"] != "").any()
         colour = PALETTE[i % len(PALETTE)] if is_ours else BLACK
-        look = {"marker": MARKERS[i % len(MARKERS)], "ls": "", "markersize": 6, "color": colour}
+        look: dict[str, Any] = {
+            "marker": MARKERS[i % len(MARKERS)],
+            "ls": "",
+            "markersize": 6,
+            "color": colour,
+        }
         if rows["paper"].notna().any():
             axes.plot(rows["paper"], y, mfc="white", label=f"{headings[method]}, paper", **look)
         if rows["ours"].notna().any():
