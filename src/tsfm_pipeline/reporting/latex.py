@@ -47,8 +47,9 @@ def _table(table: PageTable, provenance: Provenance) -> str:
     width = len(table.columns)
     synthetic = "Synthetic phantoms, not patients. " if provenance.phantoms else ""
     caption = (
-        f"{table.title.partition('. ')[2] or table.title}. {synthetic}Dataset pool {provenance.pool}. Ours with the best checkpoint"
-        " and, below, 95 % interval; bold: the highest printed number and the highest of ours; *:"
+        f"{table.title.partition('. ')[2] or table.title}. {synthetic}Dataset pool"
+        f" {provenance.pool}. Ours with the best checkpoint and, below, 95 % interval; bold: the"
+        " highest printed number and the highest of ours; *:"
         " differs from what it is the baseline of (Wilcoxon, Holm, p < 0.05)."
     )
     lines = [

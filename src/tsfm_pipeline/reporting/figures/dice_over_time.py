@@ -62,7 +62,7 @@ def draw_times(frame: pd.DataFrame, table: PaperTable, provenance: Provenance) -
         axes.set_title(block.name, loc="left", fontsize=TEXT_SIZE)
         axes.set_xlabel("hours of training", fontsize=TEXT_SIZE)
         tidy(axes)
-    panels[0].set_ylabel("Dice", fontsize=TEXT_SIZE)
+    figure.supylabel("Dice", fontsize=TEXT_SIZE)
     if entries:
         figure.legend(
             list(entries.values()),

@@ -20,7 +20,7 @@ MARKERS = "osD^vPX"
 TITLE_SIZE, TEXT_SIZE, SMALL = 11, 9, 8
 _LINE_INCHES = 0.17
 _TITLE_INCHES = 0.24
-_LETTERS_PER_INCH = 12.0  # of TEXT_SIZE, with some room: readers' fonts differ
+_LETTERS_PER_INCH = 13.5  # of TEXT_SIZE, with some room: readers' fonts differ
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def titled_figure(width: float, height: float, title: str, caption: str) -> Figu
         title: a line or more.
         caption: what is to be seen, and on which data.
     """
-    titles = textwrap.wrap(title, int(width * _LETTERS_PER_INCH * 0.75))
+    titles = textwrap.wrap(title, int(width * _LETTERS_PER_INCH * 0.7))
     captions = textwrap.wrap(caption, int(width * _LETTERS_PER_INCH))
     head = _TITLE_INCHES * len(titles) + _LINE_INCHES * len(captions) + 0.12
     figure = Figure(figsize=(width, height + head), layout="constrained")

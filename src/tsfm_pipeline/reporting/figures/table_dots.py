@@ -69,11 +69,13 @@ def draw_table(frame: pd.DataFrame, table: PaperTable, provenance: Provenance) -
     height = {place: -i for i, place in enumerate(places)}
     # Marks of one line stand a little apart, so that equal numbers do not hide each other.
     shifts = np.linspace(0.28, -0.28, len(methods)) if len(methods) > 1 else [0.0]
+    ours_of = [
+        name for name in methods if (data.loc[data["row"] == name, "experiment"] != "").any()
+    ]
     for i, (method, shift) in enumerate(zip(methods, shifts, strict=True)):
         rows = data[data["row"] == method]
         y = np.array([height[p] for p in zip(rows["block"], rows["column"], strict=True)]) + shift
-        is_ours = (rows["experiment"] != "").any()
-        colour = PALETTE[i % len(PALETTE)] if is_ours else BLACK
+        colour = PALETTE[ours_of.index(method) % len(PALETTE)] if method in ours_of else BLACK
         look: dict[str, Any] = {
             "marker": MARKERS[i % len(MARKERS)],
             "ls": "",

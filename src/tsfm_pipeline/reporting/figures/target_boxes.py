@@ -19,7 +19,7 @@ from tsfm_pipeline.reporting.figures.style import (
 )
 from tsfm_pipeline.reporting.provenance import Provenance
 
-ROW_INCHES = 0.2
+ROW_INCHES = 0.15
 MOST_DOTS = 60
 """Cases of one box that are drawn as dots, too."""
 

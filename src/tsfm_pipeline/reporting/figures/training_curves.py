@@ -1,6 +1,7 @@
 """Loss and pseudo-Dice of every training, on one page."""
 
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from tsfm_pipeline.reporting.figures.style import (
     BLUE,
@@ -48,6 +49,7 @@ def draw_curves(history: pd.DataFrame, provenance: Provenance) -> Drawing:
         axes.plot(drawn["epoch"], drawn["dice"], color=SKY, lw=0.9, **dot)
         axes.plot(drawn["epoch"], drawn["dice_ema"], color=BLUE, lw=1.5, **dot)
         axes.set_ylim(0, 1)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.set_title(name, loc="left", fontsize=6.5)
         for side in (axes, loss):
             side.tick_params(labelsize=6)
@@ -56,7 +58,7 @@ def draw_curves(history: pd.DataFrame, provenance: Provenance) -> Drawing:
         axes.set_axis_off()
     figure.supxlabel("epoch", fontsize=TEXT_SIZE)
     figure.legend(
-        [axes_line for axes_line in (*panels[0].lines, *loss.lines)],
+        [*panels[0].lines, *loss.lines],
         ["pseudo-Dice", "its moving average", "training loss"],
         loc="outside lower right",
         ncols=3,

@@ -44,7 +44,8 @@ def draw_budgets(frame: pd.DataFrame, table: PaperTable, provenance: Provenance)
         for row in block.rows:
             i = headings.index(row.heading)
             rows = in_block[in_block["row"] == row.name]
-            x = rows["column"].map(place).to_numpy()
+            # a little apart, so that equal curves do not hide each other
+            x = rows["column"].map(place).to_numpy() + 0.06 * (i - (len(headings) - 1) / 2)
             colour = PALETTE[i % len(PALETTE)] if row.experiment else (BLACK, GREY)[i % 2]
             look = {"color": colour, "marker": MARKERS[i % len(MARKERS)], "markersize": 5}
             axes.plot(
@@ -61,12 +62,14 @@ def draw_budgets(frame: pd.DataFrame, table: PaperTable, provenance: Provenance)
                     label=f"{row.heading}, ours",
                     **look,
                 )
-        axes.set_xticks(list(place.values()), [c.name for c in table.columns], rotation=30)
+        axes.set_xticks(
+            list(place.values()), [c.name for c in table.columns], rotation=30, ha="right"
+        )
         axes.set_title(block.name, loc="left", fontsize=TEXT_SIZE)
         axes.set_ylim(-0.02, 1.02)
         axes.set_xlim(-0.3, len(place) - 0.7)
         tidy(axes)
-    panels[0].set_ylabel("Dice", fontsize=TEXT_SIZE)
+    figure.supylabel("Dice", fontsize=TEXT_SIZE)
     entries = {
         label: handle
         for axes in panels
