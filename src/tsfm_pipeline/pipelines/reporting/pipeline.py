@@ -8,11 +8,13 @@ from tsfm_pipeline.experiments.grid import PIPELINES
 from tsfm_pipeline.experiments.tables import concatenate_tables
 from tsfm_pipeline.pipelines.reporting.figure_nodes import (
     draw_dice_over_time,
+    draw_example_cases,
     draw_table_1,
     draw_table_2,
     draw_table_3,
     draw_target_boxes,
     draw_training_curves,
+    draw_worst_cases,
 )
 from tsfm_pipeline.pipelines.reporting.nodes import (
     build_tables,
@@ -27,6 +29,8 @@ from tsfm_pipeline.pipelines.reporting.nodes import (
 
 OF_TABLES = ("comparison", "params:paper_tables", "provenance")
 
+CASES = ("all_scores", "comparison", "case_index", "predictions_root")
+
 FIGURES: dict[str, tuple[Callable, tuple[str, ...]]] = {
     "table_1": (draw_table_1, OF_TABLES),
     "table_2": (draw_table_2, OF_TABLES),
@@ -37,6 +41,21 @@ FIGURES: dict[str, tuple[Callable, tuple[str, ...]]] = {
     ),
     "training_curves": (draw_training_curves, ("models_root", "provenance")),
     "dice_over_time": (draw_dice_over_time, OF_TABLES),
+    "example_cases": (
+        draw_example_cases,
+        (
+            *CASES,
+            "params:paper_tables",
+            "params:evaluation",
+            "params:datasets",
+            "params:labels",
+            "provenance",
+        ),
+    ),
+    "worst_cases": (
+        draw_worst_cases,
+        (*CASES, "params:paper_tables", "params:datasets", "params:labels", "provenance"),
+    ),
 }
 """Name -> node and its inputs, in the order of the page; saved as picture, SVG and table."""
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 
 from tsfm_pipeline.experiments.outcome import ModelRecord
+from tsfm_pipeline.model.folder import Weights
 from tsfm_pipeline.reporting.provenance import Origin
 from tsfm_pipeline.tracking.problem import never_fatal
 from tsfm_pipeline.tracking.runs import DIGEST_TAG
@@ -40,6 +42,25 @@ def model_records(models_root: Path, experiments: Iterable[str]) -> dict[str, Mo
         for name, path in paths.items()
         if path.is_file()
     }
+
+
+def predicted_files(
+    predictions_root: Path, experiments: Iterable[str], weights: Weights = "best"
+) -> dict[tuple[str, str], Path]:
+    """Find what experiments predicted, as the catalogue's `..._predictions` list it.
+
+    Returns:
+        (experiment, key of the case) -> predicted file or folder.
+    """
+    found = {}
+    for name in experiments:
+        table = predictions_root / f"{name.replace('.', '_')}_predictions.parquet"
+        if table.is_file():
+            rows = pd.read_parquet(table)
+            rows = rows[rows["weights"] == weights]
+            for key, file in zip(rows["key"], rows["file"], strict=True):
+                found[name, str(key)] = predictions_root / str(file)
+    return found
 
 
 def origins(
