@@ -20,6 +20,7 @@ from tsfm_pipeline.reporting.figures.style import (
 from tsfm_pipeline.reporting.provenance import Provenance
 
 PANEL_INCHES = 2.1
+PANELS_PER_ROW = 6
 FAILURES_PER_ROW = 4
 
 Pictured = Sequence[tuple[Example, CaseSlice]]
@@ -28,7 +29,7 @@ _LINES = "Solid orange: reference. Dashed blue: prediction."
 
 
 def draw_examples(pictured: Pictured, left_out: int, provenance: Provenance) -> Drawing:
-    """Draw a row per case and a column per system, as the paper's Fig. 2.
+    """Draw each case, then each system's prediction of it, as the paper's Fig. 2.
 
     Args:
         pictured: cases with their slices.
@@ -40,18 +41,23 @@ def draw_examples(pictured: Pictured, left_out: int, provenance: Provenance) -> 
         f" targets' largest extent; the number is the whole case's Dice.{_without(left_out)}"
         f" {caption_of(provenance)}"
     )
-    columns = max((len(example.systems) for example, _ in pictured), default=1) + 1
-    rows = max(len(pictured), 1)
+    widest = max((len(example.systems) + 1 for example, _ in pictured), default=1)
+    columns = max(widest, PANELS_PER_ROW) if len(pictured) > 1 else widest
+    packed = _packed(pictured, columns)
+    rows = max(len(packed), 1)
     title = "Segmentation results"
     figure = titled_figure(PANEL_INCHES * columns, (PANEL_INCHES + 0.3) * rows, title, caption)
     panels = figure.subplots(rows, columns, squeeze=False)
     for axes in panels.ravel():
         axes.set_axis_off()
-    for row, (example, cut) in zip(panels, pictured, strict=False):
-        _show(row[0], cut, cut.reference, [], _shortened(example.key))
-        for axes, heading in zip(row[1:], example.systems, strict=False):
-            _show(axes, cut, cut.reference, cut.predictions[heading], _shortened(heading))
-            _in_corner(axes, f"{example.dice[heading]:.3f}")
+    for row, cases in zip(panels, packed, strict=False):
+        free = iter(row)
+        for example, cut in cases:
+            _show(next(free), cut, cut.reference, [], _shortened(example.key))
+            for heading in example.systems:
+                axes = next(free)
+                _show(axes, cut, cut.reference, cut.predictions[heading], _shortened(heading))
+                _in_corner(axes, f"{example.dice[heading]:.3f}")
     if not pictured:
         empty_note(panels[0, 0], "nothing to show")
     return Drawing(figure, _table(pictured))
@@ -91,6 +97,20 @@ def draw_failures(pictured: Pictured, left_out: int, provenance: Provenance) -> 
     if not pictured:
         empty_note(panels[0], "nothing to show")
     return Drawing(figure, _table(pictured))
+
+
+def _packed(pictured: Pictured, columns: int) -> list[list[tuple[Example, CaseSlice]]]:
+    """Put as many cases into a row as there is room for, in their order."""
+    packed: list[list[tuple[Example, CaseSlice]]] = []
+    room = 0
+    for example, cut in pictured:
+        needed = len(example.systems) + 1
+        if needed > room:
+            packed.append([])
+            room = columns
+        packed[-1].append((example, cut))
+        room -= needed
+    return packed
 
 
 def _show(axes: Any, cut: CaseSlice, reference: Masks, prediction: Masks, title: str) -> None:
