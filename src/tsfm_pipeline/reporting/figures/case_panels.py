@@ -20,6 +20,8 @@ from tsfm_pipeline.reporting.figures.style import (
 from tsfm_pipeline.reporting.provenance import Provenance
 
 PANEL_INCHES = 2.1
+PIXELS_PER_INCH = 80
+"""Of the slices in an SVG; a page of a dozen cases stays small enough to send."""
 PANELS_PER_ROW = 6
 FAILURES_PER_ROW = 4
 
@@ -47,6 +49,7 @@ def draw_examples(pictured: Pictured, left_out: int, provenance: Provenance) -> 
     rows = max(len(packed), 1)
     title = "Segmentation results"
     figure = titled_figure(PANEL_INCHES * columns, (PANEL_INCHES + 0.3) * rows, title, caption)
+    figure.set_dpi(PIXELS_PER_INCH)
     panels = figure.subplots(rows, columns, squeeze=False)
     for axes in panels.ravel():
         axes.set_axis_off()
@@ -80,6 +83,7 @@ def draw_failures(pictured: Pictured, left_out: int, provenance: Provenance) -> 
     rows = max(-(-len(pictured) // FAILURES_PER_ROW), 1)
     width = PANEL_INCHES * FAILURES_PER_ROW * 1.15
     figure = titled_figure(width, (PANEL_INCHES + 0.55) * rows, "Worst cases", caption)
+    figure.set_dpi(PIXELS_PER_INCH)
     panels = figure.subplots(rows, FAILURES_PER_ROW, squeeze=False).ravel()
     for axes in panels:
         axes.set_axis_off()
