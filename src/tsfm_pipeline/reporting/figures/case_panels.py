@@ -48,8 +48,8 @@ def draw_examples(pictured: Pictured, left_out: int, provenance: Provenance) -> 
     packed = _packed(pictured, columns)
     rows = max(len(packed), 1)
     title = "Segmentation results"
-    figure = titled_figure(PANEL_INCHES * columns, (PANEL_INCHES + 0.3) * rows, title, caption)
-    figure.set_dpi(PIXELS_PER_INCH)
+    width, height = PANEL_INCHES * columns, (PANEL_INCHES + 0.3) * rows
+    figure = titled_figure(width, height, title, caption, PIXELS_PER_INCH)
     panels = figure.subplots(rows, columns, squeeze=False)
     for axes in panels.ravel():
         axes.set_axis_off()
@@ -82,8 +82,8 @@ def draw_failures(pictured: Pictured, left_out: int, provenance: Provenance) -> 
     )
     rows = max(-(-len(pictured) // FAILURES_PER_ROW), 1)
     width = PANEL_INCHES * FAILURES_PER_ROW * 1.15
-    figure = titled_figure(width, (PANEL_INCHES + 0.55) * rows, "Worst cases", caption)
-    figure.set_dpi(PIXELS_PER_INCH)
+    height = (PANEL_INCHES + 0.55) * rows
+    figure = titled_figure(width, height, "Worst cases", caption, PIXELS_PER_INCH)
     panels = figure.subplots(rows, FAILURES_PER_ROW, squeeze=False).ravel()
     for axes in panels:
         axes.set_axis_off()

@@ -31,7 +31,9 @@ class Drawing:
     data: pd.DataFrame
 
 
-def titled_figure(width: float, height: float, title: str, caption: str) -> Figure:
+def titled_figure(
+    width: float, height: float, title: str, caption: str, pixels_per_inch: float = 100
+) -> Figure:
     """Start a figure whose title and caption have room of their own, in whole lines.
 
     Args:
@@ -39,11 +41,12 @@ def titled_figure(width: float, height: float, title: str, caption: str) -> Figu
         height: inches of the part below the caption.
         title: a line or more.
         caption: what is to be seen, and on which data.
+        pixels_per_inch: of images within the figure when it is saved as SVG.
     """
     titles = textwrap.wrap(title, int(width * _LETTERS_PER_INCH * 0.7))
     captions = textwrap.wrap(caption, int(width * _LETTERS_PER_INCH))
     head = _TITLE_INCHES * len(titles) + _LINE_INCHES * len(captions) + 0.12
-    figure = Figure(figsize=(width, height + head), layout="constrained")
+    figure = Figure(figsize=(width, height + head), dpi=pixels_per_inch, layout="constrained")
     total = height + head
     engine: Any = figure.get_layout_engine()
     engine.set(rect=(0, 0, 1, height / total))
