@@ -7,6 +7,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.utils import KedroExperimentalWarning
 
 from tsfm_pipeline.hooks import (
+    AnnounceReportHook,
     CheckParametersHook,
     CheckRawDataHook,
     ExitStatusHook,
@@ -32,6 +33,7 @@ HOOKS = (
     TellRunHook(),
     ExitStatusHook(),
     TerminationHook(),
+    AnnounceReportHook(),
 )
 
 CONFIG_LOADER_CLASS = OmegaConfigLoader

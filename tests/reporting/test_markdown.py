@@ -1,12 +1,6 @@
-import dataclasses
-
-import numpy as np
-import pytest
-from matplotlib.text import Text
-
 from tsfm_pipeline.reporting.comparison import build_table
-from tsfm_pipeline.reporting.figure import comparison_figure
-from tsfm_pipeline.reporting.markdown import Provenance, markdown_table, paper_table_markdown
+from tsfm_pipeline.reporting.markdown import markdown_table, paper_table_markdown
+from tsfm_pipeline.reporting.provenance import Provenance
 
 PHANTOMS = Provenance(workspace="base", pool="2026-01-01T00.00.00", leaking=3, phantoms=True)
 REAL = Provenance(workspace="paper", pool="v1", leaking=0, phantoms=False)
@@ -85,44 +79,3 @@ def test_numbers_are_right_aligned():
         "| a     |   1 |",
         "| bcdef |  22 |",
     ]
-
-
-def test_the_figure_draws_both_numbers_of_every_line(tables, summary_of, tmp_path):
-    summary = summary_of(
-        ("pretrain.tsfm", "best", "kits21", "kidney", 0.7),
-        ("pretrain.threshold", "only", "kits21", "kidney", 0.3),
-    )
-    table = tables["table_1"]
-    frame = build_table("table_1", table, summary, {})
-    figure = comparison_figure(frame, table, PHANTOMS)
-    (axes,) = figure.axes
-    series = {line.get_label(): line for line in axes.get_lines()}
-    paper, ours = series["TSFM, paper"], series["TSFM, ours (best)"]
-    at = table.columns.index(next(c for c in table.columns if c.key == "kidney"))
-    assert paper.get_xdata()[at] == 0.9650
-    assert ours.get_xdata()[at] == 0.7
-    assert paper.get_ydata()[at] == ours.get_ydata()[at]
-    assert axes.get_yticklabels()[at].get_text() == "KiTS2021 kidney"
-    assert np.nansum(series["threshold (ours)"].get_xdata()) == pytest.approx(0.3)
-    figure.savefig(tmp_path / "figure.png")
-    assert (tmp_path / "figure.png").stat().st_size > 10_000
-
-
-@pytest.mark.parametrize("stale", [(), ("pretrain.tsfm", "pretrain.threshold")])
-def test_no_text_of_the_figure_is_cut_off(tables, summary_of, stale):
-    summary = summary_of(
-        ("pretrain.tsfm", "best", "kits21", "kidney", 0.7),
-        ("pretrain.threshold", "only", "kits21", "kidney", 0.3),
-    )
-    table = tables["table_1"].model_copy(update={"title": "A table of a long title " * 6})
-    long = dataclasses.replace(PHANTOMS, workspace="a workspace of many words " * 9)
-    frame = build_table("table_1", table, summary, {}, stale)
-    figure = comparison_figure(frame, table, long)
-    figure.set_dpi(120)
-    figure.draw_without_rendering()
-    ticks = figure.axes[0].get_xticklabels()  # those beyond the axis are never drawn
-    texts = [text for text in figure.findobj(Text) if text.get_text() and text not in ticks]
-    boxes = [text.get_window_extent() for text in texts]
-    for text, box in zip(texts, boxes, strict=True):
-        assert box.x0 >= 0 and box.y0 >= 0, text.get_text()
-        assert box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1, text.get_text()

@@ -4,23 +4,25 @@ import pandas as pd
 
 from tests.reporting.test_markdown import PHANTOMS
 from tsfm_pipeline.evaluation.statistics import COMPARISON_COLUMNS
+from tsfm_pipeline.reporting.cells import Cells
 from tsfm_pipeline.reporting.comparison import TABLE_COLUMNS
 from tsfm_pipeline.reporting.dice_summary import dice_summary
+from tsfm_pipeline.reporting.paper_check import check_paper
 from tsfm_pipeline.reporting.paper_tables import PaperTables
 from tsfm_pipeline.reporting.report import report_markdown
+from tsfm_pipeline.reporting.report_tables import ReportTables
 
 
 def report(statuses, summary, evaluation, version="v1") -> str:
     frame = pd.DataFrame(statuses, columns=["experiment", "status", "reason"])
-    return report_markdown(
+    tables = ReportTables(
         comparison=pd.DataFrame(columns=list(TABLE_COLUMNS)),
         dice=dice_summary(summary, evaluation),
-        comparison_tests=pd.DataFrame(columns=list(COMPARISON_COLUMNS)),
-        experiment_statuses=frame.assign(pool_version=version),
-        paper_tables=PaperTables.model_validate({}),
-        evaluation=evaluation,
-        provenance=PHANTOMS,
+        tests=pd.DataFrame(columns=list(COMPARISON_COLUMNS)),
+        statuses=frame.assign(pool_version=version),
+        paper_check=check_paper(Cells({}), Cells({})),
     )
+    return report_markdown(tables, PaperTables.model_validate({}), evaluation, PHANTOMS)
 
 
 def test_what_failed_is_listed_with_its_reason(evaluation, summary_of) -> None:

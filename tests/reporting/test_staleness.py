@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,10 +10,11 @@ from tests.reporting.test_markdown import parsed
 from tsfm_pipeline.evaluation.metrics import AUTOMATIC
 from tsfm_pipeline.evaluation.statistics import COMPARISON_COLUMNS
 from tsfm_pipeline.experiments.outcome import Outcome, collect_statuses
+from tsfm_pipeline.pipelines.reporting.figure_nodes import draw_table_1
 from tsfm_pipeline.pipelines.reporting.nodes import (
     build_tables,
+    check_claims,
     describe_provenance,
-    draw_comparison,
     summarise_dice,
     write_report,
 )
@@ -49,7 +49,7 @@ SCORES = pd.DataFrame(
 
 
 @pytest.fixture
-def reported(base_parameters, evaluation, monkeypatch):
+def reported(base_parameters, evaluation, monkeypatch, tmp_path):
     """Run the nodes of the report on what was run on the named versions of the pool."""
     monkeypatch.setattr("tsfm_pipeline.tracking.runs.log_text", lambda *_: None)
     tables = PaperTables.model_validate(base_parameters["paper_tables"])
@@ -66,15 +66,18 @@ def reported(base_parameters, evaluation, monkeypatch):
             experiment_statuses=statuses,
             phantom_root=Path("phantom"),
             raw_root=Path("phantom"),
+            models_root=tmp_path,
             pool=PoolSettings(datasets=("kits21",)),
             reporting=ReportingSettings(workspace="test"),
         )
-        comparison = build_tables(SCORES, statuses, tables, provenance)
         dice = summarise_dice(SCORES, evaluation)
         pair = (PRETRAINED, SCRATCH, "final", "kits19", "kidney_tumor", 0.1, 9, 0, 0.01, 0.01)
         tests = pd.DataFrame([(*pair, "tested")], columns=list(COMPARISON_COLUMNS))
-        text = write_report(comparison, dice, tests, statuses, tables, evaluation, provenance)
-        return text, comparison, draw_comparison(comparison, tables, provenance)
+        comparison = build_tables(SCORES, statuses, tests, tables, evaluation, provenance)
+        check = check_claims(comparison, tables)
+        shown = (comparison, dice, tests, statuses, check, tables, evaluation, provenance)
+        figure, _, _ = draw_table_1(comparison, tables, provenance)
+        return write_report(*shown), comparison, figure
 
     return run
 
@@ -120,9 +123,8 @@ def test_the_baseline_is_as_old_as_the_pre_training_beside_it(reported) -> None:
     (line,) = parsed(dice.partition("### ablation.amos22\n")[2].partition("###")[0])[1][:1]
     assert line[5] == "0.4321 †"  # its column beside figures of the current pool
     (axes,) = figure.axes
-    series = {line.get_label(): line for line in axes.get_lines()}
-    assert np.isnan(series["TSFM, ours (best); stale ones left out"].get_xdata()).all()
-    assert np.isnan(series["threshold (ours); stale ones left out"].get_xdata()).all()
+    assert not {line.get_label() for line in axes.get_lines()} & {"TSFM, ours", "threshold, ours"}
+    assert "2 stale figures are left out" in " ".join(figure.texts[1].get_text().split())
 
 
 def test_a_mean_over_a_stale_figure_is_stale(tables, summary_of) -> None:
@@ -144,5 +146,5 @@ def test_what_was_run_on_the_current_pool_or_an_unknown_one_is_not_marked(
     assert "†" not in text
     assert "stale" not in set(comparison["status"])
     labels = {line.get_label() for line in figure.axes[0].get_lines()}
-    assert {"TSFM, ours (best)", "threshold (ours)"} <= labels
+    assert {"TSFM, ours", "threshold, ours"} <= labels
     assert ("Pool version unknown" in text) is (version == "")

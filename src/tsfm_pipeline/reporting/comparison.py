@@ -15,16 +15,18 @@ TABLE_COLUMNS = (
     "block",
     "row",
     "column",
+    "experiment",
     "paper",
     "ours_best",
     "ours_final",
     "n",
     "status",
 )
-"""Long form: one line per cell. `row` is as printed, `column` is the column's key. A method
-without checkpoints has its figure in `ours_final`. `n`: cases with a Dice, the smallest count
-where targets are averaged. `status`: done, stale (a figure from another version of the pool), not
-run, failed, not scored, not implemented yet or needs checkpoint."""
+"""Long form: one line per cell. `row` is as printed, `column` is the column's key, `experiment`
+gives our figure (empty where none does). A method without checkpoints has its figure in
+`ours_final`. `n`: cases with a Dice, the smallest count where targets are averaged. `status`: done,
+stale (a figure from another version of the pool), not run, failed, not scored, not implemented yet
+or needs checkpoint."""
 
 SHOWN = ("done", STALE)
 """Statuses of the cells that have a figure."""
@@ -76,10 +78,11 @@ def build_table(
                     stale=stale,
                 )
                 paper = row.paper.get(column.key, float("nan"))
-                if np.isnan(paper) and row.experiment_of(column) is None:
+                experiment = row.experiment_of(column)
+                if np.isnan(paper) and experiment is None:
                     continue
                 ours = figures[column.key]
-                cell = (name, block.name, row.name, column.key, paper)
+                cell = (name, block.name, row.name, column.key, experiment or "", paper)
                 lines.append((*cell, ours.best, ours.final, ours.n, ours.status))
     return pd.DataFrame(lines, columns=list(TABLE_COLUMNS))
 

@@ -1,7 +1,6 @@
 """Tables as Markdown that reads well as plain text, too."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,46 +8,10 @@ import pandas as pd
 
 from tsfm_pipeline.reporting.comparison import SHOWN
 from tsfm_pipeline.reporting.paper_tables import PaperTable
-from tsfm_pipeline.reporting.staleness import MARK, STALE, stale_notes
+from tsfm_pipeline.reporting.provenance import Provenance
+from tsfm_pipeline.reporting.staleness import MARK, STALE
 
 MISSING = "-"
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where the figures come from.
-
-    Attributes:
-        workspace: where the results lie below `data/<layer>`; each Kedro environment names its own.
-        pool: version of the dataset pool.
-        leaking: its cases whose patient is in a downstream dataset, too.
-        phantoms: whether the data are the built-in synthetic ones.
-        stale: experiments that were run on another version of the pool, with that version.
-    """
-
-    workspace: str
-    pool: str
-    leaking: int
-    phantoms: bool
-    stale: Mapping[str, str] = field(default_factory=dict)
-
-    def header(self) -> str:
-        """Return the line that stands above every table."""
-        data = "**Synthetic phantoms, not patients.** " if self.phantoms else ""
-        kind = (
-            f"as in the paper: {self.leaking} of its cases are downstream cases, too"
-            if self.leaking
-            else "leakage-free"
-        )
-        return f"{data}Workspace `{self.workspace}`, dataset pool `{self.pool}` ({kind})."
-
-    def marked(self, text: str, experiment: str) -> str:
-        """Return a text about an experiment, with the mark where that is stale."""
-        return f"{text} {MARK}" if experiment in self.stale else text
-
-    def notes(self, experiments: Iterable[str]) -> list[str]:
-        """Return what explains the marks of these experiments; nothing where there is none."""
-        return stale_notes(experiments, self.stale, self.pool)
 
 
 def paper_table_markdown(frame: pd.DataFrame, table: PaperTable, provenance: Provenance) -> str:

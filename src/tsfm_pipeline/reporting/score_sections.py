@@ -9,7 +9,8 @@ import pandas as pd
 from tsfm_pipeline.evaluation.statistics import FEWEST_PAIRS
 from tsfm_pipeline.evaluation.threshold import BASELINE
 from tsfm_pipeline.reporting.dice_summary import experiment_title
-from tsfm_pipeline.reporting.markdown import MISSING, Provenance, markdown_table, number
+from tsfm_pipeline.reporting.markdown import MISSING, markdown_table, number
+from tsfm_pipeline.reporting.provenance import Provenance
 
 DICE_HEADER = (
     *("dataset", "target", "best", "95 % CI", "final", "threshold", "NSD", "HD95 mm"),

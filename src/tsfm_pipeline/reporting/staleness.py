@@ -43,7 +43,7 @@ def stale_notes(experiments: Iterable[str], stale: Mapping[str, str], pool: str)
     Returns:
         A sentence per version and pipeline.
     """
-    found = {(stale[name], _pipeline(name)): None for name in experiments if name in stale}
+    found = {(stale[name], pipeline_of(name)): None for name in experiments if name in stale}
     return [
         f"{MARK} from pool `{version}`, not run again on pool `{pool}`:"
         f" run `kedro run --pipelines {pipeline}`."
@@ -54,13 +54,13 @@ def stale_notes(experiments: Iterable[str], stale: Mapping[str, str], pool: str)
 def unknown_pipelines(statuses: pd.DataFrame) -> list[str]:
     """Return the pipelines whose experiments were finished before the version was recorded."""
     unknown = (statuses["status"] == "finished") & (_versions(statuses) == "")
-    return list(dict.fromkeys(map(_pipeline, statuses.loc[unknown, "experiment"])))
+    return list(dict.fromkeys(map(pipeline_of, statuses.loc[unknown, "experiment"])))
+
+
+def pipeline_of(experiment: str) -> str:
+    """Return the pipeline that an experiment belongs to, which its name starts with."""
+    return experiment.partition(".")[0]
 
 
 def _versions(statuses: pd.DataFrame) -> "pd.Series[str]":
     return statuses["pool_version"].fillna("").astype(str)
-
-
-def _pipeline(experiment: str) -> str:
-    """Return the pipeline that an experiment belongs to, which its name starts with."""
-    return experiment.partition(".")[0]

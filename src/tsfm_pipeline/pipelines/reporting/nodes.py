@@ -1,22 +1,28 @@
-"""Nodes of the reporting pipeline."""
+"""Nodes of the reporting pipeline: tables and texts."""
 
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.evaluation.statistics import compare_experiments
 from tsfm_pipeline.evaluation.summary import summarise
 from tsfm_pipeline.experiments.comparisons import COMPARISONS
+from tsfm_pipeline.phantom.ownership import MARKER
 from tsfm_pipeline.pool.leakage import leaking_cases
 from tsfm_pipeline.pool.settings import PoolSettings
+from tsfm_pipeline.reporting.cell_statistics import with_statistics
+from tsfm_pipeline.reporting.cells import Cells
 from tsfm_pipeline.reporting.comparison import build_table
 from tsfm_pipeline.reporting.dice_summary import dice_summary
-from tsfm_pipeline.reporting.figure import comparison_figure
-from tsfm_pipeline.reporting.markdown import Provenance
+from tsfm_pipeline.reporting.headlines import headlines
+from tsfm_pipeline.reporting.latex import tables_latex
+from tsfm_pipeline.reporting.paper_check import check_paper
 from tsfm_pipeline.reporting.paper_tables import PaperTables
+from tsfm_pipeline.reporting.provenance import Provenance
 from tsfm_pipeline.reporting.report import report_markdown
+from tsfm_pipeline.reporting.report_page import report_page
+from tsfm_pipeline.reporting.report_tables import ReportTables
 from tsfm_pipeline.reporting.settings import ReportingSettings
 from tsfm_pipeline.reporting.staleness import stale_experiments
 
@@ -28,34 +34,51 @@ def describe_provenance(
     experiment_statuses: pd.DataFrame,
     phantom_root: Path,
     raw_root: Path,
+    models_root: Path,
     pool: PoolSettings,
     reporting: ReportingSettings,
 ) -> Provenance:
     """Say which data the figures come from, and which figures come from an earlier pool."""
+    from tsfm_pipeline.pipelines.reporting.records import kedro_environment, model_records, origins
+
     version = str(splits["pool_version"].iat[0])
     used = pool_catalogue[pool_catalogue["key"].isin(splits["key"])]
+    versions = experiment_statuses["pool_version"].fillna("").astype(str)
+    pools = dict(zip(experiment_statuses["experiment"], versions, strict=True))
+    records = model_records(models_root, pools)
     return Provenance(
         workspace=reporting.workspace,
         pool=version,
         leaking=int(leaking_cases(used, leakage, pool).sum()),
-        phantoms=raw_root == phantom_root,
+        phantoms=raw_root == phantom_root or (raw_root / MARKER).is_file(),
         stale=stale_experiments(experiment_statuses, version),
+        environment=kedro_environment(),
+        datasets={str(name): int(n) for name, n in used["dataset"].value_counts().items()},
+        origins=origins(records, models_root, pools),
     )
 
 
 def build_tables(
     all_scores: pd.DataFrame,
     experiment_statuses: pd.DataFrame,
+    comparison_tests: pd.DataFrame,
     paper_tables: PaperTables,
+    evaluation: EvaluationSettings,
     provenance: Provenance,
 ) -> pd.DataFrame:
-    """Build every table of the paper in long form, with our figures."""
-    summary = summarise(all_scores)
+    """Build every table of the paper in long form, with our figures and how sure they are."""
+    summary = summarise(all_scores, resamples=1)  # of the cells' own intervals, below
     statuses = dict(
         zip(experiment_statuses["experiment"], experiment_statuses["status"], strict=True)
     )
     frames = [
-        build_table(name, table, summary, statuses, provenance.stale)
+        with_statistics(
+            build_table(name, table, summary, statuses, provenance.stale),
+            table,
+            all_scores,
+            comparison_tests,
+            evaluation.bootstrap_resamples,
+        )
         for name, table in paper_tables.root.items()
     ]
     return pd.concat(frames, ignore_index=True)
@@ -71,11 +94,22 @@ def compare_grid(all_scores: pd.DataFrame) -> pd.DataFrame:
     return compare_experiments(all_scores, COMPARISONS)
 
 
+def check_claims(comparison: pd.DataFrame, paper_tables: PaperTables) -> pd.DataFrame:
+    """Compute the paper's claims from its own tables, and from ours."""
+    return check_paper(Cells.printed(paper_tables), Cells.of(comparison, "ours"))
+
+
+def write_latex(comparison: pd.DataFrame, paper_tables: PaperTables, provenance: Provenance) -> str:
+    """Write every table of the paper as LaTeX."""
+    return tables_latex(comparison, paper_tables, provenance)
+
+
 def write_report(
     comparison: pd.DataFrame,
     dice: pd.DataFrame,
     comparison_tests: pd.DataFrame,
     experiment_statuses: pd.DataFrame,
+    paper_check: pd.DataFrame,
     paper_tables: PaperTables,
     evaluation: EvaluationSettings,
     provenance: Provenance,
@@ -83,22 +117,41 @@ def write_report(
     """Render all tables as one Markdown report; log it to the tracked run."""
     from tsfm_pipeline.tracking.runs import log_text
 
-    report = report_markdown(
-        comparison,
-        dice,
-        comparison_tests,
-        experiment_statuses,
-        paper_tables,
-        evaluation,
-        provenance,
-    )
+    tables = ReportTables(comparison, dice, comparison_tests, experiment_statuses, paper_check)
+    report = report_markdown(tables, paper_tables, evaluation, provenance)
     log_text(report, "report.md")
     return report
 
 
-def draw_comparison(
-    comparison: pd.DataFrame, paper_tables: PaperTables, provenance: Provenance
-) -> Figure:
-    """Draw the paper's Table 1 against our figures."""
-    name, table = next(iter(paper_tables.root.items()))
-    return comparison_figure(comparison[comparison["table"] == name], table, provenance)
+def write_report_page(
+    comparison: pd.DataFrame,
+    dice: pd.DataFrame,
+    comparison_tests: pd.DataFrame,
+    experiment_statuses: pd.DataFrame,
+    paper_check: pd.DataFrame,
+    paper_tables: PaperTables,
+    evaluation: EvaluationSettings,
+    provenance: Provenance,
+    *figures: str,
+) -> str:
+    """Render the report as one page; log it to the tracked run, and its headlines to the console.
+
+    Args:
+        comparison: with the other tables, see `ReportTables`.
+        dice: likewise.
+        comparison_tests: likewise.
+        experiment_statuses: likewise.
+        paper_check: likewise.
+        paper_tables: the paper's tables.
+        evaluation: how was scored.
+        provenance: where the figures come from.
+        figures: SVG elements in the order they stand in.
+    """
+    from tsfm_pipeline.tracking.runs import log_text
+
+    tables = ReportTables(comparison, dice, comparison_tests, experiment_statuses, paper_check)
+    page = report_page(tables, paper_tables, evaluation, provenance, figures)
+    log_text(page, "report.html")
+    for headline in headlines(comparison, paper_tables):
+        logger.info("%s", headline)
+    return page

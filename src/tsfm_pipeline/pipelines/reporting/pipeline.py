@@ -1,23 +1,79 @@
 """Wiring of the reporting pipeline."""
 
+from collections.abc import Callable
+
 from kedro.pipeline import Node, Pipeline
 
 from tsfm_pipeline.experiments.grid import PIPELINES
 from tsfm_pipeline.experiments.tables import concatenate_tables
+from tsfm_pipeline.pipelines.reporting.figure_nodes import (
+    draw_dice_over_time,
+    draw_example_cases,
+    draw_table_1,
+    draw_table_2,
+    draw_table_3,
+    draw_target_boxes,
+    draw_training_curves,
+    draw_worst_cases,
+)
 from tsfm_pipeline.pipelines.reporting.nodes import (
     build_tables,
+    check_claims,
     compare_grid,
     describe_provenance,
-    draw_comparison,
     summarise_dice,
+    write_latex,
     write_report,
+    write_report_page,
 )
+
+OF_TABLES = ("comparison", "params:paper_tables", "provenance")
+
+CASES = ("all_scores", "comparison", "case_index", "predictions_root")
+
+FIGURES: dict[str, tuple[Callable, tuple[str, ...]]] = {
+    "table_1": (draw_table_1, OF_TABLES),
+    "table_2": (draw_table_2, OF_TABLES),
+    "table_3": (draw_table_3, OF_TABLES),
+    "target_boxes": (
+        draw_target_boxes,
+        ("all_scores", "comparison", "params:evaluation", "provenance"),
+    ),
+    "training_curves": (draw_training_curves, ("models_root", "provenance")),
+    "dice_over_time": (draw_dice_over_time, OF_TABLES),
+    "example_cases": (
+        draw_example_cases,
+        (
+            *CASES,
+            "params:paper_tables",
+            "params:evaluation",
+            "params:datasets",
+            "params:labels",
+            "provenance",
+        ),
+    ),
+    "worst_cases": (
+        draw_worst_cases,
+        (*CASES, "params:paper_tables", "params:datasets", "params:labels", "provenance"),
+    ),
+}
+"""Name -> node and its inputs, in the order of the page; saved as picture, SVG and table."""
 
 
 def create_pipeline() -> Pipeline:
     """Create the report from whatever has been run; what is absent shows as 'not run'."""
     scores = [f"{pipeline}_scores" for pipeline in PIPELINES] + ["pretrain_threshold_scores"]
     statuses = [f"{pipeline}_statuses" for pipeline in PIPELINES]
+    shown = [
+        "comparison",
+        "dice",
+        "comparison_tests",
+        "experiment_statuses",
+        "paper_check",
+        "params:paper_tables",
+        "params:evaluation",
+        "provenance",
+    ]
     return Pipeline(
         [
             Node(concatenate_tables, scores, "all_scores", name="concatenate_scores"),
@@ -31,17 +87,12 @@ def create_pipeline() -> Pipeline:
                     "experiment_statuses",
                     "phantom_root",
                     "raw_root",
+                    "models_root",
                     "params:pool",
                     "params:reporting",
                 ],
                 "provenance",
                 name="describe_provenance",
-            ),
-            Node(
-                build_tables,
-                ["all_scores", "experiment_statuses", "params:paper_tables", "provenance"],
-                "comparison",
-                name="build_tables",
             ),
             Node(
                 summarise_dice,
@@ -51,24 +102,40 @@ def create_pipeline() -> Pipeline:
             ),
             Node(compare_grid, "all_scores", "comparison_tests", name="compare_experiments"),
             Node(
-                write_report,
+                build_tables,
                 [
-                    "comparison",
-                    "dice",
-                    "comparison_tests",
+                    "all_scores",
                     "experiment_statuses",
+                    "comparison_tests",
                     "params:paper_tables",
                     "params:evaluation",
                     "provenance",
                 ],
-                "report",
-                name="write_report",
+                "comparison",
+                name="build_tables",
             ),
             Node(
-                draw_comparison,
-                ["comparison", "params:paper_tables", "provenance"],
-                "comparison_figure",
-                name="draw_comparison",
+                check_claims,
+                ["comparison", "params:paper_tables"],
+                "paper_check",
+                name="check_claims",
+            ),
+            Node(write_latex, list(OF_TABLES), "tables_latex", name="write_latex"),
+            Node(write_report, shown, "report", name="write_report"),
+            *(
+                Node(
+                    draw,
+                    list(inputs),
+                    [f"{name}_figure", f"{name}_figure_svg", f"{name}_figure_data"],
+                    name=f"draw_{name}",
+                )
+                for name, (draw, inputs) in FIGURES.items()
+            ),
+            Node(
+                write_report_page,
+                [*shown, *(f"{name}_figure_svg" for name in FIGURES)],
+                "report_page",
+                name="write_report_page",
             ),
         ],
         tags="report",

@@ -1,0 +1,119 @@
+"""What the experiments left beside their scores: model records, and their MLflow runs."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+
+from tsfm_pipeline.experiments.outcome import ModelRecord
+from tsfm_pipeline.model.folder import Weights
+from tsfm_pipeline.reporting.provenance import Origin
+from tsfm_pipeline.tracking.problem import never_fatal
+from tsfm_pipeline.tracking.runs import DIGEST_TAG
+
+COMMIT_TAG = "mlflow.source.git.commit"
+ENVIRONMENT_TAG = "kedro.env"
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """The MLflow run of a training: its id, its address on a server, and the code's commit."""
+
+    run: str
+    url: str
+    commit: str
+
+
+def model_records(models_root: Path, experiments: Iterable[str]) -> dict[str, ModelRecord]:
+    """Read the records of trainings, as the catalogue's `{pipeline}.{experiment}_model` saves them.
+
+    Args:
+        models_root: the folder of all models.
+        experiments: names; those without a record are left out.
+
+    Returns:
+        Experiment -> its record.
+    """
+    paths = {name: models_root / f"{name.replace('.', '_')}.json" for name in experiments}
+    return {
+        name: ModelRecord.model_validate_json(path.read_bytes())
+        for name, path in paths.items()
+        if path.is_file()
+    }
+
+
+def predicted_files(
+    predictions_root: Path, experiments: Iterable[str], weights: Weights = "best"
+) -> dict[tuple[str, str], Path]:
+    """Find what experiments predicted, as the catalogue's `..._predictions` list it.
+
+    Returns:
+        (experiment, key of the case) -> predicted file or folder.
+    """
+    found = {}
+    for name in experiments:
+        table = predictions_root / f"{name.replace('.', '_')}_predictions.parquet"
+        if table.is_file():
+            rows = pd.read_parquet(table)
+            rows = rows[rows["weights"] == weights]
+            for key, file in zip(rows["key"], rows["file"], strict=True):
+                found[name, str(key)] = predictions_root / str(file)
+    return found
+
+
+def origins(
+    records: Mapping[str, ModelRecord], models_root: Path, pools: Mapping[str, str]
+) -> dict[str, Origin]:
+    """Say where the figures of every experiment come from.
+
+    Args:
+        records: of `model_records`.
+        models_root: the folder of all models.
+        pools: experiment -> version of the pool, where it is known.
+    """
+    tracked = tracked_runs({record.digest for record in records.values() if record.digest})
+    found = {}
+    for name in {**pools, **records}:
+        record = records.get(name)
+        if record is None or record.status != "finished":
+            found[name] = Origin(pool=pools.get(name, ""))
+            continue
+        summary = record.model_folder(models_root).summary
+        run = tracked.get(record.digest, TrackedRun("", "", ""))
+        found[name] = Origin(
+            digest=record.digest,
+            folder=record.folder,
+            epochs=record.epochs,
+            hours=None if summary is None else summary.seconds / 3600,
+            pool=pools.get(name, ""),
+            commit=run.commit,
+            run=run.run,
+            run_url=run.url,
+        )
+    return found
+
+
+def tracked_runs(digests: set[str]) -> dict[str, TrackedRun]:
+    """Find the MLflow run of each training by its digest; nothing where none is tracked."""
+    found = {}
+    if digests and mlflow.active_run() is not None:
+        with never_fatal("the runs behind the report"):
+            server = mlflow.get_tracking_uri().rstrip("/")
+            for run in mlflow.search_runs(search_all_experiments=True, output_format="list"):
+                digest = run.data.tags.get(DIGEST_TAG)
+                if digest in digests and digest not in found:  # newest first
+                    page = f"{server}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+                    found[digest] = TrackedRun(
+                        run=run.info.run_id,
+                        url=page if server.startswith("http") else "",
+                        commit=run.data.tags.get(COMMIT_TAG, ""),
+                    )
+    return found
+
+
+def kedro_environment() -> str:
+    """Return the environment of the open run; empty where none is tracked."""
+    run = mlflow.active_run()
+    return "" if run is None else run.data.tags.get(ENVIRONMENT_TAG, "")

@@ -1,0 +1,106 @@
+"""The paper's tables with ours as LaTeX, in the layout of the paper."""
+
+import pandas as pd
+
+from tsfm_pipeline.reporting.page_tables import Cell, PageRow, PageTable, page_table
+from tsfm_pipeline.reporting.paper_tables import PaperTables
+from tsfm_pipeline.reporting.provenance import Provenance
+
+_ESCAPES = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+    }
+)
+_NO_FIGURE = "--"
+
+
+def tables_latex(comparison: pd.DataFrame, tables: PaperTables, provenance: Provenance) -> str:
+    r"""Render every table as a `table` environment, for `\input` into a text with booktabs.
+
+    Args:
+        comparison: all tables in long form, with `cell_statistics.STATISTICS_COLUMNS`.
+        tables: their definitions.
+        provenance: for the captions.
+    """
+    parts = [
+        _table(page_table(comparison[comparison["table"] == name], table, name), provenance)
+        for name, table in tables.root.items()
+    ]
+    return "% \\usepackage{booktabs}\n" + "\n".join(parts)
+
+
+def escape(text: str) -> str:
+    """Write plain text so that LaTeX prints it as it is."""
+    return text.translate(_ESCAPES)
+
+
+def _table(table: PageTable, provenance: Provenance) -> str:
+    width = len(table.columns)
+    synthetic = "Synthetic phantoms, not patients. " if provenance.phantoms else ""
+    caption = (
+        f"{table.title.partition('. ')[2] or table.title}. {synthetic}Dataset pool"
+        f" {provenance.pool}. Ours with the best checkpoint and, below, 95 % interval; bold: the"
+        " highest printed number and the highest of ours; *:"
+        " differs from what it is the baseline of (Wilcoxon, Holm, p < 0.05)."
+    )
+    lines = [
+        r"\begin{table}",
+        r"\centering\scriptsize\setlength{\tabcolsep}{2.5pt}",
+        rf"\caption{{{escape(caption).replace('<', '$<$')}}}",
+        rf"\label{{tab:{table.name.replace('_', '-')}}}",
+        rf"\begin{{tabular}}{{l{'r' * width}}}",
+        r"\toprule",
+    ]
+    if table.groups:
+        spans = [rf"\multicolumn{{{span}}}{{c}}{{{escape(group)}}}" for group, span in table.groups]
+        lines.append(" & ".join(["", *spans]) + r" \\")
+    lines += [" & ".join(["", *map(escape, table.columns)]) + r" \\", r"\midrule"]
+    for i, (name, rows) in enumerate(table.blocks):
+        if i:
+            lines.append(r"\midrule")
+        if name:
+            lines.append(rf"\multicolumn{{{width + 1}}}{{l}}{{{escape(name)}}} \\")
+        lines += [line for row in rows for line in _lines(row)]
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
+    return "\n".join(lines)
+
+
+def _lines(row: PageRow) -> list[str]:
+    """Return a method's lines: printed numbers, ours, and their intervals."""
+    lines = []
+    if row.has_paper:
+        printed = [_bold(c.paper, c.paper_is_best) if c and c.has_paper else "" for c in row.cells]
+        lines.append([escape(row.heading), *printed])
+    if row.has_ours:
+        heading = "ours" if row.has_paper else f"{row.heading} (ours)"
+        lines.append([rf"\quad {escape(heading)}", *map(_ours, row.cells)])
+        intervals = [
+            rf"\tiny {c.low:.2f}--{c.high:.2f}" if c and c.has_ours and c.has_interval else ""
+            for c in row.cells
+        ]
+        if any(intervals):
+            lines.append(["", *intervals])
+    return [" & ".join(cells) + r" \\" for cells in lines]
+
+
+def _ours(cell: Cell | None) -> str:
+    if cell is None or not cell.experiment:
+        return ""
+    if not cell.has_ours:
+        return _NO_FIGURE
+    mark = r"$^{*}$" if cell.differs else ""
+    stale = r"$^{\dagger}$" if cell.is_stale else ""
+    return f"{_bold(cell.ours, cell.ours_is_best)}{mark}{stale}"
+
+
+def _bold(value: float, bold: bool) -> str:
+    return rf"\textbf{{{value:.4f}}}" if bold else f"{value:.4f}"

@@ -1,0 +1,126 @@
+"""The report as one HTML page without scripts, that needs no server and no other file."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from tsfm_pipeline.evaluation.settings import EvaluationSettings
+from tsfm_pipeline.reporting.dice_summary import experiment_title
+from tsfm_pipeline.reporting.headlines import headlines
+from tsfm_pipeline.reporting.missing import what_is_missing
+from tsfm_pipeline.reporting.page_tables import PageTable, page_table
+from tsfm_pipeline.reporting.paper_check import CHECK_TITLE, in_unit
+from tsfm_pipeline.reporting.paper_tables import PaperTables
+from tsfm_pipeline.reporting.provenance import Origin, Provenance
+from tsfm_pipeline.reporting.report_tables import ReportTables
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("tsfm_pipeline.reporting"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@dataclass(frozen=True)
+class _Experiment:
+    """An experiment's part of the page: where its figures come from, and its Dice per target."""
+
+    name: str
+    anchor: str
+    status: str
+    reason: str
+    origin: Origin
+    stale: bool
+    command: str
+    title: str
+    scores: list[dict[Hashable, Any]]
+
+
+def report_page(
+    tables: ReportTables,
+    paper_tables: PaperTables,
+    evaluation: EvaluationSettings,
+    provenance: Provenance,
+    figures: Sequence[str],
+) -> str:
+    """Return the page.
+
+    Args:
+        tables: what it shows.
+        paper_tables: the definitions of the paper's tables.
+        evaluation: how was scored.
+        provenance: where the figures come from.
+        figures: SVG elements in the order they stand in.
+    """
+    tests = tables.tests
+    return _TEMPLATES.get_template("report.html").render(
+        provenance=provenance,
+        headlines=headlines(tables.comparison, paper_tables),
+        missing=what_is_missing(tables.comparison, tables.statuses),
+        paper_tables=_page_tables(tables.comparison, paper_tables),
+        figures=[Markup(svg) for svg in figures],  # matplotlib escapes their texts
+        check_title=CHECK_TITLE,
+        paper_check=tables.paper_check.to_dict("records"),
+        experiments=_experiments(tables, provenance),
+        tests=tests[tests["status"] == "tested"].to_dict("records"),
+        untested=int((tests["status"] != "tested").sum()),
+        nsd_mm=evaluation.nsd_tolerance_mm,
+        anchor=anchor,
+        number=_number,
+        signed=_signed,
+        in_unit=in_unit,
+    )
+
+
+def anchor(experiment: str) -> str:
+    """Return the id of an experiment's part of the page."""
+    return f"experiment-{experiment.replace('.', '-')}"
+
+
+def _page_tables(comparison: pd.DataFrame, paper_tables: PaperTables) -> list[PageTable]:
+    return [
+        page_table(comparison[comparison["table"] == name], table, name)
+        for name, table in paper_tables.root.items()
+    ]
+
+
+def _experiments(tables: ReportTables, provenance: Provenance) -> list[_Experiment]:
+    """List all experiments that have a status, a cell or scores."""
+    statuses = {str(row["experiment"]): row for row in tables.statuses.to_dict("records")}
+    scores = {str(name): rows for name, rows in tables.dice.groupby("experiment", sort=False)}
+    in_tables = [name for name in tables.comparison["experiment"] if name]
+    found = []
+    for name in dict.fromkeys([*statuses, *scores, *in_tables]):
+        row: dict[Hashable, Any] = statuses.get(name, {})
+        rows = scores.get(name)
+        status = str(row.get("status", "not run" if rows is None else "finished"))
+        reason = row.get("reason")
+        found.append(
+            _Experiment(
+                name=name,
+                anchor=anchor(name),
+                status="stale" if name in provenance.stale else status,
+                reason=reason if isinstance(reason, str) else "",
+                origin=provenance.origins.get(name, Origin()),
+                stale=name in provenance.stale,
+                command=provenance.command(name),
+                title=name if rows is None else experiment_title(name, rows["protocol"].iloc[0]),
+                scores=[] if rows is None else rows.to_dict("records"),
+            )
+        )
+    return found
+
+
+def _number(value: float, digits: int = 4) -> str:
+    return "" if pd.isna(value) else f"{value:.{digits}f}"
+
+
+def _signed(value: float, digits: int = 4) -> str:
+    return "" if np.isnan(value) else f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")

@@ -1,0 +1,24 @@
+"""The tables of a report."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class ReportTables:
+    """The tables that a report shows.
+
+    Attributes:
+        comparison: the paper's tables in long form, with `cell_statistics.STATISTICS_COLUMNS`.
+        dice: rows of `dice_summary.dice_summary`.
+        tests: rows of `evaluation.statistics.compare_experiments`.
+        statuses: experiment, status, reason and pool_version of each experiment.
+        paper_check: rows of `paper_check.check_paper`.
+    """
+
+    comparison: pd.DataFrame
+    dice: pd.DataFrame
+    tests: pd.DataFrame
+    statuses: pd.DataFrame
+    paper_check: pd.DataFrame

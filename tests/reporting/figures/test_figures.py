@@ -1,0 +1,139 @@
+"""What the figures show, and that they show it within their edges."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.reporting.test_markdown import PHANTOMS
+from tsfm_pipeline.reporting.figures.dice_over_time import draw_times
+from tsfm_pipeline.reporting.figures.style import PALETTE, titled_figure
+from tsfm_pipeline.reporting.figures.table_dots import draw_table
+from tsfm_pipeline.reporting.figures.target_boxes import draw_boxes
+from tsfm_pipeline.reporting.figures.training_curves import draw_curves
+from tsfm_pipeline.reporting.figures.transfer_budget import draw_budgets
+from tsfm_pipeline.reporting.provenance import Origin
+
+LONG = dataclasses.replace(PHANTOMS, workspace="a workspace of many words " * 9)
+DICE = np.array([0.5, 0.6, 0.7, 0.8])
+KITS = "transfer.kits19"
+
+
+@pytest.fixture
+def comparison(comparison_of, scores_of):
+    return comparison_of(
+        scores_of(
+            ("pretrain.tsfm", "kits21", "kidney", DICE),
+            (f"{KITS}.pretrained.epoch10", "kits19", "kidney_tumor", DICE),
+            (f"{KITS}.scratch.epoch10", "kits19", "kidney_tumor", DICE - 0.4),
+        )
+    )
+
+
+def of(comparison, name):
+    return comparison[comparison["table"] == name]
+
+
+def series(axes):
+    return {line.get_label(): line for line in axes.get_lines()}
+
+
+def test_dots_of_table_1_and_their_intervals(comparison, tables, nothing_is_cut):
+    table = tables["table_1"].model_copy(update={"title": "A table of a long title " * 6})
+    drawing = draw_table(of(comparison, "table_1"), table, LONG)
+    (axes,) = drawing.figure.axes
+    drawn = series(axes)
+    assert drawn["TSFM, paper"].get_xdata().tolist() == [0.9650]
+    assert drawn["TSFM, ours"].get_xdata() == pytest.approx([0.65])
+    assert drawn["TSFM, ours"].get_ydata() == drawn["TSFM, paper"].get_ydata()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["KiTS2021 kidney"]
+    (interval,) = axes.collections
+    ((low, _), (high, _)) = interval.get_segments()[0]
+    row = drawing.data[drawing.data["row"] == "Ours"].iloc[0]
+    assert (low, high) == (row["ours_low"], row["ours_high"])
+    assert low < 0.65 < high
+    assert "11 columns without a figure of ours" in " ".join(
+        drawing.figure.texts[1].get_text().split()
+    )
+    nothing_is_cut(drawing.figure)
+
+
+def test_without_a_figure_of_ours_the_caption_says_so(comparison_of, scores_of, tables):
+    frame = of(comparison_of(scores_of()), "table_3")
+    drawing = draw_table(frame, tables["table_3"], PHANTOMS)
+    assert "Nothing of this table was run" in drawing.figure.texts[1].get_text()
+    assert len(drawing.figure.axes[0].get_yticklabels()) == 3
+
+
+def test_curves_over_the_budget(comparison, tables, nothing_is_cut):
+    drawing = draw_budgets(of(comparison, "table_2"), tables["table_2"], LONG)
+    _, kits, _ = drawing.figure.axes
+    assert kits.get_title(loc="left") == "KiTS2019/tumor"
+    drawn = series(kits)
+    assert drawn["TSFM scratch, paper"].get_ydata().tolist() == [0.1306, 0.2221, 0.5589, 0.7413]
+    ours = {str(bar.get_label()): bar.lines[0].get_ydata() for bar in kits.containers}
+    assert ours["TSFM pretrained, ours"] == pytest.approx([0.65])
+    assert ours["TSFM scratch, ours"] == pytest.approx([0.25])
+    assert drawn["nnU-Net, paper"].get_ydata().tolist() == [0.8454]
+    nothing_is_cut(drawing.figure)
+
+
+def test_a_box_per_target_tumours_first(scores_of, evaluation, nothing_is_cut):
+    scores = scores_of(
+        ("pretrain.tsfm", "own", "liver", DICE),
+        ("pretrain.tsfm", "own", "liver_tumor", DICE - 0.2),
+        ("pretrain.other", "own", "liver_tumor", DICE - 0.3),
+        ("transfer.x", "own", "liver", DICE),
+    )
+    drawing = draw_boxes(scores, ["pretrain.tsfm", "pretrain.other"], evaluation, LONG)
+    (axes,) = drawing.figure.axes
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["own liver_tumor", "own liver"]
+    medians = [line.get_xdata() for line in axes.get_lines() if line.get_color() == "black"]
+    assert [line[0] for line in medians if len(line) == 2 and line[0] == line[1]] == [
+        *(pytest.approx(0.45), pytest.approx(0.65), pytest.approx(0.35))
+    ]
+    assert set(drawing.data["experiment"]) == {"pretrain.tsfm", "pretrain.other"}
+    nothing_is_cut(drawing.figure)
+    empty = draw_boxes(scores.iloc[:0], ["pretrain.tsfm"], evaluation, PHANTOMS)
+    nothing_is_cut(empty.figure)
+
+
+def test_a_panel_per_training(nothing_is_cut):
+    names = [f"transfer.dataset{i}.pretrained.epoch100" for i in range(7)]
+    epochs = [(name, i, 1.0 - i / 9, i / 10, i / 20) for name in names for i in range(8)]
+    history = pd.DataFrame(epochs, columns=["experiment", "epoch", "loss", "dice", "dice_ema"])
+    drawing = draw_curves(history, LONG)
+    panels = [axes for axes in drawing.figure.axes if axes.get_title(loc="left")]
+    assert [axes.get_title(loc="left") for axes in panels] == names
+    dice, average = panels[0].get_lines()
+    assert dice.get_ydata().max() == 0.7 and average.get_ydata().max() == 0.35
+    nothing_is_cut(drawing.figure)
+    nothing_is_cut(draw_curves(history.iloc[:0], PHANTOMS).figure)
+
+
+def test_dice_over_hours(comparison, tables, nothing_is_cut):
+    origins = {f"{KITS}.pretrained.epoch10": Origin(hours=2.0)}
+    provenance = dataclasses.replace(LONG, origins=origins)
+    drawing = draw_times(of(comparison, "table_2"), tables["table_2"], provenance)
+    assert drawing.data[["hours", "ours"]].to_numpy().tolist() == [[2.0, pytest.approx(0.65)]]
+    nothing_is_cut(drawing.figure)
+
+
+def test_the_height_of_the_head_is_added(nothing_is_cut):
+    short, long = (titled_figure(6, 3, "Title", "word " * n) for n in (1, 60))
+    assert long.get_figheight() > short.get_figheight() > 3
+    for figure in (short, long):
+        figure.add_subplot().set_title("of the panel")
+        nothing_is_cut(figure)
+
+
+def test_colours_differ_for_readers_without_red_or_green():
+    """Seen without the red-green axis (Vienot 1999, deuteranopia), all pairs stay apart."""
+    linear = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in PALETTE]) ** 2.2
+    to_lms = np.array([[17.88, 43.52, 4.12], [3.46, 27.16, 3.87], [0.03, 0.18, 1.47]])
+    lms = linear @ to_lms.T
+    lms[:, 1] = 0.494207 * lms[:, 0] + 1.24827 * lms[:, 2]
+    seen = np.clip(lms @ np.linalg.inv(to_lms).T, 0, 1) ** (1 / 2.2)
+    distance = np.linalg.norm(seen[:, None] - seen[None], axis=-1)
+    assert distance[~np.eye(len(PALETTE), dtype=bool)].min() > 0.12
