@@ -7,7 +7,6 @@ from kedro.config import OmegaConfigLoader
 from kedro.utils import KedroExperimentalWarning
 
 from tsfm_pipeline.hooks import (
-    AnnounceReportHook,
     CheckParametersHook,
     CheckRawDataHook,
     ExitStatusHook,
@@ -33,7 +32,6 @@ HOOKS = (
     TellRunHook(),
     ExitStatusHook(),
     TerminationHook(),
-    AnnounceReportHook(),
 )
 
 CONFIG_LOADER_CLASS = OmegaConfigLoader

@@ -18,7 +18,7 @@ from tsfm_pipeline.network import extras
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.describe import ADDED_LATER, deciding_settings
 
-METHODS = {entry.method: {} for entry in GRID}
+METHODS = {entry.method: {} for entry in GRID} | {"sam_med3d": {"pretraining": "checkpoint"}}
 SETTINGS = ExperimentSettings.model_validate(
     {
         "left_out": ["ablation.*"],

@@ -31,9 +31,9 @@ def test_latest_leads_to_the_newest_report(tmp_path, caplog) -> None:
     with caplog.at_level(logging.INFO):
         run_at(folder, "2026-01-01T00.00.00.000Z", "old")
         catalog = run_at(folder, "2026-01-02T00.00.00.000Z", "new")
-    assert (folder / "latest/report.md").read_text() == "new"
-    assert [path.name for path in (folder / "latest").iterdir()] == ["report.md"]
-    assert caplog.messages == ["Report: latest/report.md"] * 2
+    assert (folder / "latest/report.html").read_text() == "new"
+    assert [path.name for path in (folder / "latest").iterdir()] == ["report.html"]
+    assert caplog.messages == ["Report: latest/report.html"] * 2
     assert catalog.load("report") == "new"  # `latest` is no version
     moved = shutil.move(folder, tmp_path / "moved")
-    assert (tmp_path / "moved/latest/report.md").read_text() == "new", moved
+    assert (tmp_path / "moved/latest/report.html").read_text() == "new", moved

@@ -44,6 +44,8 @@ ABLATED: dict[str, tuple[str, ...]] = {
 }
 """Row name -> datasets of another pre-training: Table 3's single ones, the seven tumour sets
 without the organs that are said to help them, the whole pool without downstream persons."""
+PROMPTED = "pretrain.sam_med3d"
+"""SAM-Med3D, which is not trained here: published weights are prompted and scored."""
 METHODS = ("nnunet", "swinunetr")
 """Table 1's systems that are trained on each dataset alone."""
 PARTLY_ANNOTATED = ("amos22",)

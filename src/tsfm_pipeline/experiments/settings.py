@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from tsfm_pipeline.experiments.experiment import Experiment, Role
-from tsfm_pipeline.experiments.grid import BUDGETS, FEW, GRID, LONG
+from tsfm_pipeline.experiments.grid import BUDGETS, FEW, GRID, LONG, PROMPTED
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.model.training_settings import TrainingSettings
@@ -158,6 +158,8 @@ class ExperimentSettings(FrozenModel):
 
     @model_validator(mode="after")
     def _all_can_be_trained(self) -> "ExperimentSettings":
+        if "sam_med3d" not in self.methods:
+            raise ValueError(f"experiments.methods lacks sam_med3d, which {PROMPTED} scores")
         for experiment in GRID:
             if experiment.method not in self.methods:
                 raise ValueError(
@@ -208,6 +210,14 @@ class ExperimentSettings(FrozenModel):
     def why_not_run(self, experiment: Experiment) -> str | None:
         """Say why the settings do not let an experiment run; None where they do."""
         return self._left_out(experiment) or self._lacking(experiment)
+
+    def why_not_prompted(self) -> str | None:
+        """Say why the settings do not let SAM-Med3D be scored; None where they do."""
+        if any(fnmatch(PROMPTED, pattern) for pattern in self.left_out):
+            return "left out in this environment (experiments.left_out)"
+        if self.methods["sam_med3d"].checkpoint is None:
+            return "set experiments.methods.sam_med3d.checkpoint to its published weights"
+        return None
 
     def _left_out(self, experiment: Experiment) -> str | None:
         if any(fnmatch(experiment.name, pattern) for pattern in self.left_out):

@@ -1,6 +1,5 @@
 """What happens around every `kedro run`: inputs checked, the run tracked and told, its end, too."""
 
-from tsfm_pipeline.hooks.announce_report import AnnounceReportHook
 from tsfm_pipeline.hooks.check_parameters import CheckParametersHook
 from tsfm_pipeline.hooks.check_raw_data import CheckRawDataHook
 from tsfm_pipeline.hooks.exit_status import ExitStatusHook
@@ -10,7 +9,6 @@ from tsfm_pipeline.hooks.termination import TerminationHook
 from tsfm_pipeline.hooks.track_run import TrackRunHook
 
 __all__ = [
-    "AnnounceReportHook",
     "CheckParametersHook",
     "CheckRawDataHook",
     "ExitStatusHook",

@@ -14,6 +14,7 @@ from tsfm_pipeline.files import write_atomically
 logger = logging.getLogger(__name__)
 
 FOLDER = "latest"
+REPORT = "report.html"
 
 
 class LatestResultsHook:
@@ -29,7 +30,7 @@ class LatestResultsHook:
             if written is None:
                 continue
             link = link_latest(written)
-            if link.stem == "report":
+            if link.name == REPORT:
                 logger.info("Report: %s", os.path.relpath(link, run_params["project_path"]))
 
 

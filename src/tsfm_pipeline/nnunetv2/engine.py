@@ -50,7 +50,7 @@ def run_nnunetv2(task: NnunetTask, report: Report) -> None:
         return
     check_environment(task.python)
     export_dataset(task)
-    specification = task.folder / "task.json"
+    specification = task.folder / "nnunetv2.json"
     write_text(specification, json.dumps(_specification(task), indent=1))
     ended = deque[str](maxlen=SHOWN_LINES)
     total = task.spec.settings.epochs

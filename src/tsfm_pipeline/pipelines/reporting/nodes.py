@@ -1,5 +1,6 @@
 """Nodes of the reporting pipeline: tables and texts."""
 
+import logging
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +26,8 @@ from tsfm_pipeline.reporting.report_page import report_page
 from tsfm_pipeline.reporting.report_tables import ReportTables
 from tsfm_pipeline.reporting.settings import ReportingSettings
 from tsfm_pipeline.reporting.staleness import stale_experiments
+
+logger = logging.getLogger(__name__)
 
 
 def describe_provenance(

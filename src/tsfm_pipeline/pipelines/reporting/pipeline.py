@@ -62,8 +62,9 @@ FIGURES: dict[str, tuple[Callable, tuple[str, ...]]] = {
 
 def create_pipeline() -> Pipeline:
     """Create the report from whatever has been run; what is absent shows as 'not run'."""
-    scores = [f"{pipeline}_scores" for pipeline in PIPELINES] + ["pretrain_threshold_scores"]
-    statuses = [f"{pipeline}_statuses" for pipeline in PIPELINES]
+    apart = ("pretrain_threshold", "pretrain_sam_med3d")
+    scores = [f"{name}_scores" for name in (*PIPELINES, *apart)]
+    statuses = [f"{name}_statuses" for name in (*PIPELINES, "pretrain_sam_med3d")]
     shown = [
         "comparison",
         "dice",

@@ -11,10 +11,10 @@ from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.model.folder import Weights
 from tsfm_pipeline.reporting.provenance import Origin
 from tsfm_pipeline.tracking.problem import never_fatal
-from tsfm_pipeline.tracking.runs import DIGEST_TAG
+from tsfm_pipeline.tracking.source import GIT_COMMIT
+from tsfm_pipeline.tracking.trainings import DIGEST_TAG
 
-COMMIT_TAG = "mlflow.source.git.commit"
-ENVIRONMENT_TAG = "kedro.env"
+ENVIRONMENT_TAG = "environment"
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def tracked_runs(digests: set[str]) -> dict[str, TrackedRun]:
                     found[digest] = TrackedRun(
                         run=run.info.run_id,
                         url=page if server.startswith("http") else "",
-                        commit=run.data.tags.get(COMMIT_TAG, ""),
+                        commit=run.data.tags.get(GIT_COMMIT, ""),
                     )
     return found
 
