@@ -12,8 +12,10 @@ from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.experiments.planned import with_plan
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.files import content_digest, file_digest
+from tsfm_pipeline.files.locking import waiting_lock
 from tsfm_pipeline.imaging.geometry import TripleFloat
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.planning.dataset_plan import DatasetPlan
 from tsfm_pipeline.store.case_store import CaseStore
@@ -100,9 +102,12 @@ def run_training(
     )
     digest = training_digest(task)
     folder = Path(name) / digest
+    model = ModelFolder(models_root / folder)
     try:
-        with track(name, digest, training) as report:
-            summary = train(task, models_root / folder, report)
+        model.path.mkdir(parents=True, exist_ok=True)
+        # the second of two runs of one workspace waits, and finds the training finished
+        with waiting_lock(model.lock), track(name, digest, training) as report:
+            summary = train(task, model.path, report)
     except Exception as error:  # the other experiments go on; the record keeps the cause
         # a TrainingError says all there is to say
         own = isinstance(error, TrainingError)
