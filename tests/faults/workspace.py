@@ -154,8 +154,11 @@ def make_reference(folder: Path) -> dict[str, Workspace]:
 
 
 def began(process: subprocess.Popen[str], output: Path) -> None:
-    """Wait until a command has loaded its packages and does what it is for."""
-    while process.poll() is None and not re.search(
-        r"Running node|Segmenting", output.read_text(errors="replace")
-    ):
+    """Wait until `kedro run` has loaded its packages and does what it is for.
+
+    `tsfm-predict` does not say when it begins.
+    """
+    while "kedro" in str(process.args) and process.poll() is None:
+        if "Running node" in output.read_text(errors="replace"):
+            return
         time.sleep(0.02)
