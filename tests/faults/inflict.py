@@ -83,8 +83,8 @@ def every_fault(signals: int) -> list[Fault]:
         for name, number in (("kill -9", signal.SIGKILL), ("SIGTERM", signal.SIGTERM))
     ]
     for artefact in ARTEFACTS:
-        faults.append(Fault("flipped byte", artefact.name, 0, _damaged(artefact, _flip)))
-        faults.append(Fault("deleted", artefact.name, 0, _damaged(artefact, _delete)))
+        faults.append(Fault("flipped byte", artefact.name, 0, _damaged(artefact, flip)))
+        faults.append(Fault("deleted", artefact.name, 0, _damaged(artefact, delete)))
     faults += [Fault("disk full", phase, n, _disk_full(phase)) for phase in PHASES for n in (0, 1)]
     faults += [Fault("file size limit", phase, 0, _size_limit(phase)) for phase in PHASES]
     faults += [
@@ -130,13 +130,15 @@ def _damaged(artefact: Artefact, damage: Callable[[Path, random.Random], None]) 
     return inflict
 
 
-def _flip(path: Path, chance: random.Random) -> None:
+def flip(path: Path, chance: random.Random) -> None:
+    """Flip one bit of one byte."""
     content = bytearray(path.read_bytes())
     content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
     path.write_bytes(content)
 
 
-def _delete(path: Path, chance: random.Random) -> None:
+def delete(path: Path, chance: random.Random) -> None:
+    """Remove a file."""
     path.unlink()
 
 

@@ -15,6 +15,8 @@ REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENT = "faults"
 SCANS = "data/01_raw/phantom/Task03_Liver/imagesTr"
 SEGMENTATIONS = "data/predicted"
+SECRET = "open sesame"
+"""An environment variable of every command, which none may write anywhere."""
 PATIENCE = 300
 """Seconds after which a command counts as hanging."""
 
@@ -90,7 +92,7 @@ class Workspace:
         if phase == "report":
             return [*kedro, "reporting", "--tags", "report"]
         if phase == "verify":
-            return [*kedro, "transfer", "--params", "screening.verify=true"]
+            return [*kedro, "data_pool", "--params", "screening.verify=true"]
         return [*kedro, phase]
 
     def run(
@@ -111,7 +113,7 @@ class Workspace:
         output = self.root.with_name(f"{self.root.name}.{log}.log")
         environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
         environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(self.root / "src")}
-        environment |= {"HOME": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment |= {"HOME": str(self.root), "PYTHONDONTWRITEBYTECODE": "1", "MARKED": SECRET}
         started = time.monotonic()
         with output.open("w") as file:
             process = subprocess.Popen(
