@@ -13,6 +13,8 @@ from tests.faults.reference import Reference, without_numbers
 from tests.faults.table import Row, table
 from tests.faults.workspace import SECRET, Run, Workspace, began
 
+pytestmark = pytest.mark.timeout(1500)  # ten commands: a minute and a half where nothing else runs
+
 FAULTS = [fault for fault in every_fault(1) if fault.target.endswith("data_pool")]
 NAMED = {f"{fault.kind}, {fault.target}": fault for fault in FAULTS}
 QUICK = ("kill -9, data_pool", "SIGTERM, data_pool", "two at once, data_pool")

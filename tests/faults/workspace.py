@@ -17,7 +17,7 @@ SCANS = "data/01_raw/phantom/Task03_Liver/imagesTr"
 SEGMENTATIONS = "data/predicted"
 SECRET = "open sesame"
 """An environment variable of every command, which none may write anywhere."""
-PATIENCE = 300
+PATIENCE = 600
 """Seconds after which a command counts as hanging."""
 
 PHASES = ("data_pool", "pretrain", "transfer", "predict", "report")
@@ -125,15 +125,18 @@ class Workspace:
                 text=True,
                 start_new_session=True,
             )
+            status: int | None = None
             try:
                 if disturb is not None:
                     disturb(process, output)
                 disturbed_after = time.monotonic() - started
-                status: int | None = process.wait(PATIENCE)
+                status = process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                status = None
+                pass
+            finally:
+                if status is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
         text = output.read_text(errors="replace")
         output.unlink()
         lines = (re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in text.splitlines())
