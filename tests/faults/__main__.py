@@ -39,7 +39,7 @@ def main() -> int:
                 _say(json.dumps(asdict(row)))
                 rows.append(row)
     if not given.only:
-        write_table(rows, given.signals)
+        write_table(rows, len(faults))
     return 1 if any(row.verdict == FINDING for row in rows) else 0
 
 

@@ -24,20 +24,25 @@ class Row:
     seconds: float
 
 
-def write_table(rows: Sequence[Row], signals: int) -> None:
-    """Put the table between its marks in the page."""
+def write_table(rows: Sequence[Row], planned: int) -> None:
+    """Put the table between its marks in the page; see `table`."""
     page = PAGE.read_text()
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n{table(rows, signals)}\n{END}{after}")
+    PAGE.write_text(f"{before}{BEGIN}\n{table(rows, planned)}\n{END}{after}")
 
 
-def table(rows: Sequence[Row], signals: int) -> str:
-    """Return one line per kind, target and verdict, with how often and what was printed."""
+def table(rows: Sequence[Row], planned: int) -> str:
+    """Return one line per kind, target and verdict, with how often and what was printed.
+
+    Args:
+        rows: faults that were inflicted.
+        planned: how many there are to inflict.
+    """
     verdicts = Counter(row.verdict for row in rows)
     counted = ", ".join(f"{number} {verdict}" for verdict, number in verdicts.most_common())
     lines = [
-        f"{len(rows)} faults ({signals} of each signal in each phase): {counted}.",
+        f"{len(rows)} of {planned} faults inflicted: {counted}.",
         "",
         "| fault | where | outcome | times | the line printed (the first one) |",
         "|---|---|---|---|---|",

@@ -3,6 +3,8 @@
 import random
 import shutil
 import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +24,7 @@ POOL = [a for a in ARTEFACTS if a.phase in ("data_pool", "verify") and not a.nam
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory) -> Reference:
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     """The pool alone: without trainings, a fault takes seconds."""
     folder = tmp_path_factory.mktemp("faults")
     workspace = Workspace.make(folder / "undisturbed")
@@ -38,7 +40,9 @@ def reference(tmp_path_factory) -> Reference:
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_a_fault_ends_identical_repaired_or_refused(reference, tmp_path, name) -> None:
+def test_a_fault_ends_identical_repaired_or_refused(
+    reference: Reference, tmp_path: Path, name: str
+) -> None:
     with NAMED[name].trial(reference, tmp_path / "fault") as trial:
         outcome = judge(trial, reference)
     assert outcome.verdict in (IDENTICAL, REPAIRED, REFUSED), outcome
@@ -46,7 +50,7 @@ def test_a_fault_ends_identical_repaired_or_refused(reference, tmp_path, name) -
 
 @pytest.mark.parametrize("damage", [flip, delete])
 def test_damage_to_every_file_of_the_pool_is_repaired_in_one_run(
-    reference, tmp_path, damage
+    reference: Reference, tmp_path: Path, damage: Callable[[Path, random.Random], None]
 ) -> None:
     workspace = reference.end.copy_to(tmp_path / "fault")
     chance = random.Random(0)
@@ -59,7 +63,7 @@ def test_damage_to_every_file_of_the_pool_is_repaired_in_one_run(
         assert "its stored files were damaged, prepared again" in "\n".join(trial.last.lines)
 
 
-def test_no_file_holds_an_environment_variable(reference) -> None:
+def test_no_file_holds_an_environment_variable(reference: Reference) -> None:
     found = subprocess.run(
         ["grep", "-rl", SECRET, "--exclude-dir=src", str(reference.end.root)],
         capture_output=True,
@@ -69,7 +73,7 @@ def test_no_file_holds_an_environment_variable(reference) -> None:
     assert (found.returncode, found.stdout) == (1, "")
 
 
-def test_what_may_not_be_is_found(reference, tmp_path) -> None:
+def test_what_may_not_be_is_found(reference: Reference, tmp_path: Path) -> None:
     """A judge that never finds anything would be worth nothing."""
     workspace = reference.end.copy_to(tmp_path / "fault")
     fine = Run("data_pool", 0, (), 1.0, 0.0)
@@ -98,7 +102,7 @@ def test_the_table_counts_equal_outcomes_once() -> None:
         Row("kill -9", "pretrain", 1, IDENTICAL, "", 1.0),
         Row("deleted", "split", 0, REFUSED, "Error: /tmp/a/fault_3/data/x | y", 1.0),
     ]
-    text = table(rows, 2)
+    text = table(rows, 7)
     assert "| kill -9 | pretrain | identical | 2 |  |" in text
     assert "| deleted | split | refused | 1 | `Error: data/x \\| y` |" in text
-    assert text.startswith("3 faults (2 of each signal in each phase): 2 identical, 1 refused.")
+    assert text.startswith("3 of 7 faults inflicted: 2 identical, 1 refused.")
