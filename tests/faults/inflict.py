@@ -150,14 +150,12 @@ def _disk_full(phase: str) -> Inflict:
         mount = ["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", str(folder)]
         subprocess.run(mount, check=True, capture_output=True)
         try:
-            source = reference.before[phase].root
-            shutil.copytree(source, folder, symlinks=True, dirs_exist_ok=True)
-            workspace = Workspace(folder)
+            workspace = reference.before[phase].copy_to(folder)
             disturbed = workspace.run(phase)
             subprocess.run(["mount", "-o", "remount,size=4g", str(folder)], check=True)
             yield Trial(workspace, reference.after(phase), workspace.run(phase), [disturbed])
         finally:
-            subprocess.run(["umount", str(folder)], check=True)
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
     return inflict
 

@@ -4,10 +4,12 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +75,17 @@ class Workspace:
 
     def copy_to(self, root: Path) -> "Workspace":
         """Copy everything, with times of change; nothing is shared, as some files grow in place."""
-        shutil.copytree(self.root, root, symlinks=True)
+        shutil.copytree(self.root, root, symlinks=True, dirs_exist_ok=True)
+        if (root / "mlflow.db").exists():  # it knows its artefacts by absolute paths
+            with closing(sqlite3.connect(root / "mlflow.db")) as database, database:
+                for table, column in (
+                    ("runs", "artifact_uri"),
+                    ("experiments", "artifact_location"),
+                ):
+                    database.execute(
+                        f"UPDATE {table} SET {column} = replace({column}, ?, ?)",
+                        (f"{self.root}/", f"{root}/"),
+                    )
         return Workspace(root)
 
     def one(self, pattern: str, choice: int = 0) -> Path:
