@@ -46,7 +46,11 @@ TABLE = LabelTable(targets={"kidney": 22})
 
 def progress(left: dict[str, Left], root: Path, *names: str, pool: str = "new") -> list[Progress]:
     environment = Environment(
-        SETTINGS, ("kits19", "btcv", "totalsegmentator"), pool, root / "models", root / "predictions"
+        SETTINGS,
+        ("kits19", "btcv", "totalsegmentator"),
+        pool,
+        root / "models",
+        root / "predictions",
     )
     return progress_of_all([EXPERIMENTS[name] for name in names], left, environment, NOW)
 

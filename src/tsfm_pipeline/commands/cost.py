@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tsfm_pipeline.experiments.cost import Cost, CostEstimator
     from tsfm_pipeline.parameters import Parameters
 
-COLUMNS = "{:<38} {:<32} {:>12} {:>5} {:>9} {:>7} {:>9} {:>9} {:<9} {:>9} {:>8}"
+COLUMNS = "{:<41} {:<14} {:>12} {:>5} {:>9} {:>7} {:>9} {:>9} {:<9} {:>9} {:>8}"
 HEADING = COLUMNS.format(
     "experiment",
     "network",
@@ -107,7 +107,7 @@ def _line(cost: "Cost") -> str:
         f"{cost.parameters / 1e6:,.1f}",
         f"{cost.memory_gib:.1f}",
         f"{cost.iterations:,}",
-        f"{cost.seconds:.3f}",
+        f"{cost.seconds:.3g}",
         "measured" if cost.measured else "estimated",
         f"{cost.hours:,.2f}",
         f"{cost.disk_gb:.2f}",
@@ -142,8 +142,7 @@ def _estimator(
     return CostEstimator(
         settings=parameters.experiments,
         sources={
-            name: sources[name]
-            for name in (*parameters.pool.datasets, *parameters.pool.downstream)
+            name: sources[name] for name in (*parameters.pool.datasets, *parameters.pool.downstream)
         },
         pool=parameters.pool.datasets,
         table=parameters.labels,

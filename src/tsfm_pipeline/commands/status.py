@@ -54,9 +54,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def table_of(rows: Sequence["Progress"]) -> str:
     """Return a line per experiment, and below them how many are in each state."""
-    name, state = (
-        max(len(getattr(row, part)) for row in rows) for part in ("experiment", "state")
-    )
+    name, state = (max(len(getattr(row, part)) for row in rows) for part in ("experiment", "state"))
     lines = [
         f"{row.experiment:{name}}  {row.state:{state}}  {' '.join(row.detail.split())}".rstrip()
         for row in rows
@@ -72,14 +70,16 @@ def _left_by(experiment: "Experiment", catalog: "DataCatalog") -> "Left":
     from tsfm_pipeline.experiments.progress import Left
 
     inner = experiment.flat_name.removeprefix(f"{experiment.pipeline}_")
-    prefix = f"{experiment.pipeline}.{inner}"
-    model, scoring = (catalog[f"{prefix}_{output}"] for output in ("model", "scoring_outcome"))
-    assert isinstance(model, RecordDataset)
-    saved_at = model.saved_at()
+    model, scoring = (
+        f"{experiment.pipeline}.{inner}_{output}" for output in ("model", "scoring_outcome")
+    )
+    record = catalog[model]
+    assert isinstance(record, RecordDataset)
+    saved_at = record.saved_at()
     return Left(
-        model=None if saved_at is None else model.load(),
+        model=None if saved_at is None else catalog.load(model),
         saved_at=saved_at or 0.0,
-        scoring=scoring.load() if scoring.exists() else None,
+        scoring=catalog.load(scoring) if catalog[scoring].exists() else None,
     )
 
 

@@ -44,7 +44,7 @@ class Cost:
     Attributes:
         experiment: its name.
         starts_from: the experiment that has to be finished before; empty without one.
-        network: its name and size.
+        network: its name.
         size: its size.
         patch: voxels (z, y, x).
         batch_size: samples per iteration.
@@ -102,9 +102,11 @@ class CostEstimator:
 
     def why_free(self, experiment: Experiment) -> str | None:
         """Say why an experiment trains nothing in this environment; None where it does."""
+        if reason := self.settings.why_not_run(experiment):
+            return reason
         if not experiment.trains:
             return "takes weights as they are"
-        return self.settings.why_not_run(experiment) or experiment.why_no_data(self.sources)
+        return experiment.why_no_data(self.sources)
 
     def cost_of(self, experiment: Experiment) -> Cost:
         """Count an experiment that `why_free` has nothing to say about, with one image channel."""
@@ -117,10 +119,9 @@ class CostEstimator:
             training = with_plan(training, planned, datasets, self.plans)
         network = _footprint(
             architecture_for(training, self.spacing),
-            self._outputs(experiment, training, datasets),
             training.patch,
             training.activation_checkpointing,
-        )
+        ).with_outputs(self._outputs(experiment, training, datasets))
         parameters = network.parameters + network.supervision_parameters
         devices = training.parallel.processes * training.parallel.machines
         at_once = training.batch_size // devices // training.micro_batches
@@ -194,10 +195,10 @@ def measured_seconds(folders: Sequence[ModelFolder]) -> dict[Hashable, float]:
     """
     found: dict[Hashable, list[float]] = {}
     for folder in folders:
-        epochs = folder.epochs()
-        if epochs and folder.card_path.exists():
-            taken = found.setdefault(_what_takes_time(folder.card.settings), [])
-            taken += [epoch["seconds_per_iteration"] for epoch in epochs]
+        name = "seconds_per_iteration"
+        taken = [epoch[name] for epoch in folder.epochs() if name in epoch]
+        if taken and folder.card_path.exists():
+            found.setdefault(_what_takes_time(folder.card.settings), []).extend(taken)
     return {key: median(seconds) for key, seconds in found.items()}
 
 
@@ -224,7 +225,5 @@ def _what_takes_time(training: TrainingSettings) -> Hashable:
 
 
 @cache
-def _footprint(
-    architecture: Architecture, outputs: int, patch: Triple, checkpointing: bool
-) -> Footprint:
-    return footprint(architecture, 1, outputs, patch, checkpointing)
+def _footprint(architecture: Architecture, patch: Triple, checkpointing: bool) -> Footprint:
+    return footprint(architecture, 1, 1, patch, checkpointing)

@@ -147,18 +147,24 @@ def _recorded(
     stale: Mapping[str, str],
     now: float,
 ) -> Progress | None:
-    """Judge the records of an experiment that was trained, or tried to be."""
-    name, model, scoring = experiment.name, left.model, left.scoring
-    if model is None:
+    """Judge the record of a training that was finished, or failed."""
+    name, model = experiment.name, left.model
+    if model is None or model.status not in ("finished", "failed"):
         return None
     if model.status == "failed":
         return Progress(name, "failed", model.explanation())
-    if model.status != "finished":
-        return None
     if name in stale:
         return Progress(
             name, "stale", f"trained on pool {stale[name]}, the pool is {environment.pool} now"
         )
+    return _scored(experiment, model, left, environment, now)
+
+
+def _scored(
+    experiment: Experiment, model: ModelRecord, left: Left, environment: Environment, now: float
+) -> Progress:
+    """Judge prediction and scoring of a trained model."""
+    name, scoring = experiment.name, left.scoring
     if scoring is not None and scoring.pool_version == model.pool_version:
         if scoring.status == "finished":
             how = f"{model.epochs} epochs" if experiment.trains else f"as {experiment.initial} is"
@@ -166,7 +172,7 @@ def _recorded(
         if scoring.status == "failed":
             return Progress(name, "failed", scoring.explanation())
     predicted = environment.predictions_root / name / model.digest
-    alive = max(left.saved_at, *map(_changed, predicted.glob("*/*")), 0.0)
+    alive = max([left.saved_at, *map(_changed, predicted.glob("*/*"))])
     at_work = now - alive < _patience(0)
     detail = f"trained, not yet scored, last sign of life {_ago(now - alive)} ago"
     return Progress(name, "in progress" if at_work else "interrupted", detail)
@@ -202,7 +208,9 @@ def _has_ended(folder: ModelFolder, spec: TrainingSpec) -> bool:
     if folder.card_path.exists():
         return folder.summary is not None and folder.summary.is_end_of(spec.settings)
     cases = [key.split("/", 1)[1] for key in spec.validation]
-    return all(prediction_of(folder.path, kind, case).exists() for kind in WEIGHTS for case in cases)
+    return all(
+        prediction_of(folder.path, kind, case).exists() for kind in WEIGHTS for case in cases
+    )
 
 
 def _last_sign(folder: Path) -> float:

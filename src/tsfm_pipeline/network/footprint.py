@@ -1,7 +1,8 @@
 """What a network costs: parameters, operations and kept feature maps, without allocating it."""
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,6 +27,9 @@ class Footprint:
         kept_values: numbers that one sample's forward pass keeps for the backward pass. With
             checkpointing: the inputs of the repeated modules, and what the largest of them keeps
             when it is computed again.
+        outputs: logits per voxel.
+        head_parameters: those of `parameters` that the finest grid's head has.
+        head_flops: those of `forward_flops` that it takes.
     """
 
     parameters: int
@@ -33,6 +37,26 @@ class Footprint:
     supervised: int
     forward_flops: int
     kept_values: int
+    outputs: int
+    head_parameters: int
+    head_flops: int
+
+    def with_outputs(self, outputs: int) -> "Footprint":
+        """Return the cost with another number of outputs, in proportion to which the heads grow."""
+
+        def growth(count: int) -> int:
+            return count * outputs // self.outputs - count
+
+        return replace(
+            self,
+            parameters=self.parameters + growth(self.head_parameters),
+            supervision_parameters=self.supervision_parameters
+            + growth(self.supervision_parameters),
+            forward_flops=self.forward_flops + growth(self.head_flops),
+            outputs=outputs,
+            head_parameters=self.head_parameters + growth(self.head_parameters),
+            head_flops=self.head_flops + growth(self.head_flops),
+        )
 
 
 def footprint(
@@ -53,6 +77,7 @@ def footprint(
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         network.eval()(image_BCDHW)
+    head = list(network.heads[0].parameters())
     supervision = sum(p.numel() for p in network.heads[1:].parameters())
     total = sum(p.numel() for p in network.parameters())
     network.train()
@@ -63,6 +88,9 @@ def footprint(
         supervised=len(network.heads),
         forward_flops=int(counter.get_total_flops()),
         kept_values=_kept_values(network, image_BCDHW) + _largest_again(network, image_BCDHW),
+        outputs=out_channels,
+        head_parameters=sum(p.numel() for p in head),
+        head_flops=sum(2 * p.numel() * math.prod(patch) for p in head if p.dim() > 1),
     )
 
 
