@@ -171,20 +171,21 @@ def test_what_is_trained_is_not_finished_before_it_is_scored(tmp_path: Path) -> 
     left = finished(NAME, minutes_ago=90)
     unscored = {NAME: Left(left.model, left.saved_at)}
     assert progress(unscored, tmp_path, NAME)[0].state == "interrupted"
-    predicted = tmp_path / "predictions" / NAME / "abc" / "best" / "kits19"
+    # a run trains all, then predicts with all: what another experiment writes is a sign of life
+    other = "transfer.kits19.pretrained.epoch10"
+    predicted = tmp_path / "predictions" / other / "abc" / "best" / "kits19"
     predicted.mkdir(parents=True)
-    age(predicted, 2)
-    (row,) = progress(unscored, tmp_path, NAME)
-    assert (row.state, row.detail) == (
-        "in progress",
-        "trained, not yet scored, last sign of life 2 min ago",
-    )
+    age(predicted, QUIET_MINUTES + 1)
+    assert progress(unscored, tmp_path, NAME, other)[0].state == "interrupted"
+    age(predicted, QUIET_MINUTES - 1)
+    (row, _) = progress(unscored, tmp_path, NAME, other)
+    assert (row.state, row.detail) == ("in progress", "trained, not yet scored")
     scoring = Outcome(experiment=NAME, stage="scoring", status="failed", reason="x")
     scored = scoring.model_copy(update={"pool_version": "new"})
     rows = progress({NAME: Left(left.model, left.saved_at, scored)}, tmp_path, NAME)
     assert (rows[0].state, rows[0].detail) == ("failed", "scoring failed: x")
     # scores of the pool before say nothing about this model
-    rows = progress({NAME: Left(left.model, left.saved_at, scoring)}, tmp_path, NAME)
+    rows = progress({NAME: Left(left.model, left.saved_at, scoring)}, tmp_path, NAME, other)
     assert rows[0].state == "in progress"
 
 

@@ -100,28 +100,23 @@ def progress_of_all(
     if environment.pool:
         models = [entry.model for entry in left.values() if entry.model is not None]
         stale = stale_experiments(collect_statuses(*models), environment.pool)
-    found = []
-    for experiment in grid:
-        own = left.get(experiment.name, Left())
-        found.append(
-            _training_under_way(experiment, own, environment, now)
-            or _recorded(experiment, own, environment, stale, now)
-            or _not_run(experiment, own, environment)
-        )
-    return found
+    pairs = [(experiment, left.get(experiment.name, Left())) for experiment in grid]
+    alive = max(_last_sign(experiment, own, environment) for experiment, own in pairs)
+    return [
+        _training_under_way(experiment, own, environment, now)
+        or _recorded(experiment, own, environment, stale, now - alive)
+        or _not_run(experiment, own, environment)
+        for experiment, own in pairs
+    ]
 
 
 def _training_under_way(
     experiment: Experiment, left: Left, environment: Environment, now: float
 ) -> Progress | None:
     """Judge the model folder that was touched last, if its training has not come to an end."""
-    place = environment.models_root / experiment.name
-    folders = [path for path in place.iterdir() if path.is_dir()] if place.is_dir() else []
-    if not folders:
-        return None
-    newest = max(folders, key=_last_sign)
-    alive = _last_sign(newest)
-    if alive <= left.saved_at:  # what came of it is recorded
+    folders = _model_folders(experiment, environment)
+    newest = max(folders, key=_written, default=None)
+    if newest is None or _written(newest) <= left.saved_at:  # what came of it is recorded
         return None
     folder = ModelFolder(newest)
     try:
@@ -130,7 +125,7 @@ def _training_under_way(
             return None
     except ModelError as error:
         return Progress(experiment.name, "failed", str(error))
-    quiet = now - alive
+    quiet = now - _written(newest)
     at_work = quiet < _patience(spec.settings.checkpoint_minutes)
     done = len(folder.epochs())
     epochs = f"epoch {min(done + 1, spec.settings.epochs)} of {spec.settings.epochs}, "
@@ -145,7 +140,7 @@ def _recorded(
     left: Left,
     environment: Environment,
     stale: Mapping[str, str],
-    now: float,
+    quiet: float,
 ) -> Progress | None:
     """Judge the record of a training that was finished, or failed."""
     name, model = experiment.name, left.model
@@ -157,24 +152,28 @@ def _recorded(
         return Progress(
             name, "stale", f"trained on pool {stale[name]}, the pool is {environment.pool} now"
         )
-    return _scored(experiment, model, left, environment, now)
+    return _scored(experiment, model, left.scoring, quiet)
 
 
 def _scored(
-    experiment: Experiment, model: ModelRecord, left: Left, environment: Environment, now: float
+    experiment: Experiment, model: ModelRecord, scoring: Outcome | None, quiet: float
 ) -> Progress:
-    """Judge prediction and scoring of a trained model."""
-    name, scoring = experiment.name, left.scoring
+    """Judge prediction and scoring of a trained model.
+
+    A run may train all its experiments before it predicts with the first, so `quiet` is the time
+    in seconds since a sign of life of any experiment.
+    """
+    name = experiment.name
     if scoring is not None and scoring.pool_version == model.pool_version:
         if scoring.status == "finished":
-            how = f"{model.epochs} epochs" if experiment.trains else f"as {experiment.initial} is"
-            return Progress(name, "finished", how)
+            epochs = f"{model.epochs} epoch{'s' if model.epochs != 1 else ''}"
+            return Progress(
+                name, "finished", epochs if experiment.trains else f"as {experiment.initial} is"
+            )
         if scoring.status == "failed":
             return Progress(name, "failed", scoring.explanation())
-    predicted = environment.predictions_root / name / model.digest
-    alive = max([left.saved_at, *map(_changed, predicted.glob("*/*"))])
-    at_work = now - alive < _patience(0)
-    detail = f"trained, not yet scored, last sign of life {_ago(now - alive)} ago"
+    at_work = quiet < _patience(0)
+    detail = "trained, not yet scored"
     return Progress(name, "in progress" if at_work else "interrupted", detail)
 
 
@@ -213,8 +212,20 @@ def _has_ended(folder: ModelFolder, spec: TrainingSpec) -> bool:
     )
 
 
-def _last_sign(folder: Path) -> float:
-    """Return when a file of a folder was last written."""
+def _last_sign(experiment: Experiment, left: Left, environment: Environment) -> float:
+    """Return when an experiment last wrote something."""
+    predicted = (environment.predictions_root / experiment.name).glob("*/*/*")  # digest, weights
+    folders = _model_folders(experiment, environment)
+    return max([left.saved_at, *map(_changed, predicted), *map(_written, folders)])
+
+
+def _model_folders(experiment: Experiment, environment: Environment) -> list[Path]:
+    place = environment.models_root / experiment.name
+    return [path for path in place.iterdir() if path.is_dir()] if place.is_dir() else []
+
+
+def _written(folder: Path) -> float:
+    """Return when a folder or a file in it was last written."""
     return max(map(_changed, [folder, *folder.iterdir()]))
 
 
