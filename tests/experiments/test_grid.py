@@ -3,7 +3,13 @@ from collections import Counter
 import pytest
 import yaml
 
-from tsfm_pipeline.experiments.grid import ABLATED, EXPERIMENTS, GRID, warn_of_untransferred
+from tsfm_pipeline.experiments.grid import (
+    ABLATED,
+    EXPERIMENTS,
+    GRID,
+    PROMPTED,
+    warn_of_untransferred,
+)
 
 
 def test_names_are_unique_also_without_dots() -> None:
@@ -57,7 +63,7 @@ def test_every_experiment_of_a_table_cell_is_in_the_grid(repository) -> None:
         for block in table.blocks
         for row in block.rows
         for column in table.columns
-    } - {None, "pretrain.threshold"}
+    } - {None, "pretrain.threshold", PROMPTED}
     used = {name for name in used if "*" not in name}
     assert used <= set(EXPERIMENTS)
     only_to_be_transferred = {f"ablation.{row}" for row in ABLATED} | {"pretrain.stunet"}

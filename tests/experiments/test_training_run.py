@@ -154,7 +154,7 @@ def test_a_method_changes_what_its_role_says() -> None:
 @pytest.mark.parametrize(
     ("methods", "message"),
     [
-        ({"tsfm": {}}, "is of method 'nnunet_regions', which is not among"),
+        ({"tsfm": {}, "sam_med3d": {}}, "is of method 'nnunet_regions', which is not among"),
         (METHODS | {"nnunet": {"training": {"network": "unet"}}}, r"methods\.nnunet\.training"),
         (METHODS | {"nnunet": {"training": {"network": "nnunet"}}}, "has no size 'huge'"),
         (METHODS | {"stunet": {"checkpoint": "nowhere.model"}}, r"nowhere\.model not found"),

@@ -78,7 +78,12 @@ def test_a_written_card_is_the_one_that_is_read(folder: ModelFolder) -> None:
     changed = folder.card.model_copy(update={"pool_version": "1a2b"})
     folder.write_card(changed)
     assert folder.card == changed == ModelFolder(folder.path).card
-    assert set(json.loads(folder.card_path.read_text())) == {*CARD, "modalities", "pool_version"}
+    assert set(json.loads(folder.card_path.read_text())) == {
+        *CARD,
+        "modalities",
+        "pool_version",
+        "synthetic",
+    }
 
 
 @pytest.mark.parametrize("content", [None, "", "{}"])
