@@ -88,7 +88,7 @@ def table_of(costs: Sequence["Cost"], free: Mapping[str, str], tflops: float) ->
     total = (
         f"{len(costs)} trainings: {hours:,.1f} device-hours ({hours / 24:,.1f} days on one),"
         f" {disk:,.1f} GB of models; seconds measured for {measured}, estimated for"
-        f" {len(costs) - measured} at {tflops:.0f} TFLOP/s."
+        f" {len(costs) - measured} at {tflops:.3g} TFLOP/s."
     )
     if any(cost.assumed for cost in costs):
         total += "\n* patch or batch will be planned for the dataset; the settings' default here."
