@@ -209,7 +209,12 @@ def _as_it_is(
                 f" targets than {key} has ({what})",
             )
     return initial.model_copy(
-        update={"experiment": experiment.name, "cases": cases, "pool_version": pool_version}
+        update={
+            "experiment": experiment.name,
+            "cases": cases,
+            "pool_version": pool_version,
+            "epochs": 0,
+        }
     )
 
 
