@@ -78,7 +78,7 @@ def news(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         One line; empty where there is no experiment.
     """
     finished = sorted(name for name, record in after.items() if record.status == "finished")
-    trained = [name for name in finished if before.get(name) != after[name]]
+    trained = [name for name in finished if _weights(before.get(name)) != _weights(after[name])]
     others = Counter(record.status for record in after.values())
     parts = []
     if trained:
@@ -88,3 +88,8 @@ def news(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         parts.append(f"{len(finished) - len(trained)} finished before")
     parts += [f"{others[status]} {status}" for status in ("failed", "not run") if others[status]]
     return f"Experiments: {', '.join(parts)}" if parts else ""
+
+
+def _weights(record: Any) -> tuple[str, str, int] | None:
+    """Return what names the weights of a record; another pool's version may change beside them."""
+    return record and (record.status, record.digest, record.epochs)
