@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo nnunet viz lineage mlflow test test-slow lint docs
+.PHONY: help install demo nnunet viz lineage mlflow test test-slow faults lint docs constraints audit
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -50,6 +50,9 @@ test: $(STAMP)  ## all tests that end within minutes
 test-slow: $(STAMP)  ## full-scale checks
 	$(BIN)/python -m pytest -m slow
 
+faults: $(STAMP)  ## kills, full disks, flipped bytes ...: the table of docs/reliability.md (hours)
+	$(BIN)/python -m tests.faults
+
 lint: $(STAMP)  ## style, types and the layers of the package
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -58,3 +61,10 @@ lint: $(STAMP)  ## style, types and the layers of the package
 
 docs: $(STAMP)  ## the documentation as a site: site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+constraints: $(STAMP)  ## write the versions in .venv, as known to be good, to constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
+
+audit:  ## look the versions of constraints.txt up among known vulnerabilities (docs/security.md)
+	test -x .venv-audit/bin/pip-audit || ($(PYTHON) -m venv .venv-audit && .venv-audit/bin/python -m pip install --quiet pip-audit)
+	.venv-audit/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip

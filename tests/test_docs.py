@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +17,7 @@ import yaml
 
 from tsfm_pipeline.parameters import load_parameters
 
-LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")  # with a file, not to another host
+LINK = re.compile(r"\]\(([^)#:]+\.\w+)(?:#[^)]*)?\)")  # to a file, not to another host
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +194,41 @@ def merged(base: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(value, dict) and isinstance(base.get(key), dict)
         result[key] = merged(base[key], value) if both else value
     return result
+
+
+def test_the_documented_network_trains_on_any_grid(repository: Path, tmp_path: Path) -> None:
+    text = (repository / "docs/own_network.md").read_text(encoding="utf-8")
+    blocks = [
+        textwrap.dedent(block) for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    ]
+    network, size, row = blocks
+    code = f"""
+from typing import Literal
+from pydantic import Field
+from tsfm_pipeline.frozen import FrozenModel
+from tsfm_pipeline.network import build, sizes
+from tsfm_pipeline.network.sizes import NETWORKS
+{size}
+sizes.PlainSize = PlainSize
+{row}
+{network}
+build._CLASSES["plain"] = Plain
+import torch
+plain = build.build_network(NETWORKS["plain"]["tiny"], 2, 5, (8, 8, 8))
+plain.checkpointing = True
+(logits,) = plain(torch.zeros(1, 2, 8, 7, 6))
+logits.sum().backward()
+print(tuple(logits.shape), tuple(plain.eval()(torch.zeros(1, 2, 3, 4, 5)).shape))
+print(all(parameter.grad is not None for parameter in plain.parameters()))
+print(set(plain.first_layers) <= set(dict(plain.named_parameters())))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stdout.splitlines() == ["(1, 5, 8, 7, 6) (1, 5, 3, 4, 5)", "True", "True"], (
+        ran.stderr
+    )

@@ -78,7 +78,7 @@ def test_downstream_patients_leave_the_pool_and_nothing_else(make_catalogue) -> 
 
 def test_one_patient_cannot_be_split(make_catalogue) -> None:
     catalogue = make_catalogue({"a": ["p"]})
-    with pytest.raises(ValueError, match=r"'a' has 1 usable patient.*exclude_downstream"):
+    with pytest.raises(SplitError, match=r"'a' has 1 usable patient.*exclude_downstream"):
         split_cases(catalogue, NOBODY, PoolSettings(datasets=("a",)), SplitSettings())
 
 

@@ -129,15 +129,18 @@ def test_only_what_is_new_is_prepared(pool) -> None:
         assert (after[name] == file) == name.endswith("image.b2nd"), name
 
 
-def test_verify_makes_a_changed_file_again(pool) -> None:
+def test_verify_makes_a_changed_file_again(pool, caplog) -> None:
     pool.run({"liver": LIVER})
     good = pool.contents()
     path = pool.store.root / "liver" / "03" / "image.b2nd"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     pool.run({"liver": LIVER})
     assert pool.contents() != good
+    assert "damaged" not in caplog.text
     pool.run({"liver": LIVER}, verify=True)
     assert pool.contents() == good
+    (said,) = [text for text in caplog.messages if "damaged" in text]
+    assert said == "liver/03: its stored files were damaged, prepared again"
 
 
 def start(target: Callable[..., object], *args: object) -> multiprocessing.Process:

@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from tests.scans.conftest import body, write_series
+from tests.scans.damage_seen import seen_elsewhere
 
 NIFTI_FIELDS = {
     "sizeof_hdr": ("<i", 0, (0, 540, 10**9)),
@@ -102,6 +103,8 @@ def damaged_files(folder: Path, count: int, seed: int = 0) -> list[Path]:
             data = content[suffix].replace(old, new)
             assert data != content[suffix], old
             put(suffix, "text", data)
+    for name, suffix, data in seen_elsewhere(content):
+        put(suffix, name, data)
     random = np.random.default_rng(seed)
     kinds = [*content, ".dcm"]
     while len(made) < count:

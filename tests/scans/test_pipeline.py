@@ -1,12 +1,12 @@
 import subprocess
 import sys
 
+import click
 import pandas as pd
 import pytest
 import SimpleITK as sitk
 
 from tests.scans.conftest import body
-from tsfm_pipeline.scans.problem import ScanError
 
 
 def test_kedro_segments_scans_without_a_pool(make_project, run_kedro, model, tmp_path):
@@ -22,7 +22,7 @@ def test_kedro_segments_scans_without_a_pool(make_project, run_kedro, model, tmp
         run_kedro(project, "predict", {"predict": given})
     problems = pd.read_csv(project / "data/08_reporting/test/prediction_problems.csv")
     assert set(problems["scan"]) == {"broken"}
-    with pytest.raises(ScanError, match=r"predict\.input, predict\.model not set"):
+    with pytest.raises(click.ClickException, match=r"predict\.input, predict\.model not set"):
         run_kedro(project, "predict")
 
 

@@ -20,7 +20,7 @@ from tsfm_pipeline.files.spreadsheet import csv_text
 
 
 class CheckedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
-    """Parquet file of declared columns, written at once or not at all.
+    """Parquet file of declared columns, written at once or not at all, with checksums.
 
     A table that has not the declared columns, types or values where they must be is neither
     saved nor loaded; the error names entry, column, what was found and expected, and the remedy.
@@ -101,10 +101,13 @@ class CheckedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         if self._optional and not self._path.is_file():
             return schema.empty_table()
         try:
-            table = pq.read_table(self._path)
+            table = pq.read_table(self._path, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
+            remedy = "run the node that makes it"
+            if self._append_new is not None:
+                remedy = "put a copy of it back, or remove it: then the next run begins a new one"
             raise DatasetError(
-                f"{self._path} can't be read as Parquet ({error}); run the node that makes it"
+                f"{self._path} can't be read as Parquet ({error}); {remedy}"
             ) from error
         table = _with_later_columns(table, schema)
         self._check_columns(table.column_names, "run the node that makes it again")
@@ -155,7 +158,10 @@ class CheckedTableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         )
 
     def _write(self, table: pa.Table) -> None:
-        write_atomically(self._path, lambda temporary: pq.write_table(table, temporary))
+        write_atomically(
+            self._path,
+            lambda temporary: pq.write_table(table, temporary, write_page_checksum=True),
+        )
         if self._csv_copy:
             frame = table.to_pandas()
             for field in table.schema:

@@ -22,10 +22,10 @@ from tsfm_pipeline.inference.export import OriginalGrid
 from tsfm_pipeline.inference.model import SegmentationModel, load_model
 from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.machine import MachineError, fault_of_machine
-from tsfm_pipeline.model.folder import WEIGHTS, Weights
+from tsfm_pipeline.model.folder import WEIGHTS, ModelError, Weights
 from tsfm_pipeline.preparation.labels import prediction_path, write_targets
 from tsfm_pipeline.sources import Source
-from tsfm_pipeline.store.case_store import CaseStore
+from tsfm_pipeline.store.case_store import CaseStore, StoreError
 from tsfm_pipeline.store.record import CaseRecord
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,8 @@ def run_prediction(
         except Exception as error:  # the other experiments go on; the outcome keeps the cause
             if fault := fault_of_machine(error):  # they could not go on either
                 raise MachineError(fault) from error
-            logger.exception("Prediction of %s failed", name)
+            own = isinstance(error, ModelError | StoreError)  # they say all there is to say
+            logger.error("Prediction of %s failed: %s", name, error, exc_info=not own)
             reason = f"{at}{type(error).__name__}: {error}"
             outcome = record.next(stage="prediction", status="failed", reason=reason)
             rows = []

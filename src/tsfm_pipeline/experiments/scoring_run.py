@@ -71,8 +71,8 @@ def run_scoring(
         except Exception as error:  # the other experiments go on; the outcome keeps the cause
             if fault := fault_of_machine(error):  # they could not go on either
                 raise MachineError(fault) from error
-            logger.exception("Scoring of %s failed", name)
             named = isinstance(error, ScoringError)  # its text says it all
+            logger.error("Scoring of %s failed: %s", name, error, exc_info=not named)
             reason = str(error) if named else f"{type(error).__name__}: {error}"
             outcome = predicted.next(stage="scoring", status="failed", reason=reason)
     return pd.DataFrame(rows, columns=SCORES_SCHEMA.names), outcome

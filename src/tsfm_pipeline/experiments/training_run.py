@@ -14,8 +14,10 @@ from tsfm_pipeline.experiments.outcome import ModelRecord, Status
 from tsfm_pipeline.experiments.planned import with_plan
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.files import content_digest, file_digest
+from tsfm_pipeline.files.locking import waiting_lock
 from tsfm_pipeline.imaging.geometry import TripleFloat
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.model.training_spec import TrainingSpec
 from tsfm_pipeline.nnunetv2 import NnunetError
@@ -126,14 +128,17 @@ def run_training(
     task = TrainingTask(**dict(spec), store=store.root, initial_weights=weights)
     digest = training_digest(task) if engine == "native" else nnunetv2_digest(spec, store)
     folder = Path(name) / digest
+    model = ModelFolder(models_root / folder)
     epochs = spec.settings.epochs
     try:
-        with track(name, digest, spec.settings) as report:
+        model.path.mkdir(parents=True, exist_ok=True)
+        # the second of two runs of one workspace waits, and finds the training finished
+        with waiting_lock(model.lock), track(name, digest, spec.settings) as report:
             if engine == "native":
-                epochs = train(task, models_root / folder, report).epochs
+                epochs = train(task, model.path, report).epochs
             else:
-                where = models_root / folder
-                train_nnunetv2(spec, sources, case_index, where, settings.nnunet.python, report)
+                python = settings.nnunet.python
+                train_nnunetv2(spec, sources, case_index, model.path, python, report)
     except Exception as error:  # the other experiments go on; the record keeps the cause
         # a TrainingError says all there is to say
         own = isinstance(error, TrainingError | NnunetError)

@@ -3,6 +3,7 @@
 Arrays are (z, y, x); affines map voxel (x, y, z) to LPS world points in mm (x, y, z).
 """
 
+import math
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -105,6 +106,39 @@ def check_shape(path: Path, size: Sequence[int]) -> tuple[int, int, int]:
             f"{path}: size {tuple(size)} (x, y, z) has an empty axis; export it again"
         )
     return size[0], size[1], size[2]
+
+
+def smallest_plane(size: tuple[int, int, int]) -> int:
+    """Return the voxels of the smallest plane across an axis of a size."""
+    return math.prod(size) // max(size)
+
+
+def surplus_note(
+    path: Path, surplus: int, size: tuple[int, int, int], voxel_bytes: int
+) -> tuple[str, ...]:
+    """Note some bytes behind the last voxel, as writers that pad leave; refuse a plane of them.
+
+    With as many as one more plane has, along whichever axis, the size in the header may be that of
+    another image: then all voxels lie in the wrong place, or a part of the scan is left out.
+
+    Args:
+        path: for the message.
+        surplus: bytes, unpacked, behind those of the voxels.
+        size: voxels (x, y, z) that the header states.
+        voxel_bytes: of one voxel.
+
+    Raises:
+        VolumeError: there are as many as in a plane.
+    """
+    if surplus <= 0:
+        return ()
+    if surplus >= smallest_plane(size) * voxel_bytes:
+        raise VolumeError(
+            f"{path}: its header claims {size} voxels (x, y, z), but at least {surplus} bytes"
+            " follow them, enough for another plane of voxels; correct the size in the header, or"
+            " export it again"
+        )
+    return (f"{surplus} bytes behind the last voxel left out",)
 
 
 def check_spacing(path: Path, spacing_xyz: ArrayLike) -> None:

@@ -4,6 +4,7 @@ Its other formats are not taken: SimpleITK fills truncated Analyze, GIPL and VTK
 and shortens truncated TIFF files.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from tsfm_pipeline.imaging.file_volume import (
     VolumeError,
     check_shape,
     grid_of,
+    smallest_plane,
+    surplus_note,
 )
 from tsfm_pipeline.imaging.geometry import Geometry
-from tsfm_pipeline.imaging.itk_header import PackedVoxels, check_header, check_packed
+from tsfm_pipeline.imaging.itk_header import StoredVoxels, check_header, stored_bytes
 
 SUFFIXES = (".nrrd", ".mha", ".mhd")
 
@@ -28,10 +31,10 @@ def read_itk(path: Path) -> FileVolume:
         VolumeError: of another format, damaged, truncated, no scalar 3-D image, or with a grid
             that can't be used.
     """
-    reader, packed = _open(path)
+    reader, voxels = _open(path)
     geometry, repairs = _grid(path, reader)
-    if packed is not None:
-        check_packed(path, packed)
+    if voxels is not None:
+        repairs += _surplus(path, reader, voxels)
     try:
         image = reader.Execute()
     except RuntimeError as error:
@@ -44,7 +47,15 @@ def itk_geometry(path: Path) -> Geometry:
     return _grid(path, _open(path)[0])[0]
 
 
-def _open(path: Path) -> tuple[sitk.ImageFileReader, PackedVoxels | None]:
+def _surplus(path: Path, reader: sitk.ImageFileReader, voxels: StoredVoxels) -> tuple[str, ...]:
+    size = check_shape(path, reader.GetSize())
+    width = sitk.Image(1, 1, reader.GetPixelID()).GetSizeOfPixelComponent()
+    claimed = math.prod(size) * width
+    enough = claimed + smallest_plane(size) * width
+    return surplus_note(path, stored_bytes(path, voxels, enough) - claimed, size, width)
+
+
+def _open(path: Path) -> tuple[sitk.ImageFileReader, StoredVoxels | None]:
     if not path.name.lower().endswith(SUFFIXES):
         raise VolumeError(
             f"{path}: not a format that is read; convert it to NIfTI (.nii.gz; .nii, .nrrd, .mha"

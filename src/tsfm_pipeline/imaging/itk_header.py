@@ -28,29 +28,31 @@ _META_BYTES = {
     **{"MET_SHORT": 2, "MET_INT": 4, "MET_LONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8},
 }
 """Bytes of MetaImage's types, unsigned ones without MET_U; others count as 1 (LONG has 4 or 8)."""
+_NRRD_FORMATS = {b"gzip": _GZIP, b"gz": _GZIP, b"raw": None}
+_NRRD_SKIPS = {b"line skip", b"lineskip", b"byte skip", b"byteskip"}
 _HEADER_BYTES = 1 << 16
 _BLOCK = 1 << 16  # bytes that are unpacked at a time, to 64 MB at most
 
 
 @dataclass(frozen=True)
-class PackedVoxels:
-    """Where the packed voxels of a file are.
+class StoredVoxels:
+    """Where the voxels of a file are.
 
     Attributes:
-        file: the file itself, or the .zraw file beside a .mhd header.
+        file: the file itself, or the .raw or .zraw file beside a .mhd header.
         start: their first byte in it.
-        claimed: bytes that they unpack to at least.
-        format: zlib's window bits of their format.
+        claimed: bytes that they take, unpacked, at least.
+        format: zlib's window bits of their format; None where they are not packed.
     """
 
     file: Path
     start: int
     claimed: int
-    format: int
+    format: int | None
 
 
-def check_header(path: Path) -> PackedVoxels | None:
-    """Refuse a header that ITK must not be given; return where its voxels are, if packed.
+def check_header(path: Path) -> StoredVoxels | None:
+    """Refuse a header that ITK must not be given; return where its voxels are, if it says so.
 
     Raises:
         VolumeError: the header is damaged, claims more voxels than there are bytes for, or names
@@ -65,28 +67,34 @@ def check_header(path: Path) -> PackedVoxels | None:
         raise unreachable(path, error) from error
 
 
-def check_packed(path: Path, packed: PackedVoxels) -> None:
-    """Unpack voxels once, in blocks, and refuse what is damaged or too little.
+def stored_bytes(path: Path, voxels: StoredVoxels, enough: int) -> int:
+    """Return how many bytes of voxels there are; packed ones are unpacked for it, in blocks.
+
+    From `enough` on it is not looked further: a small file can hold terabytes of them.
 
     Raises:
-        VolumeError: naming `path`, which is the header of a .mhd with its voxels beside it.
+        VolumeError: they are damaged, or fewer than claimed; naming `path`, which is the header of
+            a .mhd with its voxels beside it.
     """
-    unpack = zlib.decompressobj(packed.format)
+    if voxels.format is None:
+        return voxels.file.stat().st_size - voxels.start
+    unpack = zlib.decompressobj(voxels.format)
     total = 0
     try:
-        with packed.file.open("rb") as file:
-            file.seek(packed.start)
-            while not unpack.eof and (block := file.read(_BLOCK)):
+        with voxels.file.open("rb") as file:
+            file.seek(voxels.start)
+            while not unpack.eof and total < enough and (block := file.read(_BLOCK)):
                 total += len(unpack.decompress(block))
     except OSError as error:
-        raise unreachable(packed.file, error) from error
+        raise unreachable(voxels.file, error) from error
     except zlib.error as error:
         raise _damaged(path, f"its packed voxels: {error}") from error
-    if not unpack.eof or total < packed.claimed:
+    if total < enough and (not unpack.eof or total < voxels.claimed):
         raise _damaged(path, f"truncated, its packed voxels break off after {total} bytes")
+    return total
 
 
-def _nrrd(path: Path, head: bytes) -> PackedVoxels | None:
+def _nrrd(path: Path, head: bytes) -> StoredVoxels | None:
     gap = re.search(rb"\r?\n\r?\n", head)
     if gap is None:
         return None
@@ -94,12 +102,14 @@ def _nrrd(path: Path, head: bytes) -> PackedVoxels | None:
     fields = {key.lower(): value for key, value in lines}
     if b"data file" in fields or b"datafile" in fields:
         raise VolumeError(f"{path}: its voxels are in another file; convert it to a single one")
-    if fields.get(b"encoding", b"").lower() not in (b"gzip", b"gz") or b"line skip" in fields:
+    encoding = fields.get(b"encoding", b"").lower()
+    if encoding not in _NRRD_FORMATS or fields.keys() & _NRRD_SKIPS:
         return None
-    return PackedVoxels(path, gap.end(), 0, _GZIP)  # that they suffice is looked at by ITK
+    # that they suffice is looked at by ITK
+    return StoredVoxels(path, gap.end(), 0, _NRRD_FORMATS[encoding])
 
 
-def _meta_image(path: Path, head: bytes) -> PackedVoxels | None:
+def _meta_image(path: Path, head: bytes) -> StoredVoxels | None:
     mark = head.find(b"ElementDataFile")
     end = head.find(b"\n", mark) + 1
     if mark < 0 or not end:
@@ -134,7 +144,9 @@ def _meta_image(path: Path, head: bytes) -> PackedVoxels | None:
             f"{path}: its header claims {fields['DimSize']} voxels, more than {stored} bytes can"
             " hold; it is truncated or damaged, download or export it again"
         )
-    return PackedVoxels(data, start, claimed, _ZLIB) if packed else None
+    if not packed and (fields.get("BinaryData", "").lower() == "false" or "HeaderSize" in fields):
+        return None
+    return StoredVoxels(data, start, claimed, _ZLIB if packed else None)
 
 
 def _damaged(path: Path, reason: str) -> VolumeError:

@@ -75,6 +75,9 @@ class LabelTable(FrozenModel):
     @model_validator(mode="after")
     def _consistent(self) -> "LabelTable":
         _check_ids("labels.targets", self.targets)
+        for name in (*self.targets, *self.regions):
+            if '"' in name or not name.isprintable():  # it would end a line of a label file early
+                raise ValueError(f"labels: {name!r} has a quote or a control character; rename it")
         for region, members in self.regions.items():
             if not members:
                 raise ValueError(f"labels.regions.{region} is empty")

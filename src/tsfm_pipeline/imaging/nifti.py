@@ -25,6 +25,8 @@ from tsfm_pipeline.imaging.file_volume import (
     check_spacing,
     grid_difference,
     grid_of,
+    smallest_plane,
+    surplus_note,
     unreachable,
 )
 from tsfm_pipeline.imaging.geometry import Geometry
@@ -53,10 +55,12 @@ def decode_nifti(content: bytes, path: Path) -> FileVolume:
     size, dtype, offset = _layout(header, len(content), content.startswith(_GZIP_MAGIC), path)
     geometry, repairs = _grid(header, size, path)
     end = offset + math.prod(size) * dtype.itemsize
+    surplus = len(content) - end
     if content.startswith(_GZIP_MAGIC):
-        content = _unpacked(content, end, path)
+        content, surplus = _unpacked(content, end, smallest_plane(size) * dtype.itemsize, path)
     if len(content) < end:
         raise _truncated(path, len(content), end)
+    repairs += surplus_note(path, surplus, size, dtype.itemsize)
     values = np.frombuffer(content, dtype, math.prod(size), offset).reshape(size[::-1])
     values = values.astype(dtype.newbyteorder("="), copy=False)
     return FileVolume(_rescaled(values, header, path), geometry, repairs)
@@ -203,31 +207,37 @@ def _rescaled(values: NDArray, header: Nifti1Header, path: Path) -> NDArray:
     return values * real(slope) + real(intercept)
 
 
-def _unpacked(content: bytes, size: int, path: Path) -> bytes:
-    """Unpack the first `size` bytes of a gzip file; what follows is only checked.
+def _unpacked(content: bytes, size: int, enough: int, path: Path) -> tuple[bytes, int]:
+    """Unpack the first `size` bytes of a gzip file; what follows is only checked and counted.
 
-    Returns fewer where the file breaks off.
+    Returns:
+        The bytes, fewer where the file breaks off, and how many follow them, packed or behind the
+        last member (zeros there, which gzip allows, do not count). From `enough` on it is not
+        looked further: a small file can hold terabytes of them.
 
     Raises:
         VolumeError: the file is damaged, by its checksum too.
     """
     parts: list[bytes] = []
-    missing, rest = size, content
+    missing, total, rest = size, 0, content
     try:
         while rest and (missing > 0 or rest.startswith(_GZIP_MAGIC)):
             member = zlib.decompressobj(wbits=31)
-            while not member.eof:
+            while not member.eof and total < size + enough:
                 part = member.decompress(rest, max(missing, _BLOCK))
                 rest = member.unconsumed_tail
+                total += len(part)
                 if missing > 0:
                     parts.append(part[:missing])
                     missing -= len(part)
                 if not member.eof and not rest and not part:
                     raise _truncated(path, size - max(missing, 0), size)
+            if total >= size + enough:
+                break
             rest = member.unused_data.lstrip(b"\0")  # gzip files may be padded with zeros
     except zlib.error as error:
         raise _damaged(path, str(error)) from error
-    return b"".join(parts)
+    return b"".join(parts), total - size + len(rest)
 
 
 def _damaged(path: Path, reason: str) -> VolumeError:

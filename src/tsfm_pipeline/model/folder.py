@@ -187,6 +187,11 @@ class ModelFolder:
         return self.path / "task.json"
 
     @property
+    def lock(self) -> Path:
+        """Held by the run that trains here: a second one waits for it."""
+        return self.path / "training.lock"
+
+    @property
     def metrics(self) -> Path:
         """One JSON line per epoch."""
         return self.path / "metrics.jsonl"

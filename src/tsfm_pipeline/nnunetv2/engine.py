@@ -135,8 +135,9 @@ def _environment(task: NnunetTask) -> dict[str, str]:
         f"nnUNet_{name}": str((task.folder / name).absolute())
         for name in ("raw", "preprocessed", "results")
     }
-    workers = {"nnUNet_n_proc_DA": str(task.spec.settings.workers), "PYTHONUNBUFFERED": "1"}
-    return _plain() | folders | workers
+    # its planner sets as many threads, so 0 will not do
+    workers = str(max(task.spec.settings.workers, 1))
+    return _plain() | folders | {"nnUNet_n_proc_DA": workers, "PYTHONUNBUFFERED": "1"}
 
 
 def _plain() -> dict[str, str]:

@@ -21,11 +21,13 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import (
     preprocess,
 )
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-from nnunetv2.paths import nnUNet_preprocessed
+from nnunetv2.paths import nnUNet_preprocessed, nnUNet_results
+from nnunetv2.run.run_training import get_trainer_from_args
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 CONFIGURATION = "3d_fullres"
 PLANS = "nnUNetPlans"
+TRAINER = "nnUNetTrainer"
 CHECKPOINTS = {"best": "checkpoint_best.pth", "final": "checkpoint_final.pth"}
 
 
@@ -43,7 +45,7 @@ def main() -> None:
     device = torch.device(chosen)
     preprocessed = Path(nnUNet_preprocessed) / task["dataset"]
     prepare(task, preprocessed)
-    output = train(task, preprocessed, device)
+    output = train(task, device)
     predict(task, output, device)
 
 
@@ -58,24 +60,25 @@ def prepare(task: dict[str, Any], preprocessed: Path) -> None:
     shutil.copyfile(task["split"], preprocessed / "splits_final.json")
 
 
-def train(task: dict[str, Any], preprocessed: Path, device: torch.device) -> Path:
+def train(task: dict[str, Any], device: torch.device) -> Path:
     """Train, or go on; return the folder that a predictor reads."""
-    plans = json.loads((preprocessed / f"{PLANS}.json").read_text(encoding="utf-8"))
-    described = json.loads((preprocessed / "dataset.json").read_text(encoding="utf-8"))
-    trainer = nnUNetTrainer(plans, CONFIGURATION, 0, described, device=device)
+    results = Path(nnUNet_results) / task["dataset"] / f"{TRAINER}__{PLANS}__{CONFIGURATION}"
+    folder = results / "fold_0"
+    latest = folder / "checkpoint_latest.pth"
+    if (folder / CHECKPOINTS["final"]).exists():
+        return results
+    trainer = get_trainer_from_args(
+        task["dataset"], CONFIGURATION, 0, TRAINER, PLANS, latest.exists(), device
+    )
     trainer.num_epochs = task["epochs"]
     trainer.num_iterations_per_epoch = task["iterations"]
     trainer.num_val_iterations_per_epoch = task["validation_iterations"]
     trainer.save_every = max(1, min(trainer.save_every, task["epochs"] // 20))
-    folder = Path(trainer.output_folder)
-    if (folder / CHECKPOINTS["final"]).exists():
-        return folder.parent
-    latest = folder / "checkpoint_latest.pth"
     if latest.exists():
         trainer.load_checkpoint(str(latest))
     _report_epochs(trainer, task)
     trainer.run_training()
-    return folder.parent
+    return results
 
 
 def predict(task: dict[str, Any], output: Path, device: torch.device) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tsfm_pipeline.pool.duplicates import patient_groups
 from tsfm_pipeline.pool.leakage import leaking_cases
 from tsfm_pipeline.pool.settings import PoolSettings, SplitSettings
-from tsfm_pipeline.pool.split_files import role_of_each, roles_of_files
+from tsfm_pipeline.pool.split_files import SplitError, role_of_each, roles_of_files
 from tsfm_pipeline.pool.version import pool_version
 from tsfm_pipeline.preparation.verdict import Verdict
 
@@ -79,8 +79,8 @@ def split_cases(
         validates; -1 where a file says that it trains.
 
     Raises:
-        ValueError: a dataset has fewer patients than two, so nothing could be held out.
-        SplitError: a file that is wrong, or has one person in both roles.
+        SplitError: a dataset has fewer patients than two, so nothing could be held out; a file that
+            is wrong, or has one person in both roles.
     """
     usable = catalogue[catalogue["verdict"] == Verdict.OK]
     if pool.exclude_downstream:
@@ -128,7 +128,7 @@ def _refuse_too_few(catalogue: pd.DataFrame, usable: pd.DataFrame) -> None:
     for dataset in dict.fromkeys(catalogue["dataset"]):
         patients = usable.loc[usable["dataset"] == dataset, "patient"].nunique()
         if patients < 2:
-            raise ValueError(
+            raise SplitError(
                 f"dataset {dataset!r} has {patients} usable patient(s); at least 2 are needed to"
                 " hold one out. Add cases, take the dataset out of `pool`, or set"
                 " `pool.exclude_downstream` to false if that left them out."

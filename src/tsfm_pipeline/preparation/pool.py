@@ -105,6 +105,7 @@ def prepare_pool(
     rows: dict[str, dict[str, Any]] = {}
     tasks: dict[str, tuple] = {}
     memory: dict[str, int] = {}
+    written_at: dict[str, int | None] = {}
     cases = [case_from_row(row) for _, row in index.iterrows()]
     for case in cases:
         found, source = screened[case.key], sources[case.dataset]
@@ -123,9 +124,12 @@ def prepare_pool(
         raw = RawDigests(found["image_digest"], found["label_digest"])
         wanted = (raw.joined, preparation_digest(case, source, table, settings))
         stored = store.intact_record(case.key)
-        if stored and (stored.raw_digest, stored.preparation_digest) == wanted and not verify:
+        current = stored and (stored.raw_digest, stored.preparation_digest) == wanted
+        if stored and current and not verify:
             rows[case.key] |= _described(stored, table)
         else:
+            if stored is None or current:  # what is written now takes the place of damaged files
+                written_at[case.key] = store.written_at(case.key)
             tasks[case.key] = (case, source, table, settings, store, raw, verify)
             memory[case.key] = estimated_memory(
                 found["shape"], found["spacing"], len(case.images), settings
@@ -137,6 +141,8 @@ def prepare_pool(
             rows[key] |= {"verdict": Verdict.QUARANTINED, "cause": outcome.cause}
         else:
             rows[key] |= _described(outcome, table)
+            if written_at.get(key) not in (None, store.written_at(key)):
+                logger.warning("%s: its stored files were damaged, prepared again", key)
     catalogue = pd.DataFrame(list(rows.values())).sort_values("key", ignore_index=True)
     _report(catalogue, [key for key in rows if key not in tasks])
     warn_of_copies(catalogue, integrity)

@@ -40,7 +40,7 @@ from tsfm_pipeline.workers import WorkerFailure, WorkerSettings, run_cases
 
 logger = logging.getLogger(__name__)
 
-SCREENING_VERSION = 2
+SCREENING_VERSION = 3
 """Raise by one with every change of the code that changes a verdict or what a row says."""
 
 NO_LABEL = "no labelled voxel"

@@ -12,7 +12,7 @@ class Missing:
     """Names that share a reason.
 
     Attributes:
-        why: not run, failed, stale, needs checkpoint, ...
+        why: not run, failed, needs checkpoint, stale, ...
         what: experiments, or methods of the paper.
         names: of them, with the reason where one is recorded.
     """
@@ -34,7 +34,7 @@ def what_is_missing(comparison: pd.DataFrame, statuses: pd.DataFrame) -> list[Mi
         out.
     """
     found = []
-    for why in ("failed", "not run"):
+    for why in ("failed", "not run", "needs checkpoint"):
         rows = statuses[statuses["status"] == why]
         reasons = rows["reason"].fillna("")
         names = [

@@ -87,14 +87,14 @@ class PaperTable(FrozenModel):
 
     Attributes:
         title: our heading.
-        caption: the paper's caption, word for word.
+        caption: the paper's caption, word for word; empty for a table that it does not have.
         notes: printed below our rendering.
         columns: in the paper's order.
         blocks: in the paper's order.
     """
 
     title: str
-    caption: str
+    caption: str = ""
     notes: tuple[str, ...] = ()
     columns: tuple[Column, ...]
     blocks: tuple[Block, ...]

@@ -169,6 +169,13 @@ class CaseStore:
             intact = contents == {name: file.digest for name, file in sidecar.files.items()}
         return sidecar.record if intact else None
 
+    def written_at(self, key: str) -> int | None:
+        """Return when a case was put in its place, intact or not, in ns; None where it is not."""
+        try:
+            return self._folder(key).stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+
     def remove_abandoned(self) -> None:
         """Remove what killed writers left, and nothing that living ones are writing."""
         for dataset in self.root.glob("*"):

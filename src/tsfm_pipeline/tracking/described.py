@@ -22,6 +22,9 @@ FROM_THE_RUN = (
 )
 """Tags of a Kedro run that its trainings get, too."""
 
+CASE_COLUMNS = ["key", "dataset", "case", "patient", "role"]
+"""What MLflow is told of the cases: it warns of integers, for they can't be missing."""
+
 SHORT = {"pretrained": "pre", "scratch": "scr"}
 GOLDEN_ANGLE = 0.381966
 """Of a circle: its multiples keep apart, however many there are."""
@@ -74,7 +77,7 @@ def describe_training(
     }
     return TrainingDescription(
         tags={name: value for name, value in tags.items() if value},
-        cases=splits[of_dataset if experiment.datasets else splits["pool"]],
+        cases=splits.loc[of_dataset if experiment.datasets else splits["pool"], CASE_COLUMNS],
         store=store,
     )
 
