@@ -81,21 +81,20 @@ def test_a_setting_has_type_default_and_meaning(row: str, reference: ModuleType)
 
 def test_the_table_of_datasets_is_the_configurations(repository: Path) -> None:
     text = (repository / "docs/datasets.md").read_text(encoding="utf-8")
-    shown = [
-        [cell.strip(" `<>") for cell in line.strip("|").split(" | ")]
-        for line in text.splitlines()
-        if line.startswith("| `")
-    ]
+    rows = re.findall(
+        r"^\| \[`(\w+)`\]\((\S+)\) \| (.*) \|$", text.replace(r"\*", "*"), re.MULTILINE
+    )
+    shown = [[name, url, *cells.split(" | ")] for name, url, cells in rows]
     parameters = load_parameters(str(repository / "conf"), "paper")
     pool = parameters.pool
     sources = parameters.datasets.root
     assert shown == [
         [
             name,
-            str(sources[name].expected_cases),
             sources[name].url,
+            str(sources[name].expected_cases),
             sources[name].licence,
-            sources[name].folder,
+            f"`{sources[name].folder}`",
             sources[name].expects,
         ]
         for name in (*pool.datasets, *pool.downstream)
