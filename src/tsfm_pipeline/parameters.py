@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -31,6 +31,9 @@ from tsfm_pipeline.scans.settings import PredictRun
 from tsfm_pipeline.sources import Datasets, check_labels
 from tsfm_pipeline.tracking.settings import TrackingSettings
 from tsfm_pipeline.workers import WorkerSettings
+
+if TYPE_CHECKING:
+    from kedro.config import AbstractConfigLoader
 
 HEADING = "wrong parameters in conf/ or --params:"
 
@@ -111,14 +114,23 @@ def load_parameters(conf_source: str, environment: str) -> Parameters:
     Raises:
         ParametersError: no such environment, or wrong parameters.
     """
+    return Parameters.from_mapping(load_configuration(conf_source, environment)["parameters"])
+
+
+def load_configuration(conf_source: str, environment: str) -> "AbstractConfigLoader":
+    """Return the configuration of an environment outside a run, by kind: parameters, catalog.
+
+    Raises:
+        ParametersError: no such environment.
+    """
     from kedro.framework.project import configure_project, settings  # noqa: PLC0415
 
     require_environment(conf_source, environment)
     configure_project(__name__.partition(".")[0])
-    loader = settings.CONFIG_LOADER_CLASS(
+    loader: AbstractConfigLoader = settings.CONFIG_LOADER_CLASS(
         conf_source, env=environment, **settings.CONFIG_LOADER_ARGS
     )
-    return Parameters.from_mapping(loader["parameters"])
+    return loader
 
 
 def require_environment(conf_source: str, environment: str | None) -> None:

@@ -17,7 +17,7 @@ PIPELINE = Pipeline(
 def run_at(folder, time, text) -> DataCatalog:
     """Let the hook see a run that wrote a report and something that is not versioned."""
     versioned = {
-        name: TextDataset(filepath=str(folder / f"{name}.md"), version=Version(None, time))
+        name: TextDataset(filepath=str(folder / f"{name}.html"), version=Version(None, time))
         for name in ("report", "unwritten")
     }
     catalog = DataCatalog({**versioned, "other": MemoryDataset("x")})

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tsfm_pipeline.network.footprint import footprint
-from tsfm_pipeline.network.sizes import SIZES, UNetShape
+from tsfm_pipeline.network.sizes import NETWORKS, SIZES, UNetShape
 from tsfm_pipeline.network.unet import PlainUNet
 
 SHAPE = UNetShape(
@@ -60,4 +60,32 @@ def test_heads_of_coarser_grids_are_counted_apart() -> None:
     assert math.isclose(
         more.parameters + more.supervision_parameters,
         sum(p.numel() for p in PlainUNet(1, 5, shape, PATCH).parameters()),
+    )
+
+
+def test_checkpointing_keeps_the_inputs_of_blocks_and_one_blocks_insides() -> None:
+    """Inputs of each pair of convolutions, of up-sampling and the head; one finest pair's maps."""
+    voxels = [16 * 32 * 64, 16 * 16 * 32, 8 * 8 * 16]
+    down = voxels[0] + 8 * voxels[0] + 16 * voxels[1]
+    up = (32 * voxels[1] + 16 * voxels[0]) + (32 * voxels[2] + 16 * voxels[1])
+    by_hand = down + up + 8 * voxels[0]
+    again = 4 * 8 * voxels[0]
+    cost = footprint(SHAPE, 1, 5, PATCH, checkpointing=True)
+    assert cost.kept_values == pytest.approx(by_hand + again, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        SIZES["tiny"],
+        SHAPE,
+        NETWORKS["stunet"]["tiny"],
+        pytest.param(NETWORKS["swinunetr"]["tiny"], marks=pytest.mark.slow),
+    ],
+    ids=lambda architecture: architecture.kind,
+)
+def test_other_outputs_cost_what_their_network_costs(architecture) -> None:
+    patch = (32, 32, 64)
+    assert footprint(architecture, 1, 1, patch).with_outputs(7) == footprint(
+        architecture, 1, 7, patch
     )

@@ -77,7 +77,7 @@ def test_a_second_run_redoes_nothing(phantom_project: Path) -> None:
     started = time.monotonic()
     kedro(phantom_project, "run", "--env", "test", "--pipelines", "transfer")
     assert state() == before
-    assert time.monotonic() - started < 90
+    assert time.monotonic() - started < 240  # a minute on free cores
 
 
 def test_an_experiment_is_tracked_with_its_curve_and_scores(phantom_project: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_named_pipeline_includes_what_it_needs(pipeline: str) -> None:
 
     pipelines = register_pipelines()
     first = {"provide_raw_data", "index_cases", "prepare_cases", "split_cases"}
-    assert first <= {node.name for node in pipelines[pipeline].nodes}
+    assert first <= {node.name.rpartition(".")[2] for node in pipelines[pipeline].nodes}
     made = set(pipelines[pipeline].all_outputs())
     trains = {node for node in pipelines[pipeline].nodes if node.name.endswith(".train")}
     for node in trains:

@@ -10,6 +10,7 @@ def test_names_by_reason(comparison_of, scores_of):
             ("pretrain.tsfm", "finished", ""),
             ("transfer.a", "failed", "disk full"),
             ("transfer.b", "not run", None),
+            ("pretrain.sam_med3d", "needs checkpoint", "name its file"),
         ],
         columns=["experiment", "status", "reason"],
     )
@@ -18,4 +19,4 @@ def test_names_by_reason(comparison_of, scores_of):
     assert by_reason["failed"] == ("transfer.a: disk full",)
     assert by_reason["not run"] == ("transfer.b",)
     assert by_reason["stale"] == ("pretrain.tsfm",)
-    assert by_reason["needs checkpoint"] == ("Table 1: SAM-Med3D", "Table 2: STU-Net-pretrain")
+    assert by_reason["needs checkpoint"] == ("pretrain.sam_med3d: name its file",)

@@ -4,7 +4,7 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from tsfm_pipeline.experiments.grid import EXPERIMENTS
+from tsfm_pipeline.experiments.grid import EXPERIMENTS, PROMPTED
 from tsfm_pipeline.reporting.paper_tables import PaperTable, PaperTables
 
 BASELINE = "pretrain.threshold"
@@ -79,7 +79,7 @@ def test_all_experiments_named_exist(tables):
         if (experiment := row.experiment_of(column)) is not None
     }
     means = {"baseline.nnunet.*", "baseline.swinunetr.*"}
-    assert named - set(EXPERIMENTS) == {BASELINE} | means
+    assert named - set(EXPERIMENTS) == {BASELINE, PROMPTED} | means
 
 
 def test_an_unknown_key_is_refused_at_every_level(base_parameters):

@@ -72,6 +72,10 @@ class RecordDataset(AbstractDataset[FrozenModel, FrozenModel]):
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_text(self._path, data.model_dump_json(indent=1))
 
+    def saved_at(self) -> float | None:
+        """Return when the record was saved, in seconds since 1970; None where there is none."""
+        return self._path.stat().st_mtime if self._path.is_file() else None
+
     def preview(self) -> JSONPreview:
         """Return the record as JSON, for Kedro-Viz."""
         return JSONPreview(self.load().model_dump_json())

@@ -1,5 +1,6 @@
 """One training of the grid, described by data."""
 
+from collections.abc import Collection
 from typing import Literal
 
 from pydantic import Field
@@ -45,3 +46,8 @@ class Experiment(FrozenModel):
     def flat_name(self) -> str:
         """Its name as a prefix of catalogue entries (dots are reserved for namespaces)."""
         return self.name.replace(".", "_")
+
+    def why_no_data(self, datasets: Collection[str]) -> str | None:
+        """Say which of its datasets are not among those of an environment; None where all are."""
+        missing = ", ".join(name for name in self.datasets if name not in datasets)
+        return f"{missing} is not among this environment's datasets" if missing else None

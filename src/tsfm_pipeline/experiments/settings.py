@@ -209,7 +209,7 @@ class ExperimentSettings(FrozenModel):
 
     def why_not_run(self, experiment: Experiment) -> str | None:
         """Say why the settings do not let an experiment run; None where they do."""
-        return self._left_out(experiment) or self._lacking(experiment)
+        return self.why_left_out(experiment) or self._lacking(experiment)
 
     def why_not_prompted(self) -> str | None:
         """Say why the settings do not let SAM-Med3D be scored; None where they do."""
@@ -219,7 +219,8 @@ class ExperimentSettings(FrozenModel):
             return "set experiments.methods.sam_med3d.checkpoint to its published weights"
         return None
 
-    def _left_out(self, experiment: Experiment) -> str | None:
+    def why_left_out(self, experiment: Experiment) -> str | None:
+        """Say by which choice of the environment an experiment is not run; None where by none."""
         if any(fnmatch(experiment.name, pattern) for pattern in self.left_out):
             return "left out in this environment (experiments.left_out)"
         if self.training_of(experiment) is None:

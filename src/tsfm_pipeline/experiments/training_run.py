@@ -84,11 +84,9 @@ def run_training(
         status: Status = "needs checkpoint" if lacking else "not run"
         return _not_run(name, pool_version, str(reason), status)
     datasets = experiment.datasets or tuple(dict.fromkeys(splits.loc[splits["pool"], "dataset"]))
-    missing = [dataset for dataset in datasets if dataset not in set(splits["dataset"])]
-    if missing:
-        return _not_run(
-            name, pool_version, f"{', '.join(missing)} is not among this environment's datasets"
-        )
+    no_data = experiment.why_no_data(set(splits["dataset"]))
+    if no_data is not None:
+        return _not_run(name, pool_version, no_data)
     weights = settings.initial_weights_of(experiment)
     if initial is not None and weights is None:
         if initial.status != "finished":
@@ -211,7 +209,12 @@ def _as_it_is(
                 f" targets than {key} has ({what})",
             )
     return initial.model_copy(
-        update={"experiment": experiment.name, "cases": cases, "pool_version": pool_version}
+        update={
+            "experiment": experiment.name,
+            "cases": cases,
+            "pool_version": pool_version,
+            "epochs": 0,
+        }
     )
 
 

@@ -77,7 +77,4 @@ class ModelCard(TrainingSpec):
         >>> card.build_network().heads[0].out_channels
         2
         """
-        outputs = self.regions
-        if self.settings.loss == "softmax":
-            outputs = self.table.exclusive_targets(self.regions)
-        return build_network(self.network, self.in_channels, len(outputs), self.patch)
+        return build_network(self.network, self.in_channels, len(self.outputs), self.patch)

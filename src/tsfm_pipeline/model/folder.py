@@ -196,6 +196,22 @@ class ModelFolder:
         """One JSON line per epoch."""
         return self.path / "metrics.jsonl"
 
+    def epochs(self) -> list[dict[str, float]]:
+        """Return the metrics of the epochs in order; of one repeated after a restart, the last.
+
+        A line that is being written, or that a killed process has cut off, is passed over.
+        """
+        if not self.metrics.exists():
+            return []
+        found = {}
+        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+            try:
+                metrics = json.loads(line)
+            except ValueError:
+                continue
+            found[metrics["epoch"]] = metrics
+        return [found[epoch] for epoch in sorted(found)]
+
     @property
     def weights_table(self) -> Path:
         """What became of each tensor of the initial weights."""

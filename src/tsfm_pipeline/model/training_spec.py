@@ -31,3 +31,10 @@ class TrainingSpec(FrozenModel):
     target_spacing: TripleFloat | None = None
     pool_version: str = ""
     synthetic: bool | None = None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the network's channels are: regions, or exclusive targets (softmax)."""
+        if self.settings.loss == "softmax":
+            return self.table.exclusive_targets(self.regions)
+        return self.regions

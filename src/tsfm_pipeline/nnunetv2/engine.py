@@ -92,7 +92,7 @@ def check_environment(python: Path) -> None:
     Raises:
         NnunetError: with what to do.
     """
-    remedy = "make it with `make nnunet`, or set experiments.nnunetv2.python to yours"
+    remedy = "make it with `make nnunet`, or set experiments.nnunet.python to yours"
     if not python.is_file():
         raise NnunetError(f"the environment of nnU-Net v2 is not there ({python}): {remedy}")
     # importing the trainer takes seconds, and shows a torchvision that does not fit torch

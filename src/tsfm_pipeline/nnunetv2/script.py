@@ -62,7 +62,7 @@ def prepare(task: dict[str, Any], preprocessed: Path) -> None:
 
 def train(task: dict[str, Any], device: torch.device) -> Path:
     """Train, or go on; return the folder that a predictor reads."""
-    results = Path(nnUNet_results) / task["dataset"] / f"{TRAINER}__{PLANS}__{CONFIGURATION}"
+    results: Path = Path(nnUNet_results) / task["dataset"] / f"{TRAINER}__{PLANS}__{CONFIGURATION}"
     folder = results / "fold_0"
     latest = folder / "checkpoint_latest.pth"
     if (folder / CHECKPOINTS["final"]).exists():

@@ -1,7 +1,7 @@
 """Every registered network and what it costs, each at a patch and outputs it is known for."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from tsfm_pipeline.imaging.geometry import Triple
 from tsfm_pipeline.model.training_settings import TrainingSettings
@@ -13,6 +13,8 @@ POOL_TARGETS = 30
 BATCH_SIZE = 2
 STATE_BYTES = 14
 """Of a parameter in training: weight, gradient and momentum in float32, a half-precision weight."""
+SECOND_MOMENT_BYTES = 4
+"""That AdamW keeps of a parameter besides."""
 MAP_BYTES = 2
 
 
@@ -61,11 +63,18 @@ def network_row(network: NetworkName, size: str) -> NetworkRow:
     return NetworkRow(patch, outputs, cost, training_gib(cost, BATCH_SIZE))
 
 
-def training_gib(cost: Footprint, batch_size: int) -> float:
-    """Estimate the GiB of a training step with SGD in mixed precision, without checkpointing.
+def training_gib(
+    cost: Footprint, batch_size: int, optimizer: Literal["sgd", "adamw"] = "sgd"
+) -> float:
+    """Estimate the GiB of a training step in mixed precision.
 
-    Workspaces of convolutions, what the loss keeps and the input are left out; AdamW takes four
-    bytes a parameter more.
+    Workspaces of convolutions, what the loss keeps and the input are left out.
+
+    Args:
+        cost: of the network; it says whether checkpointing is on.
+        batch_size: samples at once on one device.
+        optimizer: of the training.
     """
     parameters = cost.parameters + cost.supervision_parameters
-    return (STATE_BYTES * parameters + batch_size * MAP_BYTES * cost.kept_values) / 2**30
+    state = STATE_BYTES + (SECOND_MOMENT_BYTES if optimizer == "adamw" else 0)
+    return (state * parameters + batch_size * MAP_BYTES * cost.kept_values) / 2**30

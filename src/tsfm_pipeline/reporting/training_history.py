@@ -1,6 +1,5 @@
 """The epochs of every training, from the model folders."""
 
-import json
 from collections.abc import Mapping
 
 import pandas as pd
@@ -25,15 +24,9 @@ def read_history(folders: Mapping[str, ModelFolder]) -> pd.DataFrame:
     """
     rows = []
     for experiment, folder in folders.items():
-        if not folder.metrics.exists():
-            continue
-        epochs = {}
-        for line in folder.metrics.read_text(encoding="utf-8").splitlines():
-            try:
-                metrics = json.loads(line)
-            except ValueError:  # a training that still runs is writing it, or a killed one was
-                continue
-            epochs[metrics["epoch"]] = [metrics.get(name) for name in _NAMES.values()]
-        rows += [(experiment, epoch, *epochs[epoch]) for epoch in sorted(epochs)]
+        rows += [
+            (experiment, epoch["epoch"], *(epoch.get(name) for name in _NAMES.values()))
+            for epoch in folder.epochs()
+        ]
     frame = pd.DataFrame(rows, columns=list(HISTORY_COLUMNS))
     return frame.astype(dict.fromkeys(_NAMES, float))

@@ -72,12 +72,12 @@ def train(
     model = ModelFolder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     records = task.records()
-    check_task(task, records)
     card = describe(task, records, model, resumed=checkpoint.has_state(model))
     finished = model.summary
     if finished is not None and finished.is_end_of(task.settings):
         logger.debug("%s: already trained for %d epochs", task.name, finished.epochs)
         return finished
+    check_task(task, records)
     group.barrier()  # all have read the card that the first one now writes
     if group.is_main:
         model.write_card(card)

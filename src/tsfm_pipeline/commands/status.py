@@ -1,0 +1,89 @@
+"""Say how far every experiment of the grid has come: --env paper."""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kedro.io import DataCatalog
+
+    from tsfm_pipeline.experiments.experiment import Experiment
+    from tsfm_pipeline.experiments.progress import Left, Progress
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print a line per experiment and their counts; exit status 2 for wrong settings."""
+    parse = argparse.ArgumentParser(
+        prog="tsfm-pipeline status",
+        description="How far every experiment has come, from its records and its model folder.",
+    )
+    parse.add_argument("--env", default="base", help="environment; default: base")
+    parse.add_argument(
+        "--conf-source", default="conf", help="the project's configuration; default: conf"
+    )
+    given = parse.parse_args(arguments)
+
+    import time  # heavy imports wait for right arguments
+
+    from kedro.io import DataCatalog, DatasetError
+
+    from tsfm_pipeline.experiments.grid import GRID
+    from tsfm_pipeline.experiments.progress import Environment, progress_of_all
+    from tsfm_pipeline.parameters import Parameters, load_configuration
+
+    try:
+        configuration = load_configuration(given.conf_source, given.env)
+        parameters = Parameters.from_mapping(configuration["parameters"])
+        catalog = DataCatalog.from_config(configuration["catalog"])
+        environment = Environment(
+            settings=parameters.experiments,
+            datasets=(*parameters.pool.datasets, *parameters.pool.downstream),
+            pool=_pool_version(catalog),
+            models_root=catalog.load("models_root"),
+            predictions_root=catalog.load("predictions_root"),
+        )
+        left = {experiment.name: _left_by(experiment, catalog) for experiment in GRID}
+    except (ValueError, DatasetError) as error:
+        sys.stderr.write(f"tsfm-pipeline status: {error}\n")
+        return 2
+    sys.stdout.write(table_of(progress_of_all(GRID, left, environment, time.time())) + "\n")
+    return 0
+
+
+def table_of(rows: Sequence["Progress"]) -> str:
+    """Return a line per experiment, and below them how many are in each state."""
+    name, state = (max(len(getattr(row, part)) for row in rows) for part in ("experiment", "state"))
+    lines = [
+        f"{row.experiment:{name}}  {row.state:{state}}  {' '.join(row.detail.split())}".rstrip()
+        for row in rows
+    ]
+    counts = Counter(row.state for row in rows)
+    total = ", ".join(f"{count} {state}" for state, count in counts.most_common())
+    return "\n".join([*lines, "", f"{len(rows)} experiments: {total}"])
+
+
+def _left_by(experiment: "Experiment", catalog: "DataCatalog") -> "Left":
+    """Read the records of an experiment, which its namespace names in the catalogue."""
+    from tsfm_pipeline.catalog import RecordDataset
+    from tsfm_pipeline.experiments.progress import Left
+
+    inner = experiment.flat_name.removeprefix(f"{experiment.pipeline}_")
+    model, scoring = (
+        f"{experiment.pipeline}.{inner}_{output}" for output in ("model", "scoring_outcome")
+    )
+    record = catalog[model]
+    assert isinstance(record, RecordDataset)
+    saved_at = record.saved_at()
+    return Left(
+        model=None if saved_at is None else catalog.load(model),
+        saved_at=saved_at or 0.0,
+        scoring=catalog.load(scoring) if catalog[scoring].exists() else None,
+    )
+
+
+def _pool_version(catalog: "DataCatalog") -> str:
+    """Return the version of the pool that is split now; empty where none is."""
+    splits = catalog["splits"]
+    return str(splits.load()["pool_version"].iat[0]) if splits.exists() else ""

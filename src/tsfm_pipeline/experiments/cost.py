@@ -1,0 +1,229 @@
+"""What the trainings of the grid cost: memory, time and disk, before any of them is started."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import median
+
+from tsfm_pipeline.experiments.experiment import Experiment
+from tsfm_pipeline.experiments.planned import with_plan
+from tsfm_pipeline.experiments.settings import ExperimentSettings
+from tsfm_pipeline.imaging.geometry import Triple, TripleFloat
+from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.model.folder import ModelFolder
+from tsfm_pipeline.model.training_settings import TrainingSettings
+from tsfm_pipeline.model.training_spec import TrainingSpec
+from tsfm_pipeline.network.footprint import Footprint, footprint
+from tsfm_pipeline.network.sizes import Architecture
+from tsfm_pipeline.planning.architecture import architecture_for
+from tsfm_pipeline.planning.dataset_plan import DatasetPlan
+from tsfm_pipeline.planning.network_table import training_gib
+from tsfm_pipeline.sources import Source
+
+PEAK_TFLOPS = 989.0
+"""Dense bf16 rate of an H100 (data sheet)."""
+REACHED = 0.3
+"""The share of it that a training is taken to reach where nothing was measured."""
+
+FORWARD_PASSES = 3
+"""That a step costs: the gradients of maps and of weights cost one each."""
+WEIGHT_BYTES = 4
+WEIGHT_FILES = 2
+"""Best and final."""
+STATE_FILES = 2
+"""The state and the one before it."""
+STATE_VALUES = {"sgd": 2, "adamw": 3}
+"""Numbers that a saved state holds of a parameter: weight and moments."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one training costs.
+
+    Attributes:
+        experiment: its name.
+        starts_from: the experiment that has to be finished before; empty without one.
+        network: its name.
+        size: its size.
+        patch: voxels (z, y, x).
+        batch_size: samples per iteration.
+        assumed: whether a plan decides patch or batch that is not made yet, so that the settings'
+            default stands for it.
+        parameters: deep-supervision heads included.
+        memory_gib: of a step on one device, an estimate.
+        iterations: of all epochs.
+        seconds: per iteration.
+        measured: whether a training like it took these seconds; else they follow from its
+            operations.
+        hours: of all devices together, without validation, prediction and scoring.
+        disk_gb: 10^9 bytes of its model folder; predictions are not counted.
+    """
+
+    experiment: str
+    starts_from: str
+    network: str
+    size: str
+    patch: Triple
+    batch_size: int
+    assumed: bool
+    parameters: int
+    memory_gib: float
+    iterations: int
+    seconds: float
+    measured: bool
+    hours: float
+    disk_gb: float
+
+
+@dataclass(frozen=True)
+class CostEstimator:
+    """All that the costs of an environment's trainings follow from.
+
+    Attributes:
+        settings: values of the experiments.
+        sources: the dataset entries of pool and downstream, by name.
+        pool: datasets of the pool.
+        table: the fused label table.
+        spacing: mm (z, y, x) of the cases; None where it is not known or each has its own.
+        plans: of the datasets that are planned already.
+        measured: `measured_seconds` of earlier trainings.
+        tflops: 10^12 operations per second that a device reaches.
+    """
+
+    settings: ExperimentSettings
+    sources: Mapping[str, Source]
+    pool: Sequence[str]
+    table: LabelTable
+    spacing: TripleFloat | None
+    plans: Mapping[str, DatasetPlan]
+    measured: Mapping[Hashable, float]
+    tflops: float = REACHED * PEAK_TFLOPS
+
+    def why_free(self, experiment: Experiment) -> str | None:
+        """Say why an experiment trains nothing in this environment; None where it does."""
+        if reason := self.settings.why_not_run(experiment):
+            return reason
+        if not experiment.trains:
+            return "takes weights as they are"
+        return experiment.why_no_data(self.sources)
+
+    def cost_of(self, experiment: Experiment) -> Cost:
+        """Count an experiment that `why_free` has nothing to say about, with one image channel."""
+        training = self.settings.training_of(experiment)
+        assert training is not None  # `why_free`
+        datasets = experiment.datasets or self.pool
+        planned = self.settings.planned_of(experiment)
+        assumed = bool(planned) and datasets[0] not in self.plans
+        if not assumed:
+            training = with_plan(training, planned, datasets, self.plans)
+        network = _footprint(
+            architecture_for(training, self.spacing),
+            training.patch,
+            training.activation_checkpointing,
+        ).with_outputs(self._outputs(experiment, training, datasets))
+        parameters = network.parameters + network.supervision_parameters
+        devices = training.parallel.processes * training.parallel.machines
+        at_once = training.batch_size // devices // training.micro_batches
+        measured = self.measured.get(_what_takes_time(training))
+        seconds = step_flops(network, training) / (self.tflops * 1e12 * devices)
+        if measured is not None:
+            seconds = measured
+        iterations = training.epochs * training.iterations_per_epoch
+        values = WEIGHT_FILES + STATE_FILES * STATE_VALUES[training.optimizer]
+        return Cost(
+            experiment=experiment.name,
+            starts_from=experiment.initial or "",
+            network=training.network,
+            size=training.size,
+            patch=training.patch,
+            batch_size=training.batch_size,
+            assumed=assumed,
+            parameters=parameters,
+            memory_gib=training_gib(network, at_once, training.optimizer),
+            iterations=iterations,
+            seconds=seconds,
+            measured=measured is not None,
+            hours=iterations * seconds * devices / 3600,
+            disk_gb=values * WEIGHT_BYTES * parameters / 1e9,
+        )
+
+    def _outputs(
+        self, experiment: Experiment, training: TrainingSettings, datasets: Sequence[str]
+    ) -> int:
+        """Count the channels of a network that learns all that its datasets annotate."""
+        annotated = sorted(
+            {
+                target
+                for dataset in datasets
+                for modality in ("CT", "MR")
+                for target in self.sources[dataset].annotated_targets(modality, self.table)
+            }
+        )
+        table = self.table.over(annotated) if training.loss == "softmax" else self.table
+        spec = TrainingSpec(
+            name=experiment.name,
+            settings=training,
+            training=(),
+            validation=(),
+            table=table,
+            regions=table.regions_annotated_by(annotated),
+        )
+        return len(spec.outputs)
+
+
+def step_flops(network: Footprint, training: TrainingSettings) -> float:
+    """Count the operations of a training step, of all devices; a multiply-add counts two.
+
+    Checkpointing computes the forward pass again, and so do several `micro_batches`.
+    """
+    passes = FORWARD_PASSES + training.activation_checkpointing + (training.micro_batches > 1)
+    return passes * network.forward_flops * training.batch_size
+
+
+def measured_seconds(folders: Sequence[ModelFolder]) -> dict[Hashable, float]:
+    """Collect what an iteration took in trainings that have finished an epoch.
+
+    Args:
+        folders: of any trainings; those without a card are nnU-Net v2's, and passed over.
+
+    Returns:
+        What the time depends on -> the median of the epochs' seconds per iteration.
+
+    Raises:
+        ModelError: a card is damaged.
+    """
+    found: dict[Hashable, list[float]] = {}
+    for folder in folders:
+        name = "seconds_per_iteration"
+        taken = [epoch[name] for epoch in folder.epochs() if name in epoch]
+        if taken and folder.card_path.exists():
+            found.setdefault(_what_takes_time(folder.card.settings), []).extend(taken)
+    return {key: median(seconds) for key, seconds in found.items()}
+
+
+def model_folders(models_root: Path) -> list[ModelFolder]:
+    """Return the folders of all trainings of a workspace."""
+    return [ModelFolder(path) for path in sorted(models_root.glob("*/*")) if path.is_dir()]
+
+
+def _what_takes_time(training: TrainingSettings) -> Hashable:
+    """Return the settings that decide the time of an iteration."""
+    return (
+        training.network,
+        training.size,
+        training.patch,
+        training.batch_size,
+        training.micro_batches,
+        training.activation_checkpointing,
+        training.device,
+        training.amp,
+        training.channels_last,
+        training.compile,
+        training.parallel,
+    )
+
+
+@cache
+def _footprint(architecture: Architecture, patch: Triple, checkpointing: bool) -> Footprint:
+    return footprint(architecture, 1, 1, patch, checkpointing)
