@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo nnunet viz lineage mlflow test test-slow faults lint constraints audit
+.PHONY: help install demo nnunet viz lineage mlflow test test-slow faults lint docs constraints audit
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -64,6 +64,9 @@ lint: $(STAMP)  ## style, types and the layers of the package
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(STAMP)  ## the documentation as a site: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 constraints: $(STAMP)  ## write the versions in .venv, as known to be good, to constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt

@@ -14,13 +14,14 @@ from tests.pool.conftest import POOL, PREPARATION, SOURCES, TABLE
 from tsfm_pipeline.pool.duplicates import find_duplicates
 from tsfm_pipeline.pool.leakage import find_leakage
 from tsfm_pipeline.pool.page import PoolTables, pool_page
-from tsfm_pipeline.pool.settings import SplitSettings
+from tsfm_pipeline.pool.settings import KnownOverlap, SplitSettings
 from tsfm_pipeline.pool.splits import split_cases
 from tsfm_pipeline.pool.tables import (
     POOL_DATASETS_SCHEMA,
     POOL_TARGETS_SCHEMA,
     SUPERVISION_SCHEMA,
     dataset_table,
+    overlap_table,
     supervision_table,
     target_table,
 )
@@ -140,6 +141,16 @@ def test_the_page_stands_alone_and_shows_the_tables(tables, prepared) -> None:
     assert {"liver has <9000 ml", "btcv = flare", "a paper"} <= texts
     assert {"spleen", "kidney_tumor"} <= {word for t in texts for word in t[2:].split(", ")}
     assert not {"nan", "None"} & texts
+
+
+def test_a_pool_without_a_pair_has_a_page(tables, prepared) -> None:
+    none = {"duplicates": tables.duplicates.iloc[:0], "leakage": tables.leakage.iloc[:0]}
+    known = KnownOverlap(datasets=("kits19", "kits21"), source="a paper")
+    pool = POOL.model_copy(update={"known_overlaps": (known,)})
+    overlaps = overlap_table(none["duplicates"], pool)
+    assert overlaps.to_numpy().tolist() == [["kits19 = kits21", 0, "a paper"]]
+    tables = PoolTables(**{**vars(tables), **none, "overlaps": overlaps})
+    assert "btcv/img0001" in pool_page(tables, prepared[1].thumbnail, "demo")
 
 
 def test_pairs_to_look_at_have_two_pictures_each(tables, prepared) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.training.conftest import with_settings
+from tests.training.conftest import TABLE, with_settings
+from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.loop import train
@@ -139,6 +140,18 @@ def test_another_training_in_the_same_folder_is_refused(
     with pytest.raises(TrainingError, match="differs in training, the contents of its cases"):
         task = make_task(training=["organs/1", "tumours/0"])
         train(with_settings(task, make_settings(epochs=2)), folder, _ignore)
+
+
+def test_a_target_more_elsewhere_is_the_same_training(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path
+) -> None:
+    settings = make_settings(epochs=1)
+    first = train(make_task(settings=settings), folder, _ignore)
+    larger = LabelTable(targets={**TABLE.targets, "nodule": 43}, regions=TABLE.regions)
+    assert train(make_task(table=larger, settings=settings), folder, _ignore) == first
+    other = LabelTable(targets=TABLE.targets)  # the liver without its tumour
+    with pytest.raises(TrainingError, match="differs in table"):
+        train(make_task(table=other, settings=settings), folder, _ignore)
 
 
 def test_a_changed_pool_is_named_with_both_versions(

@@ -165,7 +165,7 @@ def _within_a_part(duplicates: pd.DataFrame, datasets: pd.DataFrame) -> pd.DataF
     """Return the pairs that leakage does not show: both cases of the pool, or both downstream."""
     part_of = dict(zip(datasets["dataset"], datasets["part"], strict=True))
     one, other = (
-        duplicates[name].str.partition("/")[0].map(part_of) for name in ("key", "other_key")
+        duplicates[name].str.split("/").str[0].map(part_of) for name in ("key", "other_key")
     )
     columns = ["part", "key", "other_key", "evidence", "correlation"]
     return duplicates.assign(part=one)[one == other][columns]

@@ -156,7 +156,7 @@ def overlap_table(duplicates: pd.DataFrame, pool: PoolSettings) -> pd.DataFrame:
         is published is as worth a look as one where none is.
     """
     used = {*pool.datasets, *pool.downstream}
-    names = duplicates[["key", "other_key"]].apply(lambda keys: keys.str.partition("/")[0])
+    names = duplicates[["key", "other_key"]].apply(lambda keys: keys.str.split("/").str[0])
     found = pd.Series(
         [frozenset(pair) for pair in names.itertuples(index=False)], dtype=object
     ).value_counts()

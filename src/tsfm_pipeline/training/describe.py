@@ -101,6 +101,9 @@ def _differences(found: ModelCard, wanted: ModelCard) -> list[str]:
                 for field in TrainingSettings.model_fields
                 if field not in FREE_TO_CHANGE and getattr(old, field) != getattr(new, field)
             ]
+        elif name == "table":
+            if _table_as_seen(found) != _table_as_seen(wanted):
+                differ.append(name)
         elif name == "pool_digest" and old != new:
             differ.append(
                 f"the contents of its cases (pool version {found.pool_version or 'unknown'} there,"
@@ -111,3 +114,17 @@ def _differences(found: ModelCard, wanted: ModelCard) -> list[str]:
         ):
             differ.append(name)
     return differ
+
+
+def _table_as_seen(card: ModelCard) -> list[Any]:
+    """Return what a training sees of the label table: a target more, elsewhere, changes nothing."""
+    partners = card.table.side_partners()
+    return [
+        card.table.reading,
+        {region: card.table.region_ids(region) for region in card.regions},
+        [
+            (name, partners[name] in card.table.targets)
+            for name in card.table.exclusive_targets(card.regions)
+            if name in partners
+        ],
+    ]

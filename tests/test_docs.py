@@ -1,0 +1,233 @@
+"""The documentation says what the code and the configuration say, and its links lead somewhere."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from tsfm_pipeline.parameters import load_parameters
+
+LINK = re.compile(r"\]\(([^)#:]+\.\w+)(?:#[^)]*)?\)")  # to a file, not to another host
+
+
+@pytest.fixture(scope="module")
+def reference(repository: Path) -> ModuleType:
+    """The module that writes the page of settings."""
+    path = repository / "docs/_hooks/settings_reference.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def pages(repository: Path) -> list[Path]:
+    return [*sorted((repository / "docs").glob("*.md")), *sorted(repository.glob("*.md"))]
+
+
+def keys_of(tree: dict[str, Any], above: str = "") -> Iterator[str]:
+    """Yield the dotted key of every leaf."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from keys_of(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}"
+
+
+def test_every_key_of_the_configuration_is_on_the_page_of_settings(
+    repository: Path, reference: ModuleType
+) -> None:
+    documented = re.findall(r"^\| `([^`]+)` \|", reference.settings_page(), re.MULTILINE)
+    twice = {key for key in documented if documented.count(key) > 1}
+    assert all(key.startswith("datasets.") for key in twice), "only layouts differ in a key"
+    patterns = []
+    for key in documented:
+        pattern = re.escape(key).replace("<role>", r"\w+").replace("<name>", r"\w+")
+        patterns.append(pattern.replace(r"\[\]", ""))
+    allowed = re.compile(rf"({'|'.join(patterns)})(\..*)?")  # a table's own names end the key
+    given = set()
+    for path in repository.glob("conf/*/parameters*.yml"):
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        given |= {key for key in keys_of(tree) if not key.startswith("paper_tables.")}
+    assert len(given) > 300
+    lists = {key.partition("[]")[0] for key in documented}
+    assert [key for key in sorted(given - lists) if not allowed.fullmatch(key)] == []
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "| `experiments.<role>.training.momentum` | number | `0.99` | Nesterov momentum of sgd. |",
+        "| `splits.folds` | whole number | `5` | number of folds (nnU-Net: 5). |",
+        "| `datasets.<name>.licence` | text | empty | licence or terms of the data. |",
+        "| `pool.paper_cases` | map of text to whole number | empty | our reading of how many cases"
+        " of each dataset make up the paper's 2779. |",
+    ],
+)
+def test_a_setting_has_type_default_and_meaning(row: str, reference: ModuleType) -> None:
+    assert row in reference.settings_page().splitlines()
+
+
+def test_the_table_of_datasets_is_the_configurations(repository: Path) -> None:
+    text = (repository / "docs/datasets.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| \[`(\w+)`\]\((\S+)\) \| (.*) \|$", text.replace(r"\*", "*"), re.MULTILINE
+    )
+    shown = [[name, url, *cells.split(" | ")] for name, url, cells in rows]
+    parameters = load_parameters(str(repository / "conf"), "paper")
+    pool = parameters.pool
+    sources = parameters.datasets.root
+    assert shown == [
+        [
+            name,
+            sources[name].url,
+            str(sources[name].expected_cases),
+            sources[name].licence,
+            f"`{sources[name].folder}`",
+            sources[name].expects,
+        ]
+        for name in (*pool.datasets, *pool.downstream)
+    ]
+
+
+def test_links_between_files_lead_somewhere(repository: Path) -> None:
+    made = {repository / "docs/settings.md"}  # when the site is built
+    dead = [
+        f"{page.name}: {link}"
+        for page in pages(repository)
+        for link in LINK.findall(page.read_text(encoding="utf-8"))
+        if not (target := (page.parent / link).resolve()).exists() and target not in made
+    ]
+    assert dead == []
+
+
+def test_every_page_is_in_the_navigation(repository: Path) -> None:
+    navigation = (repository / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
+    missing = [
+        path.name
+        for path in (repository / "docs").glob("*.md")
+        if f": {path.name}\n" not in f"{navigation}\n"
+    ]
+    assert missing == [], "give it a line in `nav` of mkdocs.yml"
+
+
+def test_the_site_builds_without_a_warning(repository: Path, tmp_path: Path) -> None:
+    for module in ("mkdocs", "material", "mkdocstrings_handlers.python"):
+        try:
+            found = importlib.util.find_spec(module)
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            pytest.skip("the site needs MkDocs: pip install -e '.[docs]'")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    settings = (tmp_path / "settings.html").read_text(encoding="utf-8")
+    assert "pool.exclude_downstream" in settings
+    python = (tmp_path / "python.html").read_text(encoding="utf-8")
+    assert "tsfm_pipeline.scans.segment.segment" in python
+    assert "on the scan's own grid" in python  # from a docstring
+
+
+def test_the_documented_environment_transfers_to_a_dataset_of_ones_own(
+    repository: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(repository / "conf", tmp_path / "conf")
+    shutil.copytree(tmp_path / "conf/paper", tmp_path / "conf/paper_thyroid")
+    shutil.copy(repository / "pyproject.toml", tmp_path)
+    text = (repository / "docs/own_dataset.md").read_text(encoding="utf-8")
+    section = text.partition("## As a dataset to transfer to")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```yaml\n# (\S+?\.yml)[^\n]*\n(.*?)```", section, re.DOTALL)
+    assert len(blocks) == 4
+    for name, added in blocks:
+        path = tmp_path / name
+        there = yaml.safe_load(path.read_text()) if "paper" in name and path.exists() else {}
+        path.write_text(yaml.safe_dump(merged(there, yaml.safe_load(added))))
+    code = """
+from tsfm_pipeline.experiments.grid import GRID
+from tsfm_pipeline.parameters import load_parameters
+parameters = load_parameters("conf", "paper_thyroid")
+print("workspace", parameters.reporting.workspace)
+for experiment in GRID:
+    if "thyroid" in experiment.name and not parameters.experiments.why_not_run(experiment):
+        print(experiment.name, parameters.experiments.training_of(experiment).epochs)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert sorted(ran.stdout.splitlines()) == [
+        "transfer.thyroid.pretrained.epoch10 10",
+        "transfer.thyroid.pretrained.epoch100 100",
+        "transfer.thyroid.scratch.epoch10 10",
+        "transfer.thyroid.scratch.epoch100 100",
+        "workspace paper",
+    ]
+
+
+def merged(base: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
+    """Write into a file as a person would: below the keys that are there."""
+    result = dict(base)
+    for key, value in added.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        result[key] = merged(base[key], value) if both else value
+    return result
+
+
+def test_the_documented_network_trains_on_any_grid(repository: Path, tmp_path: Path) -> None:
+    text = (repository / "docs/own_network.md").read_text(encoding="utf-8")
+    blocks = [
+        textwrap.dedent(block) for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    ]
+    network, size, row = blocks
+    code = f"""
+from typing import Literal
+from pydantic import Field
+from tsfm_pipeline.frozen import FrozenModel
+from tsfm_pipeline.network import build, sizes
+from tsfm_pipeline.network.sizes import NETWORKS
+{size}
+sizes.PlainSize = PlainSize
+{row}
+{network}
+build._CLASSES["plain"] = Plain
+import torch
+plain = build.build_network(NETWORKS["plain"]["tiny"], 2, 5, (8, 8, 8))
+plain.checkpointing = True
+(logits,) = plain(torch.zeros(1, 2, 8, 7, 6))
+logits.sum().backward()
+print(tuple(logits.shape), tuple(plain.eval()(torch.zeros(1, 2, 3, 4, 5)).shape))
+print(all(parameter.grad is not None for parameter in plain.parameters()))
+print(set(plain.first_layers) <= set(dict(plain.named_parameters())))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stdout.splitlines() == ["(1, 5, 8, 7, 6) (1, 5, 3, 4, 5)", "True", "True"], (
+        ran.stderr
+    )
