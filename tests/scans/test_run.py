@@ -252,7 +252,7 @@ def test_an_output_that_cannot_be_written_is_named_without_a_traceback(
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(run, "write_volumes", full)
+    monkeypatch.setattr(run, "write_table", full)
     assert main([*given, str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert f"{tmp_path / 'out'}: No space left on device; " in said

@@ -20,7 +20,7 @@ def renumbered(
     target says nothing.
 
     >>> renumbered({1: "cancer", 2: "liver"}, {1: "liver", 2: "liver_tumor"}, {})
-    {2: 1}
+    {1: 2, 2: 1}
 
     Args:
         published: value -> name, as the download lists them.
