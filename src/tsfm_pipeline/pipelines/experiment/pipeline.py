@@ -115,7 +115,7 @@ def _template(experiment: Experiment) -> Pipeline:
                 ],
                 "model",
                 name="train",
-                preview_fn=draw_network,
+                preview_fn=draw_network if experiment.method.startswith("tsfm") else None,
             ),
             Node(
                 predict_cases,
