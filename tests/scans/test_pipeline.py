@@ -1,12 +1,13 @@
+import os
 import subprocess
 import sys
 
-import click
 import pandas as pd
 import pytest
 import SimpleITK as sitk
 
 from tests.scans.conftest import body
+from tsfm_pipeline.scans.problem import ScanError
 
 
 def test_kedro_segments_scans_without_a_pool(make_project, run_kedro, model, tmp_path):
@@ -22,7 +23,7 @@ def test_kedro_segments_scans_without_a_pool(make_project, run_kedro, model, tmp
         run_kedro(project, "predict", {"predict": given})
     problems = pd.read_csv(project / "data/08_reporting/test/prediction_problems.csv")
     assert set(problems["scan"]) == {"broken"}
-    with pytest.raises(click.ClickException, match=r"predict\.input, predict\.model not set"):
+    with pytest.raises(ScanError, match=r"predict\.input, predict\.model not set"):
         run_kedro(project, "predict")
 
 
@@ -30,9 +31,12 @@ def test_release_command_takes_licences_from_the_project(repository, model, tmp_
     done = subprocess.run(
         [sys.executable, "-m", "tsfm_pipeline", "release", "-m", model, "-o", tmp_path / "w"],
         cwd=repository,
+        env=os.environ | {"TSFM_MODELS": str(tmp_path / "models")},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert "tsfm-predict -m w" in done.stderr
+    assert (tmp_path / "models/w").resolve() == (tmp_path / "w").resolve()
     assert "| msd_liver | 2 |" in (tmp_path / "w" / "README.md").read_text()
