@@ -22,7 +22,7 @@ FROM_THE_RUN = (
 )
 """Tags of a Kedro run that its trainings get, too."""
 
-CASE_COLUMNS = ["key", "dataset", "case", "patient", "role"]
+CASE_COLUMNS = ["key", "dataset", "role"]
 """What MLflow is told of the cases: it warns of integers, for they can't be missing."""
 
 SHORT = {"pretrained": "pre", "scratch": "scr"}
