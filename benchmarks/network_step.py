@@ -65,7 +65,7 @@ def nnunets(shape: UNetShape) -> nn.Module:
 def monais(size: SwinUNETRSize) -> nn.Module:
     from monai.networks.nets import SwinUNETR  # noqa: PLC0415
 
-    network: nn.Module = SwinUNETR(1, OUTPUTS, feature_size=size.channels)
+    network: nn.Module = SwinUNETR(1, OUTPUTS, feature_size=size.channels, window_size=size.window)
     return network
 
 
