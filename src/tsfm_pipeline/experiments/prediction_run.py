@@ -77,22 +77,23 @@ def run_prediction(
         try:
             if record.engine == "nnunetv2":
                 rows = import_predictions(record, sources, store, models_root, predictions_root)
-            for weights in () if record.engine == "nnunetv2" else WEIGHTS:
-                model, digest = _ready(record, weights, settings, sources, store, models_root)
-                folder = Path(name) / digest / weights
-                title = f"Predicting {name} ({weights})"
-                for key in tqdm(_cases(record, model), desc=title, unit="case", disable=None):
-                    at = f"{key}: "
-                    case = store.record(key)
-                    source = sources[case.dataset]
-                    regions = model.regions_for(case.annotated)
-                    file = prediction_path(folder / case.dataset, case.case, source)
-                    path = predictions_root / file
-                    if not (path.exists() and _is_whole(path)):
-                        image_CZYX = store.read_image(key)
-                        _predict_into(path, image_CZYX, case, regions, model, source, settings)
-                    where = (name, weights, key, *key.split("/", 1))
-                    rows.append((*where, ",".join(regions), str(file)))
+            else:
+                for weights in WEIGHTS:
+                    model, digest = _ready(record, weights, settings, sources, store, models_root)
+                    folder = Path(name) / digest / weights
+                    title = f"Predicting {name} ({weights})"
+                    for key in tqdm(_cases(record, model), desc=title, unit="case", disable=None):
+                        at = f"{key}: "
+                        case = store.record(key)
+                        source = sources[case.dataset]
+                        regions = model.regions_for(case.annotated)
+                        file = prediction_path(folder / case.dataset, case.case, source)
+                        path = predictions_root / file
+                        if not (path.exists() and _is_whole(path)):
+                            image_CZYX = store.read_image(key)
+                            _predict_into(path, image_CZYX, case, regions, model, source, settings)
+                        where = (name, weights, key, *key.split("/", 1))
+                        rows.append((*where, ",".join(regions), str(file)))
             outcome = record.next(stage="prediction", status="finished")
         except Exception as error:  # the other experiments go on; the outcome keeps the cause
             if fault := fault_of_machine(error):  # they could not go on either
