@@ -41,7 +41,7 @@ def with_plan(
             "patch": (patch[0], patch[1], patch[2]),
             "batch_size": stage.batch_size,
         }
-    chosen = {name: numbers[name] for name in planned}
+    chosen: dict[str, Any] = {name: numbers[name] for name in planned}
     augmentation = training.augmentation
     if "patch" in planned and plan.stored.fullres.dummy_2d and augmentation.dummy_2d_axis is None:
         across = {"dummy_2d_axis": plan.stored.axes[0]}  # the coarsest axis

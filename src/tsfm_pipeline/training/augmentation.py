@@ -11,7 +11,6 @@ All draws come from the global torch and numpy generators; the caller seeds them
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -60,7 +59,9 @@ class Augmentation:
         self.settings = settings
         full, across = settings.transforms == "full", settings.dummy_2d_axis
         self.enlarged = enlarged_patch(patch, across) if full else patch
-        self._transforms: list[BasicTransform] = [_spatial(patch, across)] if full else []
+        self._transforms: list[BasicTransform | _WithinSlices] = []
+        if full:
+            self._transforms.append(_spatial(patch, across))
         if settings.transforms != "none":
             self._transforms += _intensity(filters=full, across=across)
         self._partners = table.side_partners()
@@ -151,34 +152,30 @@ def swap_table(table: LabelTable) -> Tensor:
     return lookup
 
 
-class _WithinSlices(BasicTransform):
+class _WithinSlices:
     """A transform of planes that does the same to every slice across an axis: they are channels."""
 
     def __init__(self, transform: BasicTransform, across: int) -> None:
-        super().__init__()
         self._transform = transform
         self._across = across
 
-    def get_parameters(self, **sample: Tensor) -> dict[str, Any]:
-        """Draw what is done to all slices."""
-        return dict(self._transform.get_parameters(image=self._slices(sample["image"])))
+    def __call__(self, image: Tensor, segmentation: Tensor) -> dict[str, Tensor]:
+        """Transform an image and its labels, both (C, D, H, W)."""
+        planes = self._transform(image=self._planes(image), segmentation=self._planes(segmentation))
+        return {
+            "image": self._volume(planes["image"], len(image)),
+            "segmentation": self._volume(planes["segmentation"], len(segmentation)),
+        }
 
-    def _apply_to_image(self, img: Tensor, **params: Any) -> Tensor:
-        planes = self._transform._apply_to_image(self._slices(img), **params)
-        return self._volume(planes, len(img))
-
-    def _apply_to_segmentation(self, segmentation: Tensor, **params: Any) -> Tensor:
-        planes = self._transform._apply_to_segmentation(self._slices(segmentation), **params)
-        return self._volume(planes, len(segmentation))
-
-    def _slices(self, volume_CDHW: Tensor) -> Tensor:
+    def _planes(self, volume_CDHW: Tensor) -> Tensor:
         return volume_CDHW.movedim(self._across + 1, 1).flatten(0, 1)
 
     def _volume(self, planes: Tensor, channels: int) -> Tensor:
-        return planes.unflatten(0, (channels, -1)).movedim(1, self._across + 1)
+        slices = planes.reshape(channels, -1, *planes.shape[1:])
+        return slices.movedim(1, self._across + 1)
 
 
-def _spatial(patch: Triple, across: int | None) -> BasicTransform:
+def _spatial(patch: Triple, across: int | None) -> BasicTransform | _WithinSlices:
     if across is not None:
         plane = [side for axis, side in enumerate(patch) if axis != across]
         return _WithinSlices(_rotated_and_scaled(plane, math.pi), across)
