@@ -136,6 +136,14 @@ def test_without_sides_left_right_is_an_axis_like_others(card):
         assert mirroring_for(model.card, ("spleen",)).axes == (0, 1, 2)
 
 
+def test_only_mirrored_predictions_are_made_again() -> None:
+    """Before sides were exchanged, these four decided the labels."""
+    plain = InferenceSettings(tile_batch=3).deciding()
+    assert plain == {"step": 0.5, "mirror_axes": [], "skip_air": False, "postprocessing_cases": 0}
+    mirrored = InferenceSettings(mirror_axes=(0, 2)).deciding()
+    assert mirrored != plain | {"mirror_axes": [0, 2]}
+
+
 def test_the_paper_scale_mirrors_along_what_training_mirrored(repository):
     from tsfm_pipeline.parameters import load_parameters
 

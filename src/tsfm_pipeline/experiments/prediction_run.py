@@ -142,8 +142,6 @@ def _ready(
     if settings.postprocessing_cases:
         rule = find_rule(model, folder, weights, settings, store)
     datasets = sorted({key.partition("/")[0] for key in _cases(record, model)})
-    # before it was counted, any axis was mirrored, and sides were not exchanged
-    mirroring = {"mirroring": 2} if settings.mirror_axes else {}
     digest = content_digest(
         {
             "format": FORMAT,
@@ -152,7 +150,6 @@ def _ready(
             "prediction": settings.deciding(),
             "postprocessing": rule and rule.model_dump(mode="json"),
             "values": {name: sources[name].source_values(model.card.table) for name in datasets},
-            **mirroring,
         }
     )
     return replace(model, postprocessing=rule), digest

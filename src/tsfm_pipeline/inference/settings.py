@@ -30,4 +30,6 @@ class InferenceSettings(FrozenModel):
 
     def deciding(self) -> dict[str, object]:
         """Return what decides the labels: all but the batch of tiles."""
-        return self.model_dump(mode="json", exclude={"tile_batch"})
+        settings = self.model_dump(mode="json", exclude={"tile_batch"})
+        # 1 mirrored along any axis, and called left and right in the mirror what they are outside
+        return settings | {"mirroring": 2} if self.mirror_axes else settings
