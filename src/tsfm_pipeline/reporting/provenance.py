@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from tsfm_pipeline.reporting.selection import Selection, selection_notes
 from tsfm_pipeline.reporting.staleness import MARK, pipeline_of, stale_notes
 
 BASE = "base"
@@ -47,6 +48,8 @@ class Provenance:
         environment: Kedro's environment; empty where it is not known.
         datasets: dataset -> its cases in use, pool and downstream.
         origins: experiment -> where its figures come from.
+        selections: experiment -> what chose its best weights, where that is known.
+        fold: the one that the present split holds out; None where it is not known.
     """
 
     workspace: str
@@ -57,6 +60,8 @@ class Provenance:
     environment: str = ""
     datasets: Mapping[str, int] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict)
+    selections: Mapping[str, Selection] = field(default_factory=dict)
+    fold: int | None = None
 
     @property
     def kind(self) -> str:
@@ -68,7 +73,9 @@ class Provenance:
     def header(self) -> str:
         """Return the line that stands above every table, in Markdown."""
         data = "**Synthetic phantoms, not patients.** " if self.phantoms else ""
-        return f"{data}Workspace `{self.workspace}`, dataset pool `{self.pool}` ({self.kind})."
+        fold = "" if self.fold is None else f", fold {self.fold} held out"
+        pool = f"dataset pool `{self.pool}` ({self.kind})"
+        return f"{data}Workspace `{self.workspace}`, {pool}{fold}."
 
     def command(self, experiment: str) -> str:
         """Return the command that makes the figures of an experiment again."""
@@ -79,6 +86,11 @@ class Provenance:
     def marked(self, text: str, experiment: str) -> str:
         """Return a text about an experiment, with the mark where that is stale."""
         return f"{text} {MARK}" if experiment in self.stale else text
+
+    def selected_on(self, experiments: Iterable[str]) -> list[str]:
+        """Say what chose the best weights of these experiments, as far as it is known."""
+        names = dict.fromkeys(experiments)
+        return selection_notes(self.selections[name] for name in names if name in self.selections)
 
     def notes(self, experiments: Iterable[str]) -> list[str]:
         """Return what explains the marks of these experiments; nothing where there is none."""
