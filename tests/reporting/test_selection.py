@@ -51,8 +51,8 @@ def test_the_sentences_tell_the_ways_apart() -> None:
 
 @pytest.fixture
 def provenance():
-    chosen = {PRETRAINED: Selection(validation=3, scored=8), SCRATCH: Selection(8, 8, shared=8)}
-    return dataclasses.replace(PHANTOMS, selections=chosen, fold=2)
+    chosen = {PRETRAINED: [Selection(validation=3, scored=8)], SCRATCH: [Selection(8, 8, shared=8)]}
+    return dataclasses.replace(PHANTOMS, selections=chosen, folds=(2,))
 
 
 @pytest.fixture

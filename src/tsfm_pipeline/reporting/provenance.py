@@ -1,6 +1,6 @@
 """Where the figures of a report come from, and how they are made again."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tsfm_pipeline.reporting.selection import Selection, selection_notes
@@ -48,8 +48,9 @@ class Provenance:
         environment: Kedro's environment; empty where it is not known.
         datasets: dataset -> its cases in use, pool and downstream.
         origins: experiment -> where its figures come from.
-        selections: experiment -> what chose its best weights, where that is known.
-        fold: the one that the present split holds out; None where it is not known.
+        selections: experiment -> what chose its best weights, of each of its trainings that is
+            known: one, or one for each fold.
+        folds: those that are held out: one, or several whose scores are pooled.
     """
 
     workspace: str
@@ -60,8 +61,8 @@ class Provenance:
     environment: str = ""
     datasets: Mapping[str, int] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict)
-    selections: Mapping[str, Selection] = field(default_factory=dict)
-    fold: int | None = None
+    selections: Mapping[str, Sequence[Selection]] = field(default_factory=dict)
+    folds: tuple[int, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -73,9 +74,15 @@ class Provenance:
     def header(self) -> str:
         """Return the line that stands above every table, in Markdown."""
         data = "**Synthetic phantoms, not patients.** " if self.phantoms else ""
-        fold = "" if self.fold is None else f", fold {self.fold} held out"
+        held_out = f", {self.held_out}" if self.folds else ""
         pool = f"dataset pool `{self.pool}` ({self.kind})"
-        return f"{data}Workspace `{self.workspace}`, {pool}{fold}."
+        return f"{data}Workspace `{self.workspace}`, {pool}{held_out}."
+
+    @property
+    def held_out(self) -> str:
+        """Which folds are held out, in words."""
+        numbers = ", ".join(map(str, self.folds))
+        return f"folds {numbers} in turn" if self.folds[1:] else f"fold {numbers} held out"
 
     def command(self, experiment: str) -> str:
         """Return the command that makes the figures of an experiment again."""
@@ -90,7 +97,7 @@ class Provenance:
     def selected_on(self, experiments: Iterable[str]) -> list[str]:
         """Say what chose the best weights of these experiments, as far as it is known."""
         names = dict.fromkeys(experiments)
-        return selection_notes(self.selections[name] for name in names if name in self.selections)
+        return selection_notes(one for name in names for one in self.selections.get(name, ()))
 
     def notes(self, experiments: Iterable[str]) -> list[str]:
         """Return what explains the marks of these experiments; nothing where there is none."""

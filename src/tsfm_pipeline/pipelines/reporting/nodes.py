@@ -67,8 +67,11 @@ def describe_provenance(
         environment=kedro_environment(),
         datasets={str(name): int(n) for name, n in used["dataset"].value_counts().items()},
         origins=origins(records, models_root, pools),
-        selections=selections(records, models_root, set(scored["key"]), persons),
-        fold=None if scored.empty else int(scored["fold"].iat[0]),
+        selections={
+            name: (one,)
+            for name, one in selections(records, models_root, set(scored["key"]), persons).items()
+        },
+        folds=tuple(map(int, scored["fold"].unique())),
     )
 
 
