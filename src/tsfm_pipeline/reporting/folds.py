@@ -43,7 +43,7 @@ def refuse_other_settings(folds: Mapping[str, Fold]) -> None:
             )
         for name in one.settings.keys() & fold.settings.keys():
             here, there = one.settings[name], fold.settings[name]
-            differing = sorted(key for key in here | there if here.get(key) != there.get(key))
+            differing = sorted(key for key in {**here, **there} if here.get(key) != there.get(key))
             if differing:
                 raise FoldError(
                     f"{where} have trained {name} with another {', '.join(differing)}; run both"
