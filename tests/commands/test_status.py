@@ -37,6 +37,8 @@ def test_records_of_the_catalogue_are_found(
     (found,) = [line.split() for line in lines if line.startswith(f"{record.experiment} ")]
     assert found[1:] == ["finished", "2", "epochs"]
     assert ", 1 finished" in lines[-1]
+    assert status.main(["--conf-source", CONF, "--workspace", "phantom_fold1"]) == 0
+    assert "finished" not in capsys.readouterr().out
 
 
 def test_a_wrong_environment_is_told(capsys: pytest.CaptureFixture[str]) -> None:
