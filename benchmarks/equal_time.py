@@ -29,6 +29,7 @@ from matplotlib.figure import Figure
 
 from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.model.folder import ModelFolder
+from tsfm_pipeline.reporting.markdown import markdown_table
 
 PROJECT = Path(__file__).parents[1]
 EPOCHS = 20
@@ -56,6 +57,7 @@ TITLES = {
     "swinunetr": "SwinUNETR, 12 channels",
     "stunet": "STU-Net small",
 }
+TARGETS = ("hippocampus_anterior", "hippocampus_posterior")
 COMMON = {
     "epochs": EPOCHS,
     "validation_iterations": 4,  # not counted in the time
@@ -151,7 +153,7 @@ def report(arguments: argparse.Namespace) -> None:
     mpl.rcParams["svg.fonttype"] = "none"
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()
-    rows = {}
+    lines = []
     for system, title in TITLES.items():
         folder = arguments.project / system
         scores = folder / "data/07_model_output/hippocampus/own_scores.parquet"
@@ -160,20 +162,18 @@ def report(arguments: argparse.Namespace) -> None:
         epochs = model_of(folder, system).epochs()
         dice = pd.read_parquet(scores).query("weights == 'final'")
         mean = dice.groupby("case")["dice"].mean()
-        rows[title] = {
-            "iterations": len(epochs) * iterations_of(arguments, system),
-            **dice.groupby("target")["dice"].mean().round(4),
-            "mean": round(mean.mean(), 4),
-            "sd over cases": round(mean.std(), 4),
-            "cases": len(mean),
-        }
+        by_target = dice.groupby("target")["dice"].mean()
+        figures = [*by_target.loc[list(TARGETS)], mean.mean(), mean.std()]
+        iterations = len(epochs) * iterations_of(arguments, system)
+        lines.append([title, f"{iterations:,}", *(f"{figure:.3f}" for figure in figures)])
         minutes = [(epoch + 1) * arguments.minutes / EPOCHS for epoch in range(len(epochs))]
         axes.plot(minutes, [epoch["val/dice"] for epoch in epochs], label=title)
     axes.set(xlabel="minutes", ylabel="pseudo-Dice of validation patches", ylim=(0, 0.95))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     figure.savefig(PROJECT / "docs/equal_time.svg", metadata={"Date": None})
-    print(pd.DataFrame(rows).T.to_markdown())
+    header = ["system", "iterations", "anterior", "posterior", "mean", "sd over cases"]
+    print(markdown_table(header, lines, text_columns=1))
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ def main() -> None:
     iterations = len(metrics) * card.settings.iterations_per_epoch
     print(
         f"{iterations:,} iterations in {summary.seconds / 60:.0f} minutes,"
-        f" {metrics['seconds_per_iteration'].median():.2f} s each; {len(card.validation)} held-out"
+        f" {metrics['seconds_per_iteration'].median():.2f} s each; {len(card.scored)} held-out"
         " cases.\n"
     )
     scores = pd.read_parquet(data / "07_model_output/hippocampus/pretrain_scores.parquet")

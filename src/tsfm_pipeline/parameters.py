@@ -47,6 +47,7 @@ class Parameters(FrozenModel):
 
     Attributes:
         raw_root: folder of the raw datasets.
+        workspace: where split, models, predictions and reports lie below `data/<layer>`.
         datasets: how each raw dataset is read.
         pool: which datasets make the pool, and which are downstream.
         labels: the fused label table.
@@ -67,6 +68,7 @@ class Parameters(FrozenModel):
     """
 
     raw_root: str
+    workspace: str
     datasets: Datasets
     pool: PoolSettings
     labels: LabelTable
@@ -117,8 +119,15 @@ def load_parameters(conf_source: str, environment: str) -> Parameters:
     return Parameters.from_mapping(load_configuration(conf_source, environment)["parameters"])
 
 
-def load_configuration(conf_source: str, environment: str) -> "AbstractConfigLoader":
+def load_configuration(
+    conf_source: str, environment: str, workspace: str | None = None
+) -> "AbstractConfigLoader":
     """Return the configuration of an environment outside a run, by kind: parameters, catalog.
+
+    Args:
+        conf_source: folder of the configuration.
+        environment: its name.
+        workspace: where the results lie; None is the environment's own.
 
     Raises:
         ParametersError: no such environment.
@@ -128,7 +137,10 @@ def load_configuration(conf_source: str, environment: str) -> "AbstractConfigLoa
     require_environment(conf_source, environment)
     configure_project(__name__.partition(".")[0])
     loader: AbstractConfigLoader = settings.CONFIG_LOADER_CLASS(
-        conf_source, env=environment, **settings.CONFIG_LOADER_ARGS
+        conf_source,
+        env=environment,
+        runtime_params={"workspace": workspace} if workspace else {},
+        **settings.CONFIG_LOADER_ARGS,
     )
     return loader
 

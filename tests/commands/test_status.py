@@ -40,6 +40,8 @@ def test_records_of_the_catalogue_are_found(
     (prompted,) = [line for line in lines if line.startswith("pretrain.sam_med3d ")]
     assert "needs checkpoint" in prompted
     assert "experiments.methods.sam_med3d.checkpoint" in prompted
+    assert status.main(["--conf-source", CONF, "--workspace", "phantom_fold1"]) == 0
+    assert "finished" not in capsys.readouterr().out
 
 
 def test_a_wrong_environment_is_told(capsys: pytest.CaptureFixture[str]) -> None:

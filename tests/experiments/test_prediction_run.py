@@ -139,9 +139,9 @@ def setting(tmp_path, monkeypatch):
         experiment="e", status="finished", folder="m", digest="d", pool_version="1a2b3c4d"
     )
 
-    def run(**settings) -> tuple[pd.DataFrame, Outcome]:
+    def run(cases=(), **settings) -> tuple[pd.DataFrame, Outcome]:
         return run_prediction(
-            record,
+            record.model_copy(update={"cases": cases}),
             InferenceSettings(**settings),
             SOURCES,
             store,
@@ -201,6 +201,20 @@ def test_what_is_written_is_scored_in_fused_targets_and_made_once(setting) -> No
     assert {p: p.stat().st_mtime_ns for p in (folder / "predictions").rglob("*.nii.gz")} == made
     assert run(tile_batch=3)[0]["file"].equals(rows["file"])  # changes nothing
     assert not run(step=0.4)[0]["file"].isin(rows["file"]).any()
+
+
+def test_a_test_case_is_predicted_alone_and_anew_when_it_changes(setting, monkeypatch) -> None:
+    run, _, _ = setting
+    rows, _ = run(cases=("plain/a",))  # the card's validation cases are two others
+    assert set(rows["key"]) == {"plain/a"}
+    assert run(cases=("plain/a",))[0].equals(rows)
+    known = CaseStore.record
+    changed = {"raw_digest": "other bytes"}
+    monkeypatch.setattr(
+        CaseStore, "record", lambda store, key: known(store, key).model_copy(update=changed)
+    )
+    # of validation cases the digest of the training speaks already
+    assert not run(cases=("plain/a",))[0]["file"].isin(rows["file"]).any()
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"x" * 9])

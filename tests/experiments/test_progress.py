@@ -217,14 +217,16 @@ def test_a_damaged_card_is_told(tmp_path: Path) -> None:
     assert str(folder.path) in row.detail
 
 
-def test_nnunetv2_is_at_work_until_all_is_predicted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("test", [(), ("kits19/b",)])
+def test_nnunetv2_is_at_work_until_all_is_predicted(tmp_path: Path, test) -> None:
     folder = tmp_path / "models" / NAME / "abc"
     folder.mkdir(parents=True)
     spec = TrainingSpec(
         name=NAME,
         settings=TrainingSettings(),
         training=("kits19/a",),
-        validation=("kits19/b",),
+        validation=("kits19/c",) if test else ("kits19/b",),
+        test=test,
         table=TABLE,
         regions=("kidney",),
     )

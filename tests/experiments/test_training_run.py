@@ -57,7 +57,7 @@ def untracked(name, digest, settings):
     yield lambda step, metrics: None
 
 
-def run(name, tmp_path, initial=None, settings=SETTINGS, plans=None):
+def run(name, tmp_path, initial=None, settings=SETTINGS, plans=None, splits=None):
     # just enough of a case store to describe a task
     with patch.object(CaseStore, "record", lambda store, key: Record()):
         return training_run.run_training(
@@ -67,7 +67,7 @@ def run(name, tmp_path, initial=None, settings=SETTINGS, plans=None):
             sources={},
             case_index=pd.DataFrame(),
             store=CaseStore(tmp_path / "store"),
-            splits=SPLITS,
+            splits=SPLITS if splits is None else splits,
             target_spacing=(1.0, 1.0, 1.0),
             plans=plans or {},
             models_root=tmp_path,
@@ -199,6 +199,51 @@ def test_a_training_that_finds_its_model_finished_has_the_current_pools_version(
     again = run("transfer.kits19.scratch.epoch10", tmp_path)
     assert (first.status, first.pool_version) == ("finished", "1a2b3c4d")
     assert (again.folder, again.pool_version) == (first.folder, "5e6f7a8b")
+
+
+def split(roles: str) -> pd.DataFrame:
+    """Make a split of kits19/0, kits19/1, ... from the first letters of their roles."""
+    names = {"r": "training", "v": "validation", "t": "test"}
+    return pd.DataFrame(
+        {
+            "key": [f"kits19/{number}" for number in range(len(roles))],
+            "dataset": "kits19",
+            "pool": False,
+            "role": [names[letter] for letter in roles],
+            "pool_version": "1a2b3c4d",
+        }
+    )
+
+
+def test_validation_cases_choose_and_test_cases_are_scored(tmp_path, monkeypatch) -> None:
+    tasks = []
+
+    def train(task, folder, report):
+        tasks.append(task)
+        return SimpleNamespace(epochs=3)
+
+    monkeypatch.setattr(training_run, "train", train)
+
+    def trained(roles: str) -> ModelRecord:
+        return run("transfer.kits19.scratch.epoch10", tmp_path, splits=split(roles))
+
+    nested, plain, few = (trained(roles) for roles in ("rrvtt", "rrrvv", "rtt"))
+    assert [task.training for task in tasks] == [
+        ("kits19/0", "kits19/1"),
+        ("kits19/0", "kits19/1", "kits19/2"),
+        ("kits19/0",),
+    ]
+    assert [task.validation for task in tasks] == [("kits19/2",), ("kits19/3", "kits19/4"), ()]
+    assert [task.test for task in tasks] == [
+        ("kits19/3", "kits19/4"),
+        (),  # as in nnU-Net, and with the digest of before
+        ("kits19/1", "kits19/2"),
+    ]
+    assert nested.cases == plain.cases == ("kits19/3", "kits19/4")
+    assert few.cases == ("kits19/1", "kits19/2")
+    assert [task.scored for task in tasks] == [nested.cases, plain.cases, few.cases]
+    assert len({nested.digest, plain.digest, few.digest}) == 3
+    assert trained("rrvttt").digest == nested.digest  # what is scored does not decide weights
 
 
 def test_an_interrupt_is_not_swallowed(tmp_path, monkeypatch) -> None:

@@ -3,6 +3,7 @@
 The process itself is the real one in `test_real.py`; here a script stands for its Python.
 """
 
+import dataclasses
 import json
 import sys
 import textwrap
@@ -39,15 +40,15 @@ def task(tmp_path: Path) -> NnunetTask:
     """Two cases of a dataset whose values are kidney 4, tumour 2, and 1, which is dropped."""
     rng = np.random.default_rng(0)
     raw = tmp_path / "raw"
-    for case in ("a", "b"):
+    for case in ("a", "b", "c"):
         write(raw / f"Task/imagesTr/{case}.nii.gz", rng.normal(size=(5, 6, 7)).astype(np.float32))
         labels = rng.choice(np.array([0, 1, 2, 4], np.uint8), size=(5, 6, 7))
         write(raw / f"Task/labelsTr/{case}.nii.gz", labels)
-    listed = [{"image": f"./imagesTr/{c}.nii.gz", "label": f"./labelsTr/{c}.nii.gz"} for c in "ab"]
+    listed = [{"image": f"./imagesTr/{c}.nii.gz", "label": f"./labelsTr/{c}.nii.gz"} for c in "abc"]
     header = {
         "modality": {"0": "CT"},
         "labels": {"0": "background", "1": "x", "2": "t", "4": "k"},
-        "numTraining": 2,
+        "numTraining": 3,
         "training": listed,
     }
     (raw / "Task/dataset.json").write_text(json.dumps(header))
@@ -98,6 +99,30 @@ for pairs in task["predictions"].values():
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         Path(target).write_text("labels")
 """
+
+
+def test_test_cases_are_predicted_and_unknown_to_the_training(task, tmp_path: Path) -> None:
+    task = dataclasses.replace(task, spec=task.spec.model_copy(update={"test": ("kits/c",)}))
+    python_that(tmp_path, PREDICTS)
+    run_nnunetv2(task, lambda epoch, metrics: None)
+    (split,) = json.loads((task.folder / "splits_final.json").read_text())
+    assert split == {"train": ["a"], "val": ["b"]}
+    described = json.loads((task.raw / "dataset.json").read_text())
+    assert described["numTraining"] == 2
+    files = {path.relative_to(task.raw).as_posix() for path in task.raw.glob("*/*.nii.gz")}
+    assert files == {
+        *("imagesTr/a_0000.nii.gz", "imagesTr/b_0000.nii.gz", "imagesTs/c_0000.nii.gz"),
+        *("labelsTr/a.nii.gz", "labelsTr/b.nii.gz"),
+    }
+    predicted = {path.name for path in (task.folder / "predictions").glob("*/*")}
+    assert predicted == {"c.nii.gz"}
+
+
+def test_without_a_validation_case_nothing_starts(task) -> None:
+    spec = task.spec.model_copy(update={"validation": (), "test": ("kits/b",)})
+    with pytest.raises(NnunetError, match=r"needs a validation case.*splits\.inner_folds"):
+        run_nnunetv2(dataclasses.replace(task, spec=spec), lambda epoch, metrics: None)
+    assert not (task.folder / "raw").exists()
 
 
 def test_labels_go_out_and_come_back_as_the_dataset_has_them(task, tmp_path: Path) -> None:

@@ -43,5 +43,6 @@ def test_names_and_files_of_the_catalogue_are_those_of_older_workspaces(reposito
     paths = {name: entry.get("filepath") for name, entry in yaml.safe_load(text).items()}
     workspace = "${globals:workspace}"
     assert paths["case_index"] == f"data/02_intermediate/{workspace}/case_index.parquet"
-    assert paths["pool_page"] == f"data/08_reporting/{workspace}/pool.html"
-    assert paths["splits"] == f"data/05_model_input/{workspace}/splits.parquet"
+    results = f"${{runtime_params:workspace,{workspace}}}"  # one for each fold, if wanted
+    assert paths["pool_page"] == f"data/08_reporting/{results}/pool.html"
+    assert paths["splits"] == f"data/05_model_input/{results}/splits.parquet"

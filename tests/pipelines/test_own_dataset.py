@@ -86,7 +86,7 @@ def test_the_documents_blocks_add_a_dataset(make_project, run_kedro, raw_root: P
     assert table.region_ids("thyroid_gland") == (32, 43)
 
     splits = pd.read_parquet(project / "data/05_model_input/thyroid/splits.parquet")
-    assert dict(splits["role"].value_counts()) == {"training": 4, "validation": 1}
+    assert dict(splits["role"].value_counts()) == {"training": 3, "validation": 1, "test": 1}
     loader = OmegaConfigLoader(
         str(project / "conf"), **CONFIG_LOADER_ARGS | {"default_run_env": "thyroid"}
     )

@@ -66,7 +66,7 @@ def test_the_dataset_table_counts_every_case_once(tables) -> None:
     row = tables.datasets.iloc[0]
     counts = ["found", "ok", "repaired", "quarantined", "leaking", "left_out", "release", "paper"]
     assert list(row[counts]) == [5, 3, 1, 1, 3, 0, 30, 30]
-    assert row["training"] + row["validation"] == 4
+    assert row["training"] + row["validation"] + row["test"] == 4
     assert (row["spacing_z_min"], row["spacing_z_max"], row["size_y_median"]) == (2.0, 2.0, 60.0)
     flare = tables.datasets.iloc[3]
     assert (flare["spacing_z_min"], flare["size_z_max"]) == (1.3333, 60.0)

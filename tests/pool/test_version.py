@@ -13,15 +13,15 @@ from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.describe import describe
 from tsfm_pipeline.training.task import TrainingTask
 
-FOLDS = SplitSettings(folds=2)
+FOLDS = SplitSettings(folds=2, inner_folds=None)
 FREE = POOL.model_copy(update={"exclude_downstream": True})
 
 
-def version_of(prepared, pool=POOL):
+def version_of(prepared, pool=POOL, folds=FOLDS):
     catalogue, store = prepared
     duplicates, _ = find_duplicates(catalogue, store, pool)
     leakage = find_leakage(catalogue, duplicates, pool)
-    splits = split_cases(catalogue, duplicates, pool, FOLDS)
+    splits = split_cases(catalogue, duplicates, pool, folds)
     return describe_version(catalogue, leakage, splits, pool, PREPARATION).iloc[0], splits
 
 
@@ -51,6 +51,15 @@ def test_a_quarantined_case_is_not_left_out_for_leakage(prepared) -> None:
     catalogue.loc[catalogue["key"] == "kits21/case_00000", "verdict"] = "quarantined"
     row, _ = version_of((catalogue, prepared[1]))
     assert list(row[["cases", "leaking", "left_out"]]) == [8, 4, 0]
+
+
+def test_the_split_changes_what_is_counted_and_not_the_version(prepared) -> None:
+    plain, _ = version_of(prepared)
+    nested, splits = version_of(prepared, folds=SplitSettings(folds=2))
+    assert nested["version"] == plain["version"]
+    assert (plain["test"], nested["test"]) == (0, plain["validation"])
+    assert nested["training"] + nested["validation"] == plain["training"]
+    assert nested["validation"] == (splits["pool"] & (splits["role"] == "validation")).sum() > 0
 
 
 def test_a_training_on_the_whole_pool_has_a_digest_that_starts_with_the_version(

@@ -56,6 +56,20 @@ def test_a_release_predicts_what_the_trained_folder_did(tmp_path, model):
     assert summary.segmented == ("one",)
 
 
+@pytest.mark.parametrize(
+    ("test", "sentence"),
+    [((), "chosen on these cases, so"), (("btcv/three",), "chosen on 1 other cases")],
+)
+def test_the_card_says_what_chose_the_weights(tmp_path, test, sentence):
+    write_model(tmp_path / "model", test=test)
+    row = ("pretrain.tsfm", "best", "btcv", "spleen", 0.5)
+    scores = pd.DataFrame([row], columns=["experiment", "weights", "dataset", "target", "dice"])
+    release_model(tmp_path / "model", tmp_path / "release", ORIGINS, scores=scores)
+    text = (tmp_path / "release" / "README.md").read_text()
+    assert sentence in text
+    assert text.count("best weights were chosen") == 1
+
+
 def test_a_postprocessing_rule_travels_with_the_weights_and_is_applied(tmp_path, model):
     trained, output = tmp_path / "trained", tmp_path / "weights"
     shutil.copytree(model, trained)

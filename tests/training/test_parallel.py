@@ -67,7 +67,7 @@ def test_the_processes_get_the_whole_task(
     assert read.threads == torch.get_num_threads()
     assert set(json.loads(text)) == {
         *("name", "settings", "training", "validation", "table", "regions", "initial_weights"),
-        *("target_spacing", "pool_version", "synthetic", "store", "threads"),
+        *("target_spacing", "pool_version", "synthetic", "test", "store", "threads"),
     }
 
 

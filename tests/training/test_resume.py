@@ -17,6 +17,7 @@ import torch
 
 from tests.training.conftest import TABLE, with_settings
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.loop import train
@@ -152,6 +153,20 @@ def test_a_target_more_elsewhere_is_the_same_training(
     other = LabelTable(targets=TABLE.targets)  # the liver without its tumour
     with pytest.raises(TrainingError, match="differs in table"):
         train(make_task(table=other, settings=settings), folder, _ignore)
+
+
+def test_other_test_cases_change_no_training(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path
+) -> None:
+    settings = make_settings(epochs=1)
+    first = train(make_task(settings=settings), folder, _ignore)
+    card = json.loads((folder / "model.json").read_text())
+    del card["test"]  # as in folders older than the field
+    (folder / "model.json").write_text(json.dumps(card))
+    (folder / "digests.json").unlink()
+    old = ModelFolder(folder).card
+    assert (old.test, old.scored) == ((), old.validation)
+    assert train(make_task(settings=settings, test=["organs/9"]), folder, _ignore) == first
 
 
 def test_a_changed_pool_is_named_with_both_versions(

@@ -20,6 +20,7 @@ def main(arguments: Sequence[str]) -> int:
         description="How far every experiment has come, from its records and its model folder.",
     )
     parse.add_argument("--env", default="base", help="environment; default: base")
+    parse.add_argument("--workspace", help="of its results, where --params workspace= named one")
     parse.add_argument(
         "--conf-source", default="conf", help="the project's configuration; default: conf"
     )
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     from tsfm_pipeline.parameters import Parameters, load_configuration
 
     try:
-        configuration = load_configuration(given.conf_source, given.env)
+        configuration = load_configuration(given.conf_source, given.env, given.workspace)
         parameters = Parameters.from_mapping(configuration["parameters"])
         catalog = DataCatalog.from_config(configuration["catalog"])
         environment = Environment(

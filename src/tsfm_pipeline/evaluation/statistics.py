@@ -76,7 +76,7 @@ def compare_experiments(
     Args:
         scores: rows of `metrics.SCORES_SCHEMA`.
         pairs: (experiment, baseline); one that has no scores has no rows.
-        weights: which checkpoints are compared. The best ones were chosen on the scored cases.
+        weights: which checkpoints are compared. Nothing chose the final ones.
 
     Returns:
         Rows with COMPARISON_COLUMNS. `mean_difference`: experiment minus baseline; `n_pairs`:

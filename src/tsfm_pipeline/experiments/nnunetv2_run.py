@@ -26,6 +26,7 @@ PredictionRow = tuple[str, ...]
 def nnunetv2_digest(spec: TrainingSpec, store: CaseStore) -> str:
     """Digest of everything that decides what nnU-Net v2 trains; the rest is nnU-Net's own."""
     settings = spec.settings
+    keys = (*spec.training, *spec.validation, *spec.test)
     return content_digest(
         {
             "engine": "nnunetv2",
@@ -35,7 +36,7 @@ def nnunetv2_digest(spec: TrainingSpec, store: CaseStore) -> str:
             "targets": spec.table.exclusive_targets(spec.regions),
             "training": spec.training,
             "validation": spec.validation,
-            "cases": [store.record(k).raw_digest for k in (*spec.training, *spec.validation)],
+            "cases": [store.record(key).raw_digest for key in keys],
         }
     )
 
@@ -54,7 +55,7 @@ def train_nnunetv2(
     """
     cases = {case.key: case for case in (case_from_row(row) for _, row in case_index.iterrows())}
     dataset = spec.training[0].partition("/")[0]
-    wanted = {key: cases[key] for key in (*spec.training, *spec.validation)}
+    wanted = {key: cases[key] for key in (*spec.training, *spec.validation, *spec.test)}
     folder.mkdir(parents=True, exist_ok=True)
     write_text(spec_file(folder), spec.model_dump_json(indent=1))
     curve = ModelFolder(folder).metrics
@@ -83,7 +84,7 @@ def import_predictions(
     targets = spec.table.exclusive_targets(spec.regions)
     rows: list[PredictionRow] = []
     for weights in WEIGHTS:
-        for key in spec.validation:
+        for key in spec.scored:
             dataset, case = key.split("/", 1)
             source = sources[dataset]
             place = Path(record.experiment) / record.digest / weights / dataset

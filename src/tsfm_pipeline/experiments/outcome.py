@@ -74,7 +74,8 @@ class ModelRecord(Outcome):
         folder: model folder, relative to the folder of all models.
         digest: digest of everything that decides the weights but the number of epochs.
         epochs: epochs trained.
-        cases: keys of the cases to predict; empty means the model's validation cases.
+        cases: keys of the cases to predict; empty, in records of before, means the model's
+            validation cases.
         engine: what trained it: this project, or nnU-Net v2, which has predicted its cases, too.
     """
 

@@ -141,18 +141,20 @@ def _ready(
     rule = None
     if settings.postprocessing_cases:
         rule = find_rule(model, folder, weights, settings, store)
-    datasets = sorted({key.partition("/")[0] for key in _cases(record, model)})
-    digest = content_digest(
-        {
-            "format": FORMAT,
-            "model": record.digest,
-            "weights": weights_digest,
-            "prediction": settings.deciding(),
-            "postprocessing": rule and rule.model_dump(mode="json"),
-            "values": {name: sources[name].source_values(model.card.table) for name in datasets},
-        }
-    )
-    return replace(model, postprocessing=rule), digest
+    cases = _cases(record, model)
+    datasets = sorted({key.partition("/")[0] for key in cases})
+    content: dict[str, object] = {
+        "format": FORMAT,
+        "model": record.digest,
+        "weights": weights_digest,
+        "prediction": settings.deciding(),
+        "postprocessing": rule and rule.model_dump(mode="json"),
+        "values": {name: sources[name].source_values(model.card.table) for name in datasets},
+    }
+    # the model's digest speaks for its training and validation cases alone
+    if others := [store.record(key) for key in cases if key not in model.card.validation]:
+        content["cases"] = [[case.raw_digest, case.preparation_digest] for case in others]
+    return replace(model, postprocessing=rule), content_digest(content)
 
 
 def _predict_into(

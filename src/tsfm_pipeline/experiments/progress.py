@@ -146,7 +146,7 @@ def _training_under_way(
         return None
     folder = ModelFolder(newest)
     try:
-        spec = _spec(folder)
+        spec = spec_of(folder)
         if spec is None or _has_ended(folder, spec):
             return None
     except ModelError as error:
@@ -216,7 +216,7 @@ def _not_run(experiment: Experiment, left: Left, environment: Environment) -> Pr
     return Progress(name, "not run", reason or "")
 
 
-def _spec(folder: ModelFolder) -> TrainingSpec | None:
+def spec_of(folder: ModelFolder) -> TrainingSpec | None:
     """Read what is trained in a folder; None where nothing says so yet.
 
     Raises:
@@ -232,7 +232,7 @@ def _spec(folder: ModelFolder) -> TrainingSpec | None:
 def _has_ended(folder: ModelFolder, spec: TrainingSpec) -> bool:
     if folder.card_path.exists():
         return folder.summary is not None and folder.summary.is_end_of(spec.settings)
-    cases = [key.split("/", 1)[1] for key in spec.validation]
+    cases = [key.split("/", 1)[1] for key in spec.scored]
     return all(
         prediction_of(folder.path, kind, case).exists() for kind in WEIGHTS for case in cases
     )

@@ -23,6 +23,7 @@ from tsfm_pipeline.model.training_spec import TrainingSpec
 from tsfm_pipeline.nnunetv2 import NnunetError
 from tsfm_pipeline.planning.dataset_plan import DatasetPlan
 from tsfm_pipeline.pool.leakage import leakage_free
+from tsfm_pipeline.pool.roles import scored_role
 from tsfm_pipeline.sources import Source
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.describe import deciding_settings
@@ -101,10 +102,11 @@ def run_training(
     if experiment.leakage_free:
         chosen = leakage_free(chosen)
     training_keys = list(chosen.loc[chosen["role"] == "training", "key"])
-    held_out = tuple(chosen.loc[chosen["role"] == "validation", "key"])
+    validation = tuple(chosen.loc[chosen["role"] == "validation", "key"])
+    scored = tuple(chosen.loc[chosen["role"] == scored_role(splits), "key"])
     if not experiment.trains:
         assert initial is not None  # the grid's test
-        return _as_it_is(experiment, initial, held_out, store, models_root, pool_version)
+        return _as_it_is(experiment, initial, scored, store, models_root, pool_version)
     if experiment.cases is not None:
         wanted = settings.transfer.cases[experiment.cases]
         training_keys = few_cases(training_keys, wanted or 0, training.seed)
@@ -116,7 +118,8 @@ def run_training(
         name=name,
         settings=with_plan(training, settings.planned_of(experiment), datasets, plans),
         training=tuple(training_keys),
-        validation=held_out,
+        validation=validation,
+        test=() if scored == validation else scored,
         table=table,
         regions=table.regions_annotated_by(annotated),
         target_spacing=target_spacing if engine == "native" else None,
@@ -158,6 +161,7 @@ def run_training(
         digest=digest,
         epochs=epochs,
         engine=engine,
+        cases=scored,
     )
 
 

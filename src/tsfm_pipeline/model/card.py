@@ -28,8 +28,8 @@ class ModelCard(TrainingSpec):
         patch: voxels (z, y, x) of training samples and inference tiles.
         ct_statistics: normalises CT; None for a model trained on MR alone.
         initial_weights: digest of the weights file it started from; None from scratch.
-        pool_digest: digest of all cases' raw files and preparation. A training on a whole pool
-            has a digest that starts with the pool's version.
+        pool_digest: digest of the raw files and preparation of its training and validation cases.
+            Where these are the whole pool (no test cases), it starts with the pool's version.
     """
 
     network: Architecture

@@ -16,7 +16,7 @@ WEIGHTS_SUFFIX = ".safetensors"
 
 Weights = Literal["best", "final"]
 WEIGHTS: tuple[Weights, ...] = ("best", "final")
-"""Both are kept and scored: a best checkpoint chosen on the scored cases is optimistic."""
+"""Both are kept and scored: a best checkpoint is optimistic where the scored cases chose it."""
 
 
 class ModelError(ValueError):

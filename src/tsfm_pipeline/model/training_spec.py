@@ -13,13 +13,16 @@ class TrainingSpec(FrozenModel):
         name: of the training, for messages and the progress bar.
         settings: how to train.
         training: keys (`dataset/case`) of the training cases.
-        validation: keys of the cases behind the pseudo-Dice; none leaves validation out.
+        validation: keys of the cases behind the pseudo-Dice, which chooses the best weights; none
+            leaves validation out, and the best weights are the last.
         table: the label table that the regions belong to.
         regions: the network's output channels, in order.
         target_spacing: mm (z, y, x) that the cases were, and scans are to be, resampled to; None
             keeps a case's own.
         pool_version: version of the pool that the cases were taken from, first used.
         synthetic: whether the cases are the built-in phantoms, no patients; None where nobody said.
+        test: keys of the cases that neither train nor choose, and are scored; none where the
+            validation cases are scored, as in nnU-Net and in folders older than this field.
     """
 
     name: str
@@ -31,6 +34,12 @@ class TrainingSpec(FrozenModel):
     target_spacing: TripleFloat | None = None
     pool_version: str = ""
     synthetic: bool | None = None
+    test: tuple[str, ...] = ()
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """Keys of the held-out cases that are predicted and scored."""
+        return self.test or self.validation
 
     @property
     def outputs(self) -> tuple[str, ...]:

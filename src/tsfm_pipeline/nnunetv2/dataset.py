@@ -1,8 +1,8 @@
 """A dataset in nnU-Net v2's raw format, which its images are linked into.
 
 Its documentation (`documentation/dataset_format.md` of nnunetv2 2.8): imagesTr/CASE_0000.nii.gz per
-channel, labelsTr/CASE.nii.gz with the integers 0 to n, dataset.json; the split lies in
-splits_final.json.
+channel, labelsTr/CASE.nii.gz with the integers 0 to n, imagesTs for test cases, dataset.json; the
+split lies in splits_final.json.
 """
 
 import json
@@ -28,12 +28,14 @@ ENDING = ".nii.gz"
 
 def export_dataset(task: NnunetTask) -> None:
     """Link images, write labels and dataset.json; what is there already is kept."""
-    for name in ("imagesTr", "labelsTr"):
+    for name in ("imagesTr", "labelsTr", "imagesTs"):
         (task.raw / name).mkdir(parents=True, exist_ok=True)
-    cases = [*task.training, *task.held_out]
+    cases = [*task.training, *task.validation]
     for case in tqdm(cases, desc=f"{task.spec.name}: export", unit="case", disable=None):
         _export_images(task, case)
         _export_labels(task, case)
+    for case in task.test:
+        _export_images(task, case)
     channels = len(cases[0].images)
     # "CT" chooses nnU-Net's normalisation of CT; any other name is z-scored
     names = ["CT" if case.modality == "CT" else "MR" for case in cases]
@@ -49,16 +51,14 @@ def export_dataset(task: NnunetTask) -> None:
         "file_ending": ENDING,
     }
     write_text(task.raw / "dataset.json", json.dumps(described, indent=1))
-    split = [{"train": [c.case for c in task.training], "val": [c.case for c in task.held_out]}]
+    split = [{"train": [c.case for c in task.training], "val": [c.case for c in task.validation]}]
     write_text(task.folder / "splits_final.json", json.dumps(split, indent=1))
 
 
 def image_files(task: NnunetTask, case: SourceCase) -> list[Path]:
     """Return the links to a case's channels."""
-    return [
-        task.raw / "imagesTr" / f"{case.case}_{channel:04d}{ENDING}"
-        for channel in range(len(case.images))
-    ]
+    folder = task.raw / ("imagesTs" if case.key in task.spec.test else "imagesTr")
+    return [folder / f"{case.case}_{channel:04d}{ENDING}" for channel in range(len(case.images))]
 
 
 def _export_images(task: NnunetTask, case: SourceCase) -> None:

@@ -48,6 +48,11 @@ def run_nnunetv2(task: NnunetTask, report: Report) -> None:
     if _finished(task):
         logger.info("%s: nnU-Net v2 has already finished", task.spec.name)
         return
+    if not task.validation:
+        raise NnunetError(
+            f"{task.spec.name}: nnU-Net v2 needs a validation case, and its dataset has too few"
+            " persons to spare one; set splits.inner_folds to null"
+        )
     check_environment(task.python)
     export_dataset(task)
     specification = task.folder / "nnunetv2.json"
@@ -121,7 +126,7 @@ def _specification(task: NnunetTask) -> dict[str, object]:
                     [str(file) for file in image_files(task, case)],
                     str(task.prediction(weights, case.case)),
                 ]
-                for case in task.held_out
+                for case in task.scored
             ]
             for weights in WEIGHTS
         },
@@ -155,7 +160,5 @@ def _take(said: Mapping[str, float], bar: "tqdm[Any]", report: Report) -> None:
 
 def _finished(task: NnunetTask) -> bool:
     return all(
-        task.prediction(weights, case.case).exists()
-        for weights in WEIGHTS
-        for case in task.held_out
+        task.prediction(weights, case.case).exists() for weights in WEIGHTS for case in task.scored
     )

@@ -42,9 +42,19 @@ class NnunetTask:
         return [self.cases[key] for key in self.spec.training]
 
     @property
-    def held_out(self) -> list[SourceCase]:
-        """The cases that it validates on and predicts."""
+    def validation(self) -> list[SourceCase]:
+        """The cases that it validates on."""
         return [self.cases[key] for key in self.spec.validation]
+
+    @property
+    def test(self) -> list[SourceCase]:
+        """The cases that it knows nothing of before it predicts them."""
+        return [self.cases[key] for key in self.spec.test]
+
+    @property
+    def scored(self) -> list[SourceCase]:
+        """The cases that it predicts: test cases, or those that it validates on."""
+        return [self.cases[key] for key in self.spec.scored]
 
     @property
     def raw(self) -> Path:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 
-TRAINING, VALIDATION, UNUSED = "#0b6e99", "#7fb8d0", "#d9d9d9"
+TRAINING, VALIDATION, TEST, UNUSED = "#0b6e99", "#7fb8d0", "#e0a458", "#d9d9d9"
 DOWNSTREAM = "#8a6d3b"
 _BAR = 0.62
 _GREY = 1.8
@@ -33,7 +33,7 @@ def overview_figure(datasets: pd.DataFrame) -> Figure:
     place = -np.arange(len(datasets))
     _draw_cases(panels[0], datasets, place)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=3, frameon=False, fontsize=8)
+    figure.legend(handles, labels, loc="outside lower left", ncols=4, frameon=False, fontsize=8)
     for axes, (measure, title) in zip(
         panels[1:],
         (
@@ -116,7 +116,8 @@ def _draw_cases(axes: Any, datasets: pd.DataFrame, place: np.ndarray) -> None:
     left = np.zeros(len(datasets))
     for name, colour, counts in (
         ("training", TRAINING, datasets["training"]),
-        ("held out", VALIDATION, datasets["validation"]),
+        ("validation", VALIDATION, datasets["validation"]),
+        ("test", TEST, datasets["test"]),
         ("left out or quarantined", UNUSED, datasets["left_out"] + datasets["quarantined"]),
     ):
         axes.barh(place, counts, _BAR, left=left, color=colour, label=name)

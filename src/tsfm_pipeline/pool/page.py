@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from tsfm_pipeline.pool.figures import (
     targets_figure,
     thumbnail_address,
 )
+from tsfm_pipeline.pool.roles import Role
 from tsfm_pipeline.preparation.verdict import Verdict
 
 MOST_ROWS = 200
@@ -112,8 +113,7 @@ def _tiles(tables: PoolTables) -> list[tuple[Any, str]]:
         (version["cases"], "cases in the pool"),
         (len(ours), "datasets"),
         (targets.nunique(), "targets"),
-        (version["training"], "training"),
-        (version["validation"], "held out"),
+        *((version[role], role) for role in get_args(Role)),
         (int(ours["quarantined"].sum()), "quarantined"),
         (version["leaking"], "also downstream"),
         (version["left_out"], "left out for it"),
@@ -121,7 +121,7 @@ def _tiles(tables: PoolTables) -> list[tuple[Any, str]]:
 
 
 def _datasets(datasets: pd.DataFrame) -> dict[str, Any]:
-    counts = ["found", "ok", "repaired", "quarantined", "left_out", "training", "validation"]
+    counts = ["found", "ok", "repaired", "quarantined", "left_out", *get_args(Role)]
     counts += ["release", "paper"]
     header = ["dataset", "modality", *(name.replace("_", " ") for name in counts)]
     header += ["spacing z y x, mm (median)", "size z y x (median)"]

@@ -73,23 +73,27 @@ class PoolSettings(FrozenModel):
 
 
 class SplitSettings(FrozenModel):
-    """Cross-validation folds.
+    """Cross-validation folds, nested or as in nnU-Net.
 
     Attributes:
         folds: number of folds (nnU-Net: 5).
-        fold: the fold that validates; the others train.
-        seed: of the shuffle (nnU-Net: 12345).
+        fold: the fold that is held out and scored; the others train.
+        inner_folds: into how many parts the persons of the other folds are split; the first part
+            does not train, and chooses the best weights. None: the scored fold chooses them, as in
+            nnU-Net, and their scores are optimistic.
+        seed: of the shuffles (nnU-Net: 12345).
         files: dataset -> file like nnU-Net's splits_final.json, whose entry number `fold` is its
-            split; cases that this entry does not name are not used. A relative path starts at
-            the working folder.
+            split: `val` is scored, `train` trains and, with `inner_folds`, chooses. Cases that
+            this entry does not name are not used. A relative path starts at the working folder.
     """
 
     folds: int = Field(default=5, ge=2)
     fold: int = Field(default=0, ge=0)
+    inner_folds: int | None = Field(default=10, ge=2)
     seed: int = 12345
     files: dict[str, FilePath] = Field(default_factory=dict)
 
     def model_post_init(self, context: object) -> None:
-        """Refuse a validation fold that does not exist."""
+        """Refuse a fold that does not exist."""
         if self.fold >= self.folds:
             raise ValueError(f"splits.fold is {self.fold}, but there are folds 0..{self.folds - 1}")

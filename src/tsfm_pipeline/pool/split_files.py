@@ -7,7 +7,7 @@ from typing import Literal
 import pandas as pd
 from pydantic import BaseModel, Field, TypeAdapter
 
-SplitRole = Literal["training", "validation"]
+ListName = Literal["train", "val"]
 
 
 class SplitError(ValueError):
@@ -22,10 +22,10 @@ class _Fold(BaseModel):
 _FOLDS = TypeAdapter(list[_Fold])
 
 
-def roles_of_files(
+def lists_of_files(
     catalogue: pd.DataFrame, files: Mapping[str, Path], fold: int
-) -> dict[str, SplitRole]:
-    """Return key -> role of every case that one fold of the files names.
+) -> dict[str, ListName]:
+    """Return key -> list, `train` or `val`, of every case that one fold of the files names.
 
     Args:
         catalogue: all cases, usable or not.
@@ -35,7 +35,7 @@ def roles_of_files(
     Raises:
         SplitError: naming file, case and remedy.
     """
-    roles: dict[str, SplitRole] = {}
+    lists: dict[str, ListName] = {}
     for dataset, path in files.items():
         where = f"splits.files.{dataset}: {path}"
         try:
@@ -56,31 +56,29 @@ def roles_of_files(
             )
         if both := sorted(train & val):
             raise SplitError(f"{where} has {both[0]!r} in both lists of fold {fold}; remove one")
-        roles |= {f"{dataset}/{case}": "training" for case in train}
-        roles |= {f"{dataset}/{case}": "validation" for case in val}
-    return roles
+        lists |= {f"{dataset}/{case}": "train" for case in train}
+        lists |= {f"{dataset}/{case}": "val" for case in val}
+    return lists
 
 
-def role_of_each(
-    persons: Mapping[str, str], roles: Mapping[str, SplitRole]
-) -> dict[str, SplitRole]:
-    """Return person -> role, of the persons that files speak of.
+def list_of_each(persons: Mapping[str, str], lists: Mapping[str, ListName]) -> dict[str, ListName]:
+    """Return person -> list, of the persons that files speak of.
 
     Args:
         persons: key of every case in use -> the person behind it.
-        roles: key -> role.
+        lists: key -> list.
 
     Raises:
-        SplitError: a person would train and validate.
+        SplitError: a person would train and be held out.
     """
     first: dict[str, str] = {}
     for key, person in persons.items():
-        if key not in roles:
+        if key not in lists:
             continue
         other = first.setdefault(person, key)
-        if roles[other] != roles[key]:
+        if lists[other] != lists[key]:
             raise SplitError(
-                f"splits.files: {other} ({roles[other]}) and {key} ({roles[key]}) are of one"
-                " person, who would train and validate; give both cases one role"
+                f"splits.files: {other} ({lists[other]}) and {key} ({lists[key]}) are of one"
+                " person, who would train and be held out; put both cases into one list"
             )
-    return {person: roles[key] for person, key in first.items()}
+    return {person: lists[key] for person, key in first.items()}

@@ -1,4 +1,4 @@
-"""Which cases train and which validate: k folds per dataset, persons kept together across all."""
+"""Which cases train, choose the best weights or are scored: k folds per dataset, persons whole."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from tsfm_pipeline.pool.duplicates import patient_groups
 from tsfm_pipeline.pool.leakage import leaking_cases
+from tsfm_pipeline.pool.roles import Role
 from tsfm_pipeline.pool.settings import PoolSettings, SplitSettings
-from tsfm_pipeline.pool.split_files import SplitError, role_of_each, roles_of_files
+from tsfm_pipeline.pool.split_files import SplitError, list_of_each, lists_of_files
 from tsfm_pipeline.pool.version import pool_version
 from tsfm_pipeline.preparation.verdict import Verdict
 
@@ -60,27 +61,33 @@ def split_cases(
 ) -> pd.DataFrame:
     """Split the usable cases of a pool catalogue.
 
-    A person has one fold, whatever datasets have scans of that person: who is held out downstream
-    never trains in the pool. Persons are split per set of datasets that have them, so each of
-    these datasets is split evenly, and one that shares nobody is split as nnU-Net would. Persons
-    of a dataset that has a file of its own take their role from there, in all datasets.
+    A person has one fold and one role, whatever datasets have scans of that person: who is held
+    out downstream neither trains nor chooses weights in the pool. Persons are split per set of
+    datasets that have them, so each of these datasets is split evenly, and one that shares nobody
+    is split as nnU-Net would. Persons of a dataset that has a file of its own take their fold from
+    there, in all datasets.
+
+    With `inner_folds` the persons who are not held out are split once more in the same way, and
+    the first part is the validation cases: of each dataset about one person in `inner_folds`, at
+    least one. A dataset of which this would leave nobody to train has no validation cases.
 
     Args:
         catalogue: rows of the pool catalogue; those whose `verdict` is not `ok` are left out.
         duplicates: pairs of `find_duplicates`; they tell persons with several names.
         pool: which datasets make the pool; the others are downstream. With `exclude_downstream`,
             pool cases of downstream persons are left out.
-        settings: folds, validating fold and seed.
+        settings: folds, the one that is held out, and seed.
 
     Returns:
         One row per case in use: key, dataset, case, patient, pool (or downstream), fold, role
-        (training or validation), the version of the pool, and leaking (a pool case whose person is
-        downstream, too: `leakage.leakage_free` drops them). `fold` is the one in which a case
-        validates; -1 where a file says that it trains.
+        (training, validation or test), the version of the pool, and leaking (a pool case whose
+        person is downstream, too: `leakage.leakage_free` drops them). `fold` is the one in which a
+        case is held out; -1 where a file says that it is not. Without `inner_folds` the role of
+        what is held out is validation, and no case is a test case.
 
     Raises:
         SplitError: a dataset has fewer patients than two, so nothing could be held out; a file that
-            is wrong, or has one person in both roles.
+            is wrong, or has one person in both lists.
     """
     usable = catalogue[catalogue["verdict"] == Verdict.OK]
     if pool.exclude_downstream:
@@ -90,17 +97,32 @@ def split_cases(
     splits["pool"] = splits["dataset"].isin(pool.datasets)
     splits["leaking"] = leaking_cases(splits, duplicates, pool)
     persons = patient_groups(splits, duplicates)
-    roles = roles_of_files(catalogue, settings.files, settings.fold)
-    used = splits["key"].isin(roles) | ~splits["dataset"].isin(settings.files)
-    splits, persons = splits[used].reset_index(drop=True), persons[used]
-    given = role_of_each(dict(zip(splits["key"], persons, strict=True)), roles)
-    free = ~persons.isin(given).to_numpy()
+    listed = lists_of_files(catalogue, settings.files, settings.fold)
+    used = splits["key"].isin(listed) | ~splits["dataset"].isin(settings.files)
+    splits, persons = splits[used].reset_index(drop=True), persons[used].reset_index(drop=True)
+    given = list_of_each(dict(zip(splits["key"], persons, strict=True)), listed)
+    free = ~persons.isin(given)
     folds = _fold_of_each(persons[free], splits.loc[free, "dataset"], settings)
-    folds |= {name: settings.fold if role == "validation" else -1 for name, role in given.items()}
+    folds |= {name: settings.fold if one == "val" else -1 for name, one in given.items()}
     splits["fold"] = [folds[person] for person in persons]
-    splits["role"] = np.where(splits["fold"] == settings.fold, "validation", "training")
+    splits["role"] = _roles(splits, persons, settings)
     splits["pool_version"] = pool_version(usable[usable["dataset"].isin(pool.datasets)])
     return pd.DataFrame(splits, columns=SPLITS_SCHEMA.names)
+
+
+def _roles(splits: pd.DataFrame, persons: pd.Series, settings: SplitSettings) -> list[Role]:
+    held_out = splits["fold"] == settings.fold
+    if settings.inner_folds is None:
+        return ["validation" if out else "training" for out in held_out]
+    inner = settings.model_copy(update={"folds": settings.inner_folds})
+    others, datasets = persons[~held_out], splits.loc[~held_out, "dataset"]
+    chosen = others.map(_fold_of_each(others, datasets, inner)) == 0
+    anyone_left = (~chosen).groupby(datasets).transform("any")
+    validating = set(others[chosen]) - set(others[~anyone_left])
+    return [
+        "test" if out else "validation" if person in validating else "training"
+        for out, person in zip(held_out, persons, strict=True)
+    ]
 
 
 def _fold_of_each(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import combinations
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pyarrow as pa
 
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.pool.leakage import leaking_cases
+from tsfm_pipeline.pool.roles import Role
 from tsfm_pipeline.pool.settings import PoolSettings
 from tsfm_pipeline.preparation.verdict import Verdict
 from tsfm_pipeline.sources import Source
@@ -26,7 +28,7 @@ POOL_DATASETS_SCHEMA = pa.schema(
             for name in ("found", "ok", "repaired", "quarantined", "leaking", "left_out")
         ),
         *(pa.field(name, pa.int64(), nullable=False) for name in ("training", "validation")),
-        *(pa.field(name, pa.int64()) for name in ("release", "paper")),
+        *(pa.field(name, pa.int64()) for name in ("test", "release", "paper")),
         *(
             pa.field(f"{measure}_{statistic}", pa.float64(), nullable=False)
             for measure in _MEASURES
@@ -78,9 +80,8 @@ def dataset_table(
 
     Returns:
         Columns of POOL_DATASETS_SCHEMA. `found` = `ok` + `repaired` + `quarantined`; `leaking`
-        cases are downstream too, and `left_out` of training and validation when the pool is to
-        be leakage-free. `release` is the size of the public release, `paper` our reading of the
-        paper's count.
+        cases are downstream too, and `left_out` of all roles when the pool is to be leakage-free.
+        `release` is the size of the public release, `paper` our reading of the paper's count.
     """
     repaired_keys = set(integrity.loc[integrity["verdict"] == Verdict.REPAIRED, "key"])
     usable = catalogue[catalogue["verdict"] == Verdict.OK]
@@ -103,8 +104,7 @@ def dataset_table(
                 "quarantined": len(found) - len(sound),
                 "leaking": int(sound["key"].isin(leaking_keys).sum()),
                 "left_out": len(sound) - len(used),
-                "training": int((used["role"] == "training").sum()),
-                "validation": int((used["role"] == "validation").sum()),
+                **{role: int((used["role"] == role).sum()) for role in get_args(Role)},
                 "release": source.expected_cases,
                 "paper": pool.paper_cases.get(dataset),
                 **_distributions(sound),

@@ -1,11 +1,13 @@
 """What a pool is called: a name made of its content, and a row about it for the list of pools."""
 
 from datetime import UTC, datetime
+from typing import get_args
 
 import pandas as pd
 import pyarrow as pa
 
 from tsfm_pipeline.pool.leakage import leaking_cases
+from tsfm_pipeline.pool.roles import Role
 from tsfm_pipeline.pool.settings import PoolSettings
 from tsfm_pipeline.preparation.identity import PREPARATION_VERSION
 from tsfm_pipeline.preparation.settings import PreparationSettings
@@ -25,6 +27,7 @@ POOL_VERSIONS_SCHEMA = pa.schema(
         pa.field("datasets", pa.string(), nullable=False),
         pa.field("downstream", pa.string(), nullable=False),
         pa.field("preparation", pa.string(), nullable=False),
+        pa.field("test", pa.int64()),  # nothing in rows older than this role
     ]
 )
 
@@ -65,8 +68,7 @@ def describe_version(
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "kind": AS_IN_THE_PAPER if leaking else LEAKAGE_FREE,
         "cases": len(ours),
-        "training": int((ours["role"] == "training").sum()),
-        "validation": int((ours["role"] == "validation").sum()),
+        **{role: int((ours["role"] == role).sum()) for role in get_args(Role)},
         "leaking": leaking,
         "left_out": left_out,
         "datasets": ", ".join(f"{name} {count}" for name, count in counts.items()),

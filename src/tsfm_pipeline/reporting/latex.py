@@ -46,11 +46,14 @@ def escape(text: str) -> str:
 def _table(table: PageTable, provenance: Provenance) -> str:
     width = len(table.columns)
     synthetic = "Synthetic phantoms, not patients. " if provenance.phantoms else ""
-    caption = (
-        f"{table.title.partition('. ')[2] or table.title}. {synthetic}Dataset pool"
-        f" {provenance.pool}. Ours with the best checkpoint and, below, 95 % interval; bold: the"
-        " highest printed number and the highest of ours; *:"
-        " differs from what it is the baseline of (Wilcoxon, Holm, p < 0.05)."
+    caption = " ".join(
+        [
+            f"{table.title.partition('. ')[2] or table.title}. {synthetic}Dataset pool"
+            f" {provenance.pool}. Ours with the best checkpoint and, below, 95 % interval; bold:"
+            " the highest printed number and the highest of ours; *:"
+            " differs from what it is the baseline of (Wilcoxon, Holm, p < 0.05).",
+            *provenance.selected_on(table.experiments),
+        ]
     )
     lines = [
         r"\begin{table}",

@@ -71,6 +71,7 @@ def paper_table_markdown(frame: pd.DataFrame, table: PaperTable, provenance: Pro
     states = {row.heading: row.status for block in table.blocks for row in block.rows if row.status}
     notes = [
         *provenance.notes(stale),
+        *provenance.selected_on(frame.loc[frame["status"].isin(SHOWN), "experiment"]),
         "A method's column holds the paper's printed Dice; `ours best` and `ours final` right of"
         " it are this run's, with the best and the final checkpoint.",
         *table.notes,

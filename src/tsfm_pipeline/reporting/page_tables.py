@@ -119,6 +119,13 @@ class PageTable:
     columns: list[str]
     blocks: list[tuple[str, list[PageRow]]]
 
+    @property
+    def experiments(self) -> list[str]:
+        """The experiments whose figures it shows."""
+        rows = [row for _, rows in self.blocks for row in rows]
+        cells = [cell for row in rows for cell in row.cells]
+        return [cell.experiment for cell in cells if cell is not None and cell.has_ours]
+
 
 def page_table(frame: pd.DataFrame, table: PaperTable, name: str) -> PageTable:
     """Lay a table out.

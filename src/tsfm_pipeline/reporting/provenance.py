@@ -1,8 +1,9 @@
 """Where the figures of a report come from, and how they are made again."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tsfm_pipeline.reporting.selection import Selection, selection_notes
 from tsfm_pipeline.reporting.staleness import MARK, pipeline_of, stale_notes
 
 BASE = "base"
@@ -47,6 +48,9 @@ class Provenance:
         environment: Kedro's environment; empty where it is not known.
         datasets: dataset -> its cases in use, pool and downstream.
         origins: experiment -> where its figures come from.
+        selections: experiment -> what chose its best weights, of each of its trainings that is
+            known: one, or one for each fold.
+        folds: those that are held out: one, or several whose scores are pooled.
     """
 
     workspace: str
@@ -57,6 +61,8 @@ class Provenance:
     environment: str = ""
     datasets: Mapping[str, int] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict)
+    selections: Mapping[str, Sequence[Selection]] = field(default_factory=dict)
+    folds: tuple[int, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -68,7 +74,15 @@ class Provenance:
     def header(self) -> str:
         """Return the line that stands above every table, in Markdown."""
         data = "**Synthetic phantoms, not patients.** " if self.phantoms else ""
-        return f"{data}Workspace `{self.workspace}`, dataset pool `{self.pool}` ({self.kind})."
+        held_out = f", {self.held_out}" if self.folds else ""
+        pool = f"dataset pool `{self.pool}` ({self.kind})"
+        return f"{data}Workspace `{self.workspace}`, {pool}{held_out}."
+
+    @property
+    def held_out(self) -> str:
+        """Which folds are held out, in words."""
+        numbers = ", ".join(map(str, self.folds))
+        return f"folds {numbers} in turn" if self.folds[1:] else f"fold {numbers} held out"
 
     def command(self, experiment: str) -> str:
         """Return the command that makes the figures of an experiment again."""
@@ -79,6 +93,11 @@ class Provenance:
     def marked(self, text: str, experiment: str) -> str:
         """Return a text about an experiment, with the mark where that is stale."""
         return f"{text} {MARK}" if experiment in self.stale else text
+
+    def selected_on(self, experiments: Iterable[str]) -> list[str]:
+        """Say what chose the best weights of these experiments, as far as it is known."""
+        names = dict.fromkeys(experiments)
+        return selection_notes(one for name in names for one in self.selections.get(name, ()))
 
     def notes(self, experiments: Iterable[str]) -> list[str]:
         """Return what explains the marks of these experiments; nothing where there is none."""

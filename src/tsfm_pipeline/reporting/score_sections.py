@@ -35,9 +35,9 @@ def dice_summary_markdown(
         shown.append(BASELINE)
     parts += [
         *(f"- {note}" for note in provenance.notes(shown)),
-        "- best, final: mean Dice over the held-out cases with each checkpoint. The best one was"
-        " chosen on these cases, so it is optimistic. The other columns are the best one's. A"
-        " method without checkpoints stands under final.",
+        *(f"- {note}" for note in provenance.selected_on(shown)),
+        "- best, final: mean Dice over the held-out cases with each checkpoint. The other columns"
+        " are the best one's. A method without checkpoints stands under final.",
         "- 95 % CI: percentile bootstrap of the mean over patients; none for a single patient.",
         "- threshold: best intensity interval per target, fitted on the training cases.",
         f"- NSD: normalised surface Dice at {nsd_tolerance_mm:g} mm; HD95: 95th percentile"

@@ -164,7 +164,8 @@ def _differences(found: ModelCard, wanted: ModelCard) -> list[str]:
                 f" {wanted.pool_version or 'unknown'} now)"
             )
         elif (
-            name not in ("ct_statistics", "modalities", "pool_version", "synthetic") and old != new
+            name not in ("ct_statistics", "modalities", "pool_version", "synthetic", "test")
+            and old != new
         ):
             differ.append(name)
     return differ

@@ -14,10 +14,11 @@ def score_threshold_baseline(
 ) -> pd.DataFrame:
     """Score the best intensity interval per target on the held-out cases of the pool."""
     from tsfm_pipeline.evaluation.threshold import BASELINE, threshold_baseline
+    from tsfm_pipeline.pool.roles import scored_role
 
     pool = splits[splits["pool"]]
     training = list(pool.loc[pool["role"] == "training", "key"])
-    held_out = list(pool.loc[pool["role"] == "validation", "key"])
+    held_out = list(pool.loc[pool["role"] == scored_role(splits), "key"])
     return threshold_baseline(pool_store, training, held_out, labels, BASELINE)
 
 
@@ -34,6 +35,7 @@ def score_sam_med3d(
     from tsfm_pipeline.experiments.grid import PROMPTED
     from tsfm_pipeline.experiments.outcome import Outcome, collect_statuses
     from tsfm_pipeline.experiments.prompted_run import run_prompted
+    from tsfm_pipeline.pool.roles import scored_role
     from tsfm_pipeline.sources.case_index import case_from_row
     from tsfm_pipeline.training.device import choose_device
 
@@ -49,7 +51,7 @@ def score_sam_med3d(
             pool_version=pool_version,
         )
         return pd.DataFrame(columns=SCORES_SCHEMA.names), collect_statuses(outcome)
-    held_out = set(splits.loc[splits["pool"] & (splits["role"] == "validation"), "key"])
+    held_out = set(splits.loc[splits["pool"] & (splits["role"] == scored_role(splits)), "key"])
     cases = [case_from_row(row) for _, row in case_index.iterrows()]
     scores, outcome = run_prompted(
         PROMPTED,

@@ -10,7 +10,9 @@ from tsfm_pipeline.evaluation.statistics import compare_experiments
 from tsfm_pipeline.evaluation.summary import summarise
 from tsfm_pipeline.experiments.comparisons import COMPARISONS
 from tsfm_pipeline.phantom.ownership import MARKER
+from tsfm_pipeline.pool.duplicates import patient_groups
 from tsfm_pipeline.pool.leakage import leaking_cases
+from tsfm_pipeline.pool.roles import scored_role
 from tsfm_pipeline.pool.settings import PoolSettings
 from tsfm_pipeline.reporting.cell_statistics import with_statistics
 from tsfm_pipeline.reporting.cells import Cells
@@ -41,14 +43,21 @@ def describe_provenance(
     pool: PoolSettings,
     reporting: ReportingSettings,
 ) -> Provenance:
-    """Say which data the figures come from, and which figures come from an earlier pool."""
-    from tsfm_pipeline.pipelines.reporting.records import kedro_environment, model_records, origins
+    """Say which data the figures come from, what chose the weights, and which are of before."""
+    from tsfm_pipeline.pipelines.reporting.records import (
+        kedro_environment,
+        model_records,
+        origins,
+        selections,
+    )
 
     version = str(splits["pool_version"].iat[0])
     used = pool_catalogue[pool_catalogue["key"].isin(splits["key"])]
     versions = experiment_statuses["pool_version"].fillna("").astype(str)
     pools = dict(zip(experiment_statuses["experiment"], versions, strict=True))
     records = model_records(models_root, pools)
+    scored = splits[splits["role"] == scored_role(splits)]
+    persons = dict(zip(used["key"], patient_groups(used, leakage), strict=True))
     return Provenance(
         workspace=reporting.workspace,
         pool=version,
@@ -58,6 +67,11 @@ def describe_provenance(
         environment=kedro_environment(),
         datasets={str(name): int(n) for name, n in used["dataset"].value_counts().items()},
         origins=origins(records, models_root, pools),
+        selections={
+            name: (one,)
+            for name, one in selections(records, models_root, set(scored["key"]), persons).items()
+        },
+        folds=tuple(map(int, scored["fold"].unique())),
     )
 
 

@@ -1,15 +1,19 @@
 """What the experiments left beside their scores: model records, and their MLflow runs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
 import pandas as pd
 
+from tsfm_pipeline.experiments.grid import EXPERIMENTS
 from tsfm_pipeline.experiments.outcome import ModelRecord
+from tsfm_pipeline.experiments.progress import spec_of
 from tsfm_pipeline.model.folder import Weights
+from tsfm_pipeline.model.training_spec import TrainingSpec
 from tsfm_pipeline.reporting.provenance import Origin
+from tsfm_pipeline.reporting.selection import Selection, selection_of
 from tsfm_pipeline.tracking.problem import never_fatal
 from tsfm_pipeline.tracking.source import GIT_COMMIT
 from tsfm_pipeline.tracking.trainings import DIGEST_TAG
@@ -93,6 +97,44 @@ def origins(
             run_url=run.url,
         )
     return found
+
+
+def selections(
+    records: Mapping[str, ModelRecord],
+    models_root: Path,
+    held_out: Collection[str],
+    persons: Mapping[str, str],
+) -> dict[str, Selection]:
+    """Say of every finished training what chose its best weights.
+
+    Args:
+        records: of `model_records`.
+        models_root: the folder of all models.
+        held_out: keys of all cases that the present split holds out.
+        persons: key -> person.
+    """
+    specs: dict[str, TrainingSpec] = {}
+    for name, record in records.items():
+        if record.status == "finished" and (spec := spec_of(record.model_folder(models_root))):
+            specs[name] = spec
+    return {
+        name: selection_of(
+            spec.validation,
+            records[name].cases or spec.scored,
+            [key for start in _starts(name) if start in specs for key in specs[start].validation],
+            held_out,
+            persons,
+        )
+        for name, spec in specs.items()
+    }
+
+
+def _starts(experiment: str) -> list[str]:
+    """Return the trainings whose best weights an experiment's training started from."""
+    entry = EXPERIMENTS.get(experiment)
+    if entry is None or entry.initial is None or not entry.trains:
+        return []
+    return [entry.initial, *_starts(entry.initial)]
 
 
 def tracked_runs(digests: set[str]) -> dict[str, TrackedRun]:
