@@ -40,6 +40,17 @@ def test_training_memory_of_the_papers_network() -> None:
     assert row.training_gib > 80
 
 
+def test_sam_med3d_is_counted() -> None:
+    pytest.importorskip("medim")
+    row = network_table.sam_med3d_row()
+    assert row.cost.parameters == pytest.approx(100.51e6, rel=1e-4)
+    # its transformer alone: 12 layers on 8^3 tokens of width 768, 12 width^2 weights each
+    assert row.cost.forward_flops > 2 * 12 * 12 * 768**2 * 8**3
+    line = networks.line_of("sam_med3d", "vit_b", row)
+    assert line.split()[2] == "128x128x128"
+    assert line.endswith(" -")
+
+
 def test_a_size_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     assert networks.main(["--diagram", "tiny"]) == 0
     assert capsys.readouterr().out.startswith("flowchart")

@@ -37,6 +37,9 @@ def test_records_of_the_catalogue_are_found(
     (found,) = [line.split() for line in lines if line.startswith(f"{record.experiment} ")]
     assert found[1:] == ["finished", "2", "epochs"]
     assert ", 1 finished" in lines[-1]
+    (prompted,) = [line for line in lines if line.startswith("pretrain.sam_med3d ")]
+    assert "needs checkpoint" in prompted
+    assert "experiments.methods.sam_med3d.checkpoint" in prompted
     assert status.main(["--conf-source", CONF, "--workspace", "phantom_fold1"]) == 0
     assert "finished" not in capsys.readouterr().out
 

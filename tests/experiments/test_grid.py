@@ -25,8 +25,27 @@ def test_the_grid_is_that_of_the_papers_tables() -> None:
         "baseline": 2 * (7 + 3),
         "transfer": 3 * (4 * 3 + 1),
         "ablation": 4 + 4 * 3,
-        "study": 3 + 3 * (2 + 2 * (3 + 2)),
+        "study": 3 + 3 * (2 + 2 * (3 + 2)) + 2 * 3,
     }
+
+
+def test_the_study_of_ct_statistics_differs_from_a_transfer_in_them_alone(repository) -> None:
+    from tsfm_pipeline.parameters import load_parameters
+
+    settings = load_parameters(str(repository / "conf"), "paper").experiments
+    for dataset in ("kits19", "abdomenct1k"):
+        for seed, transfer in (
+            ("", f"transfer.{dataset}.pretrained.epoch10"),
+            ("_seed1", f"study.seed1.{dataset}.pretrained"),
+            ("_seed2", f"study.seed2.{dataset}.pretrained"),
+        ):
+            study = EXPERIMENTS[f"study.ct_statistics{seed}.{dataset}"]
+            one, other = settings.training_of(study), settings.training_of(EXPERIMENTS[transfer])
+            assert (one.ct_statistics, other.ct_statistics) == ("initial", "own")
+            assert one == other.model_copy(update={"ct_statistics": "initial"})
+            assert study.initial == EXPERIMENTS[transfer].initial == "pretrain.tsfm"
+    # four MR sequences: nothing to keep
+    assert not [name for name in EXPERIMENTS if "ct_statistics" in name and "brats" in name]
 
 
 def test_every_experiment_is_wired_into_a_pipeline() -> None:

@@ -23,7 +23,7 @@ def settings(**roles) -> ExperimentSettings:
     return ExperimentSettings.model_validate(given)
 
 
-def plan_of(shape, spacing) -> DatasetPlan:
+def plan_of(shape, spacing, stored=(1.5, 1.0, 1.0)) -> DatasetPlan:
     fingerprint = Fingerprint(
         dataset="kits19",
         modalities=("CT",),
@@ -33,7 +33,7 @@ def plan_of(shape, spacing) -> DatasetPlan:
         spacings=(spacing,) * 100,
         size_reduction=1.0,
     )
-    return DatasetPlan.of(fingerprint, PlanningSettings(), (1.5, 1.0, 1.0))
+    return DatasetPlan.of(fingerprint, PlanningSettings(), stored)
 
 
 def test_a_training_takes_the_numbers_of_its_datasets_plan(tmp_path, monkeypatch):
@@ -54,6 +54,33 @@ def test_a_training_takes_the_numbers_of_its_datasets_plan(tmp_path, monkeypatch
     unplanned = run("transfer.kits19.scratch.epoch10", tmp_path, None, SETTINGS, plans)
     assert seen[1].batch_size == 2
     assert record.digest != unplanned.digest
+
+
+def test_thick_slices_of_a_planned_patch_are_augmented_within_them(tmp_path, monkeypatch):
+    """nnU-Net's rule: where the longest side of its patch is over 3 times that across slices."""
+    seen = []
+
+    def train(task, folder, report):
+        seen.append(task.settings)
+        raise RuntimeError("only the settings are wanted")
+
+    monkeypatch.setattr(training_run, "train", train)
+    flat, cube = plan_of((10, 200, 200), (6.0, 1.0, 1.0), None), plan_of((60, 70, 64), (1.5, 1, 1))
+    sagittal = plan_of((200, 200, 10), (1.0, 1.0, 6.0), None)
+    assert (flat.stored.fullres.dummy_2d, cube.stored.fullres.dummy_2d) == (True, False)
+
+    def axis(plan, **training):
+        chosen = settings(transfer={"training": {"size": "tiny", **training}})
+        run("transfer.kits19.scratch.epoch10", tmp_path, None, chosen, {"kits19": plan})
+        return seen[-1].augmentation.dummy_2d_axis
+
+    assert axis(cube, patch="planned") is None
+    assert axis(flat, patch="planned") == 0
+    assert axis(sagittal, patch="planned") == 2
+    # what the settings say wins; a patch of one's own has slices only where one says so
+    assert axis(flat, patch="planned", augmentation={"dummy_2d_axis": 1}) == 1
+    assert axis(flat, batch_size="planned") is None
+    assert axis(flat, patch=(16, 16, 32)) is None
 
 
 def test_planned_settings_are_read_once_and_kept_apart():

@@ -4,10 +4,16 @@ import json
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from tsfm_pipeline.experiments.grid import EXPERIMENTS, GRID
-from tsfm_pipeline.experiments.outcome import ModelRecord, Outcome
+from tsfm_pipeline.experiments.grid import EXPERIMENTS, GRID, PROMPTED
+from tsfm_pipeline.experiments.outcome import (
+    STATUSES_SCHEMA,
+    ModelRecord,
+    Outcome,
+    collect_statuses,
+)
 from tsfm_pipeline.experiments.progress import (
     QUIET_MINUTES,
     STATES,
@@ -15,6 +21,7 @@ from tsfm_pipeline.experiments.progress import (
     Left,
     Progress,
     progress_of_all,
+    prompted_progress,
 )
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelTable
@@ -241,3 +248,22 @@ def test_a_line_that_is_being_written_is_no_epoch(tmp_path: Path, cut: str) -> N
         file.write(cut)
     age(folder.path, 1)
     assert progress({}, tmp_path, NAME)[0].detail.startswith("epoch 2 of 3")
+
+
+def test_the_prompted_system_has_a_line(tmp_path: Path) -> None:
+    environment = Environment(SETTINGS, ("kits19",), "new", tmp_path, tmp_path)
+
+    def line(**changes: str) -> Progress:
+        outcome = Outcome(experiment=PROMPTED, stage="scoring", status="finished")
+        left = outcome.model_copy(update={"pool_version": "new", **changes})
+        return prompted_progress(collect_statuses(left), environment)
+
+    nothing = pd.DataFrame(columns=STATUSES_SCHEMA.names)
+    waiting = prompted_progress(nothing, environment)
+    assert (waiting.experiment, waiting.state) == ("pretrain.sam_med3d", "needs checkpoint")
+    assert line().state == "finished"
+    assert line(pool_version="old") == Progress(
+        PROMPTED, "stale", "scored on pool old, the pool is new now"
+    )
+    assert line(status="failed", reason="no memory").detail == "scoring failed: no memory"
+    assert line(status="needs checkpoint") == waiting

@@ -12,8 +12,9 @@ from tsfm_pipeline.experiments import training_run
 from tsfm_pipeline.experiments.grid import EXPERIMENTS, GRID
 from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.experiments.settings import ExperimentSettings
+from tsfm_pipeline.files import content_digest
 from tsfm_pipeline.imaging.labels import LabelTable
-from tsfm_pipeline.model.training_settings import TrainingSettings
+from tsfm_pipeline.model.training_settings import AugmentationSettings, TrainingSettings
 from tsfm_pipeline.network import extras
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.describe import ADDED_LATER, deciding_settings
@@ -276,6 +277,18 @@ def test_settings_added_later_leave_older_digests_alone() -> None:
     assert deciding["size"] == "tiny"
     assert not ADDED_LATER & set(deciding)
     assert "schedule" in deciding_settings(TrainingSettings(schedule="cosine"))
+    assert "ct_statistics" in deciding_settings(TrainingSettings(ct_statistics="initial"))
+    across = AugmentationSettings(dummy_2d_axis=0)
+    assert set(deciding_settings(TrainingSettings(augmentation=across))["augmentation"]) == {
+        *deciding["augmentation"],
+        "dummy_2d_axis",
+    }
+
+
+def test_the_digest_of_a_training_of_before_is_what_it_was() -> None:
+    """Of the defaults, as commit ca8a04f gave it: finished trainings keep their folders."""
+    deciding = deciding_settings(TrainingSettings(size="tiny", learning_rate=0.02))
+    assert content_digest(deciding) == "d6dfe609192b"
 
 
 def with_weights(path, role="pretrain") -> ExperimentSettings:

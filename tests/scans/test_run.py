@@ -294,7 +294,8 @@ SIDED = LabelTable(targets={"spleen": 1, "kidney_left": 2, "kidney_right": 3})
         (("spleen",), (2,), "keep", (2,)),
         (("spleen", "kidney_left"), (0, 1, 2), "keep", (0, 1)),
         (("spleen", "kidney_left"), (0, 1, 2), "swap", (0, 1)),
-        (("kidney_left", "kidney_right"), (2,), "swap", "left-right alone, and kidney_left"),
+        (("kidney_left", "spleen", "kidney_right"), (0, 1, 2), "swap", (0, 1, 2)),
+        (("kidney_left", "kidney_right"), (2,), "keep", "left-right alone, and some targets"),
         (("spleen",), (), "keep", "mirrored scans never"),
     ],
 )

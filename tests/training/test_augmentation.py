@@ -1,8 +1,12 @@
 """nnU-Net's augmentation list: box sizes, sides, frequencies."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from batchgeneratorsv2.transforms.spatial.low_resolution import SimulateLowResolutionTransform
+from batchgeneratorsv2.transforms.utils.random import RandomTransform
 
 from tests.training.conftest import TABLE
 from tsfm_pipeline.imaging.geometry import Triple
@@ -29,6 +33,69 @@ KIDNEYS = ("kidney_right", "kidney_left")
 )
 def test_enlarged_patch_is_nnunets(patch: Triple, box: Triple) -> None:
     assert enlarged_patch(patch) == box
+
+
+@pytest.mark.parametrize(
+    ("patch", "across", "box"),
+    [
+        # printed by the same function as v1 calls it with dummy_2D: the patch within slices,
+        # 180 deg each way (which it takes for 90), scale (0.85, 1.25)
+        ((28, 256, 256), 0, (28, 301, 301)),
+        ((40, 224, 192), 0, (40, 263, 263)),
+        ((160, 20, 192), 1, (225, 20, 225)),
+        ((96, 128, 16), 2, (150, 150, 16)),
+    ],
+)
+def test_enlarged_patch_of_thick_slices_is_nnunets(patch: Triple, across: int, box: Triple) -> None:
+    assert enlarged_patch(patch, across) == box
+
+
+@pytest.mark.parametrize("across", [0, 1, 2])
+def test_thick_slices_are_turned_and_scaled_in_their_plane_alone(across: int) -> None:
+    """Each slice has a number, and a spot whose way over its plane tells angle and scale."""
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    settings = AugmentationSettings(mirror_axes=(), dummy_2d_axis=across)  # type: ignore[arg-type]
+    patch = tuple(6 if axis == across else 40 for axis in range(3))
+    augmentation = Augmentation(settings, patch, TABLE, ("spleen",))  # type: ignore[arg-type]
+    augmentation._transforms = augmentation._transforms[:1]
+    assert augmentation.enlarged == tuple(6 if axis == across else 47 for axis in range(3))
+    labels = (torch.arange(6)[:, None, None] + 10).byte().expand(6, 47, 47).clone()
+    labels[:, 21:26, 32:37] = 3
+    labels = labels.movedim(0, across)
+    angles, reaches, count = [], [], 400
+    for _ in range(count):
+        _, varied = augmentation(labels[None].float(), labels, (), False)
+        assert tuple(varied.shape) == patch
+        for number, slice_HW in enumerate(varied.movedim(across, 0)):
+            assert set(slice_HW.unique().tolist()) <= {3, number + 10, OUTSIDE}
+        spot = (varied.movedim(across, 0)[0] == 3).nonzero().double().mean(0) - 19.5
+        angles.append(math.degrees(math.atan2(spot[0], spot[1])))
+        reaches.append(float(spot.norm()) / 11)
+    turned = np.abs(angles) > 5
+    assert turned.mean() == pytest.approx(0.2 * 175 / 180, abs=0.06)
+    assert (np.abs(angles) > 90).sum() == pytest.approx(turned.sum() / 2, abs=25)
+    scaled = np.abs(np.array(reaches) - 1) > 0.08
+    assert 0.08 < scaled.mean() < 0.22
+    assert min(reaches) > 0.6 and max(reaches) < 1.55  # 1 / 1.4 to 1 / 0.7, and half a voxel
+
+
+@pytest.mark.parametrize("across", [None, 0, 2])
+def test_no_low_resolution_across_thick_slices(across: int | None) -> None:
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    settings = AugmentationSettings(dummy_2d_axis=across)  # type: ignore[arg-type]
+    listed = Augmentation(settings, (8, 8, 8), TABLE, ("spleen",))._transforms
+    (coarsen,) = (
+        one.transform
+        for one in listed
+        if isinstance(one, RandomTransform)
+        and isinstance(one.transform, SimulateLowResolutionTransform)
+    )
+    image = (torch.arange(12.0) ** 2)[:, None, None].expand(12, 12, 12).movedim(0, across or 0)
+    changed = sum(not torch.equal(coarsen(image=image[None].clone())["image"][0], image)
+                  for _ in range(40))  # fmt: skip
+    assert (changed == 0) == (across is not None)
 
 
 def _mirror_only(left_right: str, regions: tuple[str, ...]) -> Augmentation:

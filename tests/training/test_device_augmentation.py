@@ -7,7 +7,7 @@ import pytest
 import torch
 from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
 from scipy.ndimage import gaussian_filter
-from scipy.stats import ks_2samp
+from scipy.stats import ks_2samp, kstest, uniform
 
 from tests.training.conftest import TABLE
 from tsfm_pipeline.imaging.labels import OUTSIDE
@@ -63,9 +63,11 @@ def _summary(image: torch.Tensor, labels: torch.Tensor) -> list[float]:
     ]
 
 
-@pytest.mark.parametrize("transforms", ["full", "light"])
-def test_same_distributions_as_in_the_loaders(transforms: str) -> None:
-    single, batch = _both(transforms=transforms, mirror_axes=())
+@pytest.mark.parametrize(
+    ("transforms", "across"), [("full", None), ("light", None), ("full", 0), ("full", 2)]
+)
+def test_same_distributions_as_in_the_loaders(transforms: str, across: int | None) -> None:
+    single, batch = _both(transforms=transforms, mirror_axes=(), dummy_2d_axis=across)
     image, labels = _scan(single.enlarged)
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 (batchgeneratorsv2 draws from it)
@@ -122,6 +124,46 @@ def test_rotation_turns_image_and_labels_alike(monkeypatch: pytest.MonkeyPatch) 
 
 def _apart(turned: torch.Tensor, given: torch.Tensor, quarters: int) -> float:
     return float(np.abs(turned.numpy() - np.rot90(given.numpy(), quarters, axes=(1, 2))).max())
+
+
+@pytest.mark.parametrize("across", [0, 1, 2])
+def test_thick_slices_are_turned_scaled_and_coarsened_in_their_plane_alone(across: int) -> None:
+    """A volume that is the same all over each slice stays as it is, but where planes end."""
+    _, batch = _both(mirror_axes=(), dummy_2d_axis=across)
+    numbers = torch.arange(1, PATCH[across] + 1)
+    shape = [PATCH[across] if axis == across else 1 for axis in range(3)]
+    labels = numbers.byte().view(shape).expand(PATCH).contiguous()
+    turned = 0
+    for seed in range(200):
+        image, found = batch._place(labels[None].float(), labels, np.random.default_rng(seed))
+        inside = found != OUTSIDE
+        assert torch.equal(found[inside], labels[inside])
+        # interpolated linearly: towards the edge of a plane with the nothing beyond it
+        assert (image[0][inside] <= labels[inside] + 1e-4).all()
+        assert (image[0][inside] >= labels[inside] / 4 - 1e-4).all()
+        turned += not inside.all()
+    assert turned > 20
+    varying = labels.float() ** 2
+    coarse = device_augmentation._coarsen(0.5, across)(varying)
+    assert coarse.numpy() == pytest.approx(varying.numpy(), abs=1e-3)
+    assert not torch.allclose(device_augmentation._coarsen(0.5, None)(varying), varying, atol=1)
+
+
+def test_thick_slices_turn_by_any_angle(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(
+        device_augmentation,
+        "_rotation",
+        lambda *angles: seen.append(angles) or np.eye(3),  # type: ignore[func-returns-value]
+    )
+    _, batch = _both(dummy_2d_axis=1)
+    image, labels = _scan(PATCH)
+    for seed in range(600):
+        batch._place(image, labels, np.random.default_rng(seed))
+    drawn = np.degrees(seen)
+    assert not drawn[:, [0, 2]].any()
+    assert len(drawn) == pytest.approx(120, abs=30)
+    assert kstest(drawn[:, 1], uniform(-180, 360).cdf).pvalue > 0.01
 
 
 def test_outside_the_box_is_background_image_and_outside_label(

@@ -1,8 +1,10 @@
 """Say what every network costs: parameters, operations, memory; --diagram draws a size of TSFM."""
 
 import argparse
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,7 +39,12 @@ def main(arguments: Sequence[str]) -> int:
     from tsfm_pipeline.network.diagram import diagram
     from tsfm_pipeline.network.extras import MissingExtra
     from tsfm_pipeline.network.sizes import NETWORKS, PAPER_PATCH, SIZES
-    from tsfm_pipeline.planning.network_table import BATCH_SIZE, POOL_TARGETS, network_row
+    from tsfm_pipeline.planning.network_table import (
+        BATCH_SIZE,
+        POOL_TARGETS,
+        network_row,
+        sam_med3d_row,
+    )
 
     if size is not None:
         if size not in SIZES:
@@ -45,10 +52,17 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.write(diagram(size, 1, POOL_TARGETS, PAPER_PATCH))
         return 0
     lines, missing = [HEADING], {}
-    named = [(network, size) for network, sizes in NETWORKS.items() for size in sizes]
-    for network, size in tqdm(named, desc="Counting", unit="network", disable=None, leave=False):
+    rows: dict[tuple[str, str], Callable[[], NetworkRow]] = {
+        (network, size): partial(network_row, network, size)
+        for network, sizes in NETWORKS.items()
+        for size in sizes
+    }
+    rows["sam_med3d", "vit_b"] = sam_med3d_row
+    for (network, size), row in tqdm(
+        rows.items(), desc="Counting", unit="network", disable=None, leave=False
+    ):
         try:
-            lines.append(line_of(network, size, network_row(network, size)))
+            lines.append(line_of(network, size, row()))
         except MissingExtra as error:
             lines.append(f"{network:<24} {size:<6} not installed")
             missing[network] = str(error)
@@ -58,6 +72,7 @@ def main(arguments: Sequence[str]) -> int:
         "TFLOP: one forward pass; a multiply-add counts two.",
         f"training GiB: an estimate for SGD, batch {BATCH_SIZE}, without checkpointing"
         " (planning/network_table.py).",
+        "sam_med3d is prompted, not trained; TFLOP: its image encoder, once per case and target.",
         "Published counts of nnU-Net and STU-Net hold one more head, whose weight is 0.",
         *missing.values(),
     ]
@@ -78,5 +93,5 @@ def line_of(network: str, size: str, row: "NetworkRow") -> str:
         f"{cost.parameters:,}",
         f"{cost.supervision_parameters:,}",
         f"{cost.forward_flops / 1e12:.2f}",
-        f"{row.training_gib:.1f}",
+        "-" if math.isnan(row.training_gib) else f"{row.training_gib:.1f}",
     )

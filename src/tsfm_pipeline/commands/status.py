@@ -30,8 +30,12 @@ def main(arguments: Sequence[str]) -> int:
 
     from kedro.io import DataCatalog, DatasetError
 
-    from tsfm_pipeline.experiments.grid import GRID
-    from tsfm_pipeline.experiments.progress import Environment, progress_of_all
+    from tsfm_pipeline.experiments.grid import GRID, PROMPTED
+    from tsfm_pipeline.experiments.progress import (
+        Environment,
+        progress_of_all,
+        prompted_progress,
+    )
     from tsfm_pipeline.parameters import Parameters, load_configuration
 
     try:
@@ -46,10 +50,12 @@ def main(arguments: Sequence[str]) -> int:
             predictions_root=catalog.load("predictions_root"),
         )
         left = {experiment.name: _left_by(experiment, catalog) for experiment in GRID}
+        prompted = catalog.load(f"{PROMPTED.replace('.', '_')}_statuses")
     except (ValueError, DatasetError) as error:
         sys.stderr.write(f"tsfm-pipeline status: {error}\n")
         return 2
-    sys.stdout.write(table_of(progress_of_all(GRID, left, environment, time.time())) + "\n")
+    rows = progress_of_all(GRID, left, environment, time.time())
+    sys.stdout.write(table_of([*rows, prompted_progress(prompted, environment)]) + "\n")
     return 0
 
 

@@ -3,6 +3,7 @@
 from tsfm_pipeline.experiments.grid import (
     ABLATED,
     BUDGETS,
+    CT_DOWNSTREAM,
     DOWNSTREAM,
     LONG,
     METHODS,
@@ -44,7 +45,16 @@ COMPARISONS: tuple[tuple[str, str], ...] = (
         for seed in SEEDS
         for dataset in DOWNSTREAM
     ),
+    *(
+        (f"transfer.{dataset}.pretrained.epoch10", f"study.ct_statistics.{dataset}")
+        for dataset in CT_DOWNSTREAM
+    ),
+    *(
+        (f"study.seed{seed}.{dataset}.pretrained", f"study.ct_statistics_seed{seed}.{dataset}")
+        for seed in SEEDS
+        for dataset in CT_DOWNSTREAM
+    ),
 )
 """(experiment, baseline): TSFM against the systems of Table 1 and S1, against training from scratch
 and the systems of Table 2, and the whole pool against other pools (Table 3); TSFM against itself
-without one of its parts."""
+without one of its parts, or with the pool's CT statistics."""

@@ -56,6 +56,9 @@ FEW = ("few1", "few2", "few4")
 """Numbers of cases that a few-case transfer trains on."""
 SEEDS = (1, 2)
 """Repetitions of Table 2's smallest budget."""
+MR_SETS = ("brats2020",)
+"""MR is z-scored case by case, so CT statistics say nothing there."""
+CT_DOWNSTREAM = tuple(dataset for dataset in DOWNSTREAM if dataset not in MR_SETS)
 
 
 def _baselines() -> list[Experiment]:
@@ -173,7 +176,24 @@ def _studies() -> list[Experiment]:
                 )
                 for seed in SEEDS
             ]
-    return grid
+    return grid + _studies_of_statistics()
+
+
+def _studies_of_statistics() -> list[Experiment]:
+    """Return pre-trained transfers that keep the pool's CT statistics, once for each seed."""
+    names = {0: "ct_statistics"} | {seed: f"ct_statistics_seed{seed}" for seed in SEEDS}
+    return [
+        _transfer(
+            f"study.{name}.{dataset}",
+            dataset,
+            "epoch10",
+            method="tsfm_initial_statistics",
+            initial="pretrain.tsfm",
+            seed=seed,
+        )
+        for dataset in CT_DOWNSTREAM
+        for seed, name in names.items()
+    ]
 
 
 GRID: tuple[Experiment, ...] = (

@@ -1,5 +1,6 @@
 """Experiments that the real nnU-Net v2 trains and predicts."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pandas as pd
 
 from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.files import content_digest, write_text
-from tsfm_pipeline.model.folder import WEIGHTS
+from tsfm_pipeline.model.folder import WEIGHTS, ModelFolder
 from tsfm_pipeline.model.training_spec import TrainingSpec
 from tsfm_pipeline.nnunetv2 import NnunetTask, run_nnunetv2
 from tsfm_pipeline.nnunetv2.dataset import import_labels
@@ -48,13 +49,23 @@ def train_nnunetv2(
     python: Path,
     report: Report,
 ) -> None:
-    """Train and predict in a folder; see `nnunetv2.run_nnunetv2`."""
+    """Train and predict in a folder, with a line of metrics per epoch as our own trainings have.
+
+    See `nnunetv2.run_nnunetv2`.
+    """
     cases = {case.key: case for case in (case_from_row(row) for _, row in case_index.iterrows())}
     dataset = spec.training[0].partition("/")[0]
     wanted = {key: cases[key] for key in (*spec.training, *spec.validation, *spec.test)}
     folder.mkdir(parents=True, exist_ok=True)
     write_text(spec_file(folder), spec.model_dump_json(indent=1))
-    run_nnunetv2(NnunetTask(spec, wanted, sources[dataset], folder, python), report)
+    curve = ModelFolder(folder).metrics
+
+    def keep(epoch: int, metrics: Mapping[str, float]) -> None:
+        with curve.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
+        report(epoch, metrics)
+
+    run_nnunetv2(NnunetTask(spec, wanted, sources[dataset], folder, python), keep)
 
 
 def import_predictions(

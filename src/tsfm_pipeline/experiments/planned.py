@@ -19,7 +19,8 @@ def with_plan(
 ) -> TrainingSettings:
     """Put the numbers of a dataset's plan into a training's settings.
 
-    nnU-Net's U-Net takes them as planned; the other networks adapted to TSFM.
+    nnU-Net's U-Net takes them as planned; the other networks adapted to TSFM. A planned patch
+    brings the plan's dummy_2d with it, unless the settings name an axis.
 
     Args:
         training: settings of the training.
@@ -40,7 +41,12 @@ def with_plan(
             "patch": (patch[0], patch[1], patch[2]),
             "batch_size": stage.batch_size,
         }
-    return training.model_copy(update={name: numbers[name] for name in planned})
+    chosen: dict[str, Any] = {name: numbers[name] for name in planned}
+    augmentation = training.augmentation
+    if "patch" in planned and plan.stored.fullres.dummy_2d and augmentation.dummy_2d_axis is None:
+        across = {"dummy_2d_axis": plan.stored.axes[0]}  # the coarsest axis
+        chosen["augmentation"] = augmentation.model_copy(update=across)
+    return training.model_copy(update=chosen)
 
 
 def refuse_plans_of_many(settings: ExperimentSettings, pool: Sequence[str]) -> None:

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+import pandas as pd
+
 from tsfm_pipeline.experiments.experiment import Experiment
+from tsfm_pipeline.experiments.grid import PROMPTED
 from tsfm_pipeline.experiments.outcome import ModelRecord, Outcome, collect_statuses
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.model.folder import WEIGHTS, ModelError, ModelFolder
@@ -108,6 +111,29 @@ def progress_of_all(
         or _not_run(experiment, own, environment)
         for experiment, own in pairs
     ]
+
+
+def prompted_progress(statuses: pd.DataFrame, environment: Environment) -> Progress:
+    """Say how far SAM-Med3D has come, which is scored without a training.
+
+    Args:
+        statuses: rows of `outcome.STATUSES_SCHEMA` that its last run left; none before one.
+        environment: what it runs on.
+    """
+    reason = environment.settings.why_not_prompted()
+    if not statuses.empty:
+        _, status, explanation, pool = statuses.iloc[0]
+        if status == "failed":
+            return Progress(PROMPTED, "failed", str(explanation))
+        if status == "finished" and environment.pool and pool != environment.pool:
+            return Progress(
+                PROMPTED, "stale", f"scored on pool {pool}, the pool is {environment.pool} now"
+            )
+        if status == "finished":
+            return Progress(PROMPTED, "finished", "prompted with the ground truth")
+    if environment.settings.methods["sam_med3d"].checkpoint is None:
+        return Progress(PROMPTED, "needs checkpoint", reason or "")
+    return Progress(PROMPTED, "left out" if reason else "not run", reason or "")
 
 
 def _training_under_way(

@@ -19,6 +19,7 @@ from torch import nn
 
 from tsfm_pipeline.files import file_digest
 from tsfm_pipeline.imaging.intensity import AIR_HU, normalise_ct
+from tsfm_pipeline.inference.mirroring import mirroring_for
 from tsfm_pipeline.inference.postprocessing import PostprocessingRule
 from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.inference.sliding_window import predict_tiles
@@ -171,7 +172,7 @@ def predict_scores(
         modality: CT or MR.
         regions: those wanted, for instance what the case's dataset annotates; memory is used for
             these only.
-        settings: how tiles are laid and averaged.
+        settings: how tiles are laid and averaged; an axis that training did not mirror is left out.
 
     Returns:
         Probabilities (K, Z, Y, X) in the order of `regions`; see `predict_tiles`.
@@ -191,12 +192,15 @@ def predict_scores(
         raise ModelError(
             f"model {model.card.name} does not predict {lacking}; it has {list(model.card.regions)}"
         )
+    mirroring = mirroring_for(model.card, regions)
+    axes = tuple(axis for axis in settings.mirror_axes if axis in mirroring.axes)
     return predict_tiles(
         model.network,
         model.normalise(image_CZYX, modality),
         patch=model.card.patch,
         channels=[model.card.regions.index(region) for region in regions],
-        settings=settings,
+        other_sides=[model.card.regions.index(region) for region in mirroring.regions],
+        settings=settings.model_copy(update={"mirror_axes": axes}),
         device=model.device,
         air=model.air(modality),
     )

@@ -14,8 +14,8 @@ class InferenceSettings(FrozenModel):
         step: distance of neighbouring tiles as a fraction of the patch, at most 1.
         tile_batch: tiles that go through the network together.
         mirror_axes: axes (0 = z, 1 = y, 2 = x) along which predictions of the mirrored tile are
-            averaged in, all their combinations. Leave out 2 where regions have sides: a mirrored
-            right kidney looks like a left one.
+            averaged in, all their combinations. Of these, each model takes the ones that its
+            training mirrored (`mirroring.mirroring_for`).
         skip_air: leave out tiles without anatomy, which count as background
             (`sliding_window.is_air`).
         postprocessing_cases: training cases of each dataset on which it is decided where keeping
@@ -30,4 +30,6 @@ class InferenceSettings(FrozenModel):
 
     def deciding(self) -> dict[str, object]:
         """Return what decides the labels: all but the batch of tiles."""
-        return self.model_dump(mode="json", exclude={"tile_batch"})
+        settings = self.model_dump(mode="json", exclude={"tile_batch"})
+        # 1 mirrored along any axis, and called left and right in the mirror what they are outside
+        return settings | {"mirroring": 2} if self.mirror_axes else settings

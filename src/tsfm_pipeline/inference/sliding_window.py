@@ -22,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tsfm_pipeline.imaging.geometry import Triple
+from tsfm_pipeline.imaging.labels import LEFT_RIGHT
 from tsfm_pipeline.inference.placement import PlacementError, place_scores
 from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.memory import available_memory
@@ -90,6 +91,7 @@ def predict_tiles(
     *,
     patch: Triple,
     channels: Sequence[int],
+    other_sides: Sequence[int] | None = None,
     settings: InferenceSettings,
     device: torch.device,
     air: float = -math.inf,
@@ -103,6 +105,8 @@ def predict_tiles(
         image_CZYX: the normalised image; it is padded with 0 on both sides to at least a patch.
         patch: voxels of a tile (z, y, x).
         channels: output channels to keep, in the order wanted.
+        other_sides: those that hold the same anatomy in a tile mirrored left-right (the right
+            kidney's channel for the left one's); None where nothing has a side.
         settings: step, batch of tiles, mirroring and whether to skip air.
         device: where the network computes; in half precision on a GPU.
         air: normalised intensity that anatomy exceeds; see `is_air`.
@@ -131,6 +135,7 @@ def predict_tiles(
         for corner in itertools.product(*starts)
     ]
     kept = torch.as_tensor(list(channels), device=device)
+    opposite = kept if other_sides is None else torch.as_tensor(list(other_sides), device=device)
     with (
         torch.inference_mode(),
         torch.autocast(device.type, dtype=_half(device), enabled=device.type == "cuda"),
@@ -142,7 +147,9 @@ def predict_tiles(
         sum_KZYX = torch.zeros(sums, dtype=place.dtype, device=place.device)
         for batch in _batches(boxes, padded_CZYX, settings, air):
             tiles_BCDHW = torch.stack([padded_CZYX[(slice(None), *box)] for box in batch])
-            scores_BKDHW = _mirrored(network, tiles_BCDHW.to(device), kept, settings.mirror_axes)
+            scores_BKDHW = _mirrored(
+                network, tiles_BCDHW.to(device), kept, opposite, settings.mirror_axes
+            )
             for box, scores_KDHW in zip(batch, scores_BKDHW, strict=True):
                 z, y, x = (part.start for part in box)
                 share_DHW = share_z[z][:, None, None] * share_y[y][:, None] * share_x[x]
@@ -184,7 +191,7 @@ def _left_by(network: Network, shape: tuple[int, ...], kept: Tensor) -> int:
     if kept.device.type != "cuda":
         return 0
     try:
-        _mirrored(network, torch.zeros(shape, device=kept.device), kept, axes=())
+        _mirrored(network, torch.zeros(shape, device=kept.device), kept, kept, axes=())
     except torch.OutOfMemoryError as error:
         fewer = "set inference.tile_batch to 1, or " if shape[0] > 1 else ""
         raise PlacementError(
@@ -201,7 +208,9 @@ def _half(device: torch.device) -> torch.dtype:
     return torch.bfloat16
 
 
-def _mirrored(network: Network, tiles_BCDHW: Tensor, kept: Tensor, axes: Sequence[int]) -> Tensor:
+def _mirrored(
+    network: Network, tiles_BCDHW: Tensor, kept: Tensor, opposite: Tensor, axes: Sequence[int]
+) -> Tensor:
     """Return the mean probability over all combinations of mirrored axes, in float32."""
     total_BKDHW: Tensor | None = None
     flips = [
@@ -210,7 +219,8 @@ def _mirrored(network: Network, tiles_BCDHW: Tensor, kept: Tensor, axes: Sequenc
         for chosen in itertools.combinations(axes, count)
     ]
     for dims in flips:
-        logits_BKDHW = network(tiles_BCDHW.flip(dims)).index_select(1, kept)
+        channels = opposite if LEFT_RIGHT + 2 in dims else kept
+        logits_BKDHW = network(tiles_BCDHW.flip(dims)).index_select(1, channels)
         scores_BKDHW = logits_BKDHW.float().sigmoid().flip(dims)
         total_BKDHW = scores_BKDHW if total_BKDHW is None else total_BKDHW + scores_BKDHW
     assert total_BKDHW is not None

@@ -21,12 +21,16 @@ class AugmentationSettings(FrozenModel):
         where: "workers" varies single samples in the loader processes (batchgeneratorsv2);
             "device" varies batches where the network is, so that loaders only read. Same
             distributions, other random numbers.
+        dummy_2d_axis: axis across thick slices; rotation (then by any angle), scaling and low
+            resolution of "full" stay within them, as in nnU-Net's dummy_2d. None has no slices,
+            and `patch: planned` then follows the dataset's plan.
     """
 
     transforms: Literal["full", "light", "none"] = "full"
     mirror_axes: tuple[Literal[0, 1, 2], ...] = (0, 1, 2)
     left_right: Literal["keep", "swap"] = "keep"
     where: Literal["workers", "device"] = "workers"
+    dummy_2d_axis: Literal[0, 1, 2] | None = None
 
 
 class ParallelSettings(FrozenModel):
@@ -83,6 +87,9 @@ class TrainingSettings(FrozenModel):
         oversample_foreground: share of a batch, its last items, centred on foreground (nnU-Net's
             rounding: of 2 items the second).
         augmentation: how samples are varied.
+        ct_statistics: whose clip bounds, mean and sd normalise CT: "own" are those of the training
+            cases, "initial" those of the model that the initial weights come from; without initial
+            weights they are its own. MR is z-scored case by case and knows neither.
         workers: processes that load samples; 0 loads in the training process. Does not change
             the samples.
         device: "auto" takes the first GPU if there is one.
@@ -121,6 +128,7 @@ class TrainingSettings(FrozenModel):
     gradient_clip: PositiveFloat = 12.0
     oversample_foreground: float = Field(default=0.33, ge=0, le=1)
     augmentation: AugmentationSettings = AugmentationSettings()
+    ct_statistics: Literal["own", "initial"] = "own"
     workers: int = Field(default=4, ge=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: Literal["auto", "bf16", "fp16", "off"] = "auto"

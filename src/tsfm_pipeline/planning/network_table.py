@@ -1,11 +1,16 @@
 """Every registered network and what it costs, each at a patch and outputs it is known for."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from tsfm_pipeline.imaging.geometry import Triple
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.network.footprint import Footprint, footprint
+from tsfm_pipeline.network.sam_med3d import SIDE, build_sam_med3d
 from tsfm_pipeline.network.sizes import PAPER_PATCH, NetworkName
 from tsfm_pipeline.planning.architecture import architecture_for
 
@@ -42,7 +47,7 @@ class NetworkRow:
         patch: voxels (z, y, x).
         outputs: logits per voxel.
         cost: with one image channel.
-        training_gib: of a step on a batch of 2.
+        training_gib: of a step on a batch of 2; NaN for what is not trained here.
     """
 
     patch: Triple
@@ -61,6 +66,32 @@ def network_row(network: NetworkName, size: str) -> NetworkRow:
     settings = TrainingSettings(network=network, size=size, patch=patch)
     cost = footprint(architecture_for(settings, None), 1, outputs, patch)
     return NetworkRow(patch, outputs, cost, training_gib(cost, BATCH_SIZE))
+
+
+def sam_med3d_row() -> NetworkRow:
+    """Count SAM-Med3D; its operations are those of the image encoder, which clicks do not repeat.
+
+    Raises:
+        MissingExtra: medim is not installed.
+    """
+    patch = (SIDE, SIDE, SIDE)
+    with torch.device("meta"):
+        network = build_sam_med3d().eval()
+        image_BCXYZ = torch.empty(1, 1, *patch)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        network.image_encoder(image_BCXYZ)
+    cost = Footprint(
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        supervision_parameters=0,
+        supervised=1,
+        forward_flops=counter.get_total_flops(),
+        kept_values=0,
+        outputs=1,
+        head_parameters=0,
+        head_flops=0,
+    )
+    return NetworkRow(patch, 1, cost, math.nan)
 
 
 def training_gib(

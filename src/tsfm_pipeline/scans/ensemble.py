@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tsfm_pipeline.imaging.labels import LEFT_RIGHT
 from tsfm_pipeline.imaging.resampling import resample_scores
 from tsfm_pipeline.inference.export import OriginalGrid, export_case
+from tsfm_pipeline.inference.mirroring import mirroring_for
 from tsfm_pipeline.inference.model import SegmentationModel, load_model, predict_scores
 from tsfm_pipeline.inference.postprocessing import postprocess
 from tsfm_pipeline.inference.settings import InferenceSettings
@@ -139,19 +139,15 @@ def common_mirror_axes(cards: Sequence[ModelCard]) -> tuple[Literal[0, 1, 2], ..
 def mirror_axes(card: ModelCard) -> tuple[Literal[0, 1, 2], ...]:
     """Return the axes along which a mirrored scan may be predicted and averaged in.
 
-    Those that training mirrored; left-right only where no target of the model has a side: in the
-    mirrored scan its right kidney is a left one, however the model was trained.
+    See `inference.mirroring.mirroring_for`, with all regions of the model.
 
     Raises:
         ModelError: there is none.
     """
-    predicted = card.table.exclusive_targets(card.regions)
-    sided = card.table.side_partners().keys() & set(predicted)
-    trained = card.settings.augmentation.mirror_axes
-    axes = tuple(axis for axis in trained if axis != LEFT_RIGHT or not sided)
+    axes = mirroring_for(card, card.regions).axes
     if not axes:
-        names = ", ".join(sorted(sided))
-        why = f"left-right alone, and {names} have a side" if trained else "never"
+        trained = card.settings.augmentation.mirror_axes
+        why = "left-right alone, and some targets have a side" if trained else "never"
         raise ModelError(
             f"the training of model {card.name} mirrored scans {why}; leave out --mirror"
         )

@@ -1,6 +1,5 @@
 """What a finished training left, added to its run; that does not move the end of the run."""
 
-import json
 import time
 from collections.abc import Mapping
 
@@ -63,9 +62,8 @@ def _complete_curve(run_id: str, folder: ModelFolder) -> None:
     written = int(folder.metrics.stat().st_mtime * 1000)
     last = last_step(run_id)
     points = []
-    for line in folder.metrics.read_text().splitlines():
-        metrics = json.loads(line)
-        step = metrics.pop("epoch")
+    for metrics in folder.epochs():
+        step = int(metrics.pop("epoch"))
         if step > last:
             points += [Metric(name, value, written, step) for name, value in metrics.items()]
     for start in range(0, len(points), MAX_BATCH):

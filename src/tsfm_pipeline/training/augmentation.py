@@ -3,7 +3,8 @@
 Probabilities and ranges are those of nnU-Net v1.7.1 (`setup_DA_params`, `get_moreDA_augmentation`).
 Stated choices: rotation and scaling interpolate images linearly (order 1; v1: 3) and labels by
 nearest neighbour (order 0, as MultiTalent; nnU-Net: 1); low resolution is simulated with
-nearest-neighbour down- and linear up-sampling (v1: order 0 down, 3 up).
+nearest-neighbour down- and linear up-sampling (v1: order 0 down, 3 up). With thick slices
+(`dummy_2d_axis`) v1 rotates within them by any angle, and neither scales nor coarsens across them.
 
 All draws come from the global torch and numpy generators; the caller seeds them per sample.
 """
@@ -56,11 +57,13 @@ class Augmentation:
         regions: Sequence[str],
     ) -> None:
         self.settings = settings
-        full = settings.transforms == "full"
-        self.enlarged = enlarged_patch(patch) if full else patch
-        self._transforms: list[BasicTransform] = [_spatial(patch)] if full else []
+        full, across = settings.transforms == "full", settings.dummy_2d_axis
+        self.enlarged = enlarged_patch(patch, across) if full else patch
+        self._transforms: list[BasicTransform | _WithinSlices] = []
+        if full:
+            self._transforms.append(_spatial(patch, across))
         if settings.transforms != "none":
-            self._transforms += _intensity(filters=full)
+            self._transforms += _intensity(filters=full, across=across)
         self._partners = table.side_partners()
         self._swap = swap_table(table)
         predicted = {name for region in regions for name in table.region_targets(region)}
@@ -114,11 +117,20 @@ class Augmentation:
         return image_CDHW.flip([axis + 1 for axis in axes]), labels_DHW.flip(axes)
 
 
-def enlarged_patch(patch: Triple) -> Triple:
+def enlarged_patch(patch: Triple, across: int | None = None) -> Triple:
     """Return the box that v1 loads for a patch: its corner rotated by 30 degrees, over 0.85.
 
-    After `default_data_augmentation.py:get_patch_size`, with its one-sided rotations.
+    After `default_data_augmentation.py:get_patch_size`, with its one-sided rotations. Within slices
+    it rotates by 90 degrees and loads no slice more.
+
+    Args:
+        patch: voxels (z, y, x).
+        across: axis across thick slices; None has none.
     """
+    if across is not None:
+        side = int(max(side for axis, side in enumerate(patch) if axis != across) / LOADED_SCALE)
+        within = [patch[across] if axis == across else side for axis in range(3)]
+        return (within[0], within[1], within[2])
     corner = np.array(patch, float)
     cosine, sine = math.cos(ROTATION), math.sin(ROTATION)
     largest = corner.copy()
@@ -140,13 +152,44 @@ def swap_table(table: LabelTable) -> Tensor:
     return lookup
 
 
-def _spatial(patch: Triple) -> BasicTransform:
+class _WithinSlices:
+    """A transform of planes that does the same to every slice across an axis: they are channels."""
+
+    def __init__(self, transform: BasicTransform, across: int) -> None:
+        self._transform = transform
+        self._across = across
+
+    def __call__(self, image: Tensor, segmentation: Tensor) -> dict[str, Tensor]:
+        """Transform an image and its labels, both (C, D, H, W)."""
+        planes = self._transform(image=self._planes(image), segmentation=self._planes(segmentation))
+        return {
+            "image": self._volume(planes["image"], len(image)),
+            "segmentation": self._volume(planes["segmentation"], len(segmentation)),
+        }
+
+    def _planes(self, volume_CDHW: Tensor) -> Tensor:
+        return volume_CDHW.movedim(self._across + 1, 1).flatten(0, 1)
+
+    def _volume(self, planes: Tensor, channels: int) -> Tensor:
+        slices = planes.reshape(channels, -1, *planes.shape[1:])
+        return slices.movedim(1, self._across + 1)
+
+
+def _spatial(patch: Triple, across: int | None) -> BasicTransform | _WithinSlices:
+    if across is not None:
+        plane = [side for axis, side in enumerate(patch) if axis != across]
+        return _WithinSlices(_rotated_and_scaled(plane, math.pi), across)
+    return _rotated_and_scaled(patch, ROTATION)
+
+
+def _rotated_and_scaled(shape: Sequence[int], rotation: float) -> BasicTransform:
+    """Cut a volume or a plane of some shape from the middle, rotated and scaled."""
     return SpatialTransform(
-        patch,
+        shape,
         patch_center_dist_from_border=0,
         random_crop=False,
         p_rotation=0.2,
-        rotation=(-ROTATION, ROTATION),
+        rotation=(-rotation, rotation),
         p_scaling=0.2,
         scaling=BGContrast((0.7, 1.4)),
         p_synchronize_scaling_across_axes=1,
@@ -156,7 +199,7 @@ def _spatial(patch: Triple) -> BasicTransform:
     )
 
 
-def _intensity(*, filters: bool) -> list[BasicTransform]:
+def _intensity(*, filters: bool, across: int | None) -> list[BasicTransform]:
     """nnU-Net's intensity transforms in its order; `filters` includes blur and low resolution."""
     noise = GaussianNoiseTransform((0, 0.1), synchronize_channels=True)
     # benchmark=True would choose the algorithm by timing it: not reproducible
@@ -169,7 +212,7 @@ def _intensity(*, filters: bool) -> list[BasicTransform]:
         (0.5, 1.0),
         synchronize_channels=False,
         synchronize_axes=True,
-        ignore_axes=None,
+        ignore_axes=None if across is None else (across,),
         p_per_channel=0.5,
     )
     gamma_inverted, gamma = (

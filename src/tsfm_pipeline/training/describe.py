@@ -1,12 +1,14 @@
 """The card of a training, made from its task and checked against the folder's."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tsfm_pipeline.files import file_digest
+from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.intensity import CtStatistics, ct_statistics
 from tsfm_pipeline.model.card import ModelCard
-from tsfm_pipeline.model.folder import ModelError, ModelFolder
+from tsfm_pipeline.model.folder import WEIGHTS_SUFFIX, ModelError, ModelFolder
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.model.training_spec import TrainingSpec
 from tsfm_pipeline.planning.architecture import architecture_for
@@ -26,10 +28,19 @@ FREE_TO_CHANGE = {
     "bad_steps",
 }
 """Settings that a resumed training may change."""
-ADDED_LATER = {"network", "masked_loss", "dataset_sampling", "optimizer", "schedule"}
+ADDED_LATER = {
+    "network",
+    "masked_loss",
+    "dataset_sampling",
+    "optimizer",
+    "schedule",
+    "ct_statistics",
+}
 """Settings younger than some trainings: at their defaults, they do not enter a digest."""
+AUGMENTATION_ADDED_LATER = {"dummy_2d_axis"}
+"""The same among `augmentation`'s."""
 
-_DEFAULTS = TrainingSettings().model_dump()
+_DEFAULTS = TrainingSettings()
 
 
 def describe(
@@ -52,7 +63,7 @@ def describe(
         pool_digest=cases_digest(cases),
     )
     if not resumed:
-        return card.model_copy(update={"ct_statistics": pool_statistics(task, records)})
+        return card.model_copy(update={"ct_statistics": chosen_statistics(task, records)})
     try:
         found = folder.card
     except ModelError as error:
@@ -70,10 +81,16 @@ def describe(
     return card.model_copy(update=kept)
 
 
-def pool_statistics(task: TrainingTask, records: Mapping[str, CaseRecord]) -> CtStatistics | None:
-    """Pool the CT statistics of the training cases; None if all cases are MR."""
+def chosen_statistics(task: TrainingTask, records: Mapping[str, CaseRecord]) -> CtStatistics | None:
+    """Return what normalises CT: the initial model's, or of the training cases; None for MR alone.
+
+    Raises:
+        TrainingError: the initial weights come without statistics; CT is validated, not trained on.
+    """
     ct_cases = [key for key in task.training if records[key].modality == "CT"]
     if ct_cases:
+        if task.settings.ct_statistics == "initial" and task.initial_weights is not None:
+            return _initial_statistics(task.name, task.initial_weights)
         return ct_statistics(task.cases.intensities(key) for key in ct_cases)
     ct_validation = [key for key in task.validation if records[key].modality == "CT"]
     if ct_validation:
@@ -84,10 +101,47 @@ def pool_statistics(task: TrainingTask, records: Mapping[str, CaseRecord]) -> Ct
     return None
 
 
+def _initial_statistics(name: str, weights: Path) -> CtStatistics:
+    """Return the CT statistics on the card beside a model's weights."""
+    remedy = (
+        "set ct_statistics of this training to own, or start from a model folder of a training on"
+        " CT"
+    )
+    if weights.suffix != WEIGHTS_SUFFIX:
+        raise TrainingError(
+            f"{name}: ct_statistics is initial, but the initial weights {weights} are a published"
+            f" checkpoint, which has no model card; {remedy}"
+        )
+    folder = ModelFolder(weights.parent)
+    try:
+        statistics = folder.card.ct_statistics
+    except ModelError as error:
+        raise TrainingError(
+            f"{name}: ct_statistics is initial, but the initial weights {weights} have no usable"
+            f" {folder.card_path.name} beside them ({error.__cause__ or error}); {remedy}"
+        ) from error
+    if statistics is None:
+        raise TrainingError(
+            f"{name}: ct_statistics is initial, but the initial weights {weights} were trained on"
+            f" MR alone; {remedy}"
+        )
+    return statistics
+
+
 def deciding_settings(settings: TrainingSettings) -> dict[str, Any]:
     """Return, for a digest, the settings that decide the weights."""
-    old = {name for name in ADDED_LATER if getattr(settings, name) == _DEFAULTS[name]}
-    return settings.model_dump(mode="json", exclude=FREE_TO_CHANGE | old)
+    deciding = settings.model_dump(
+        mode="json", exclude=FREE_TO_CHANGE | _at_default(ADDED_LATER, settings, _DEFAULTS)
+    )
+    for name in _at_default(
+        AUGMENTATION_ADDED_LATER, settings.augmentation, _DEFAULTS.augmentation
+    ):
+        del deciding["augmentation"][name]
+    return deciding
+
+
+def _at_default(names: set[str], settings: FrozenModel, defaults: FrozenModel) -> set[str]:
+    return {name for name in names if getattr(settings, name) == getattr(defaults, name)}
 
 
 def _differences(found: ModelCard, wanted: ModelCard) -> list[str]:

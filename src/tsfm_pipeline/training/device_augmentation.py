@@ -35,6 +35,7 @@ class DeviceAugmentation:
         self._patch = patch
         self._filters = augmentation.settings.transforms == "full"
         self._intensity = augmentation.settings.transforms != "none"
+        self._across = augmentation.settings.dummy_2d_axis
 
     def __call__(
         self,
@@ -95,9 +96,12 @@ class DeviceAugmentation:
             return image_CDHW[(slice(None), *box)], labels_DHW[box]
         matrix = np.eye(3)
         if rotated:
-            matrix = _rotation(*rng.uniform(-ROTATION, ROTATION, 3))
+            matrix = _rotation(*self._angles(rng))
         if scaled:
-            matrix = matrix * _two_sided(rng, 0.7, 1.4)
+            scales = np.full(3, _two_sided(rng, 0.7, 1.4))
+            if self._across is not None:
+                scales[self._across] = 1
+            matrix = matrix * scales
         grid_1DHW3 = self._grid(matrix, lower, shape, image_CDHW)
         image_1CDHW = F.grid_sample(image_CDHW[None], grid_1DHW3, align_corners=True)
         # outside the volume the sampler gives 0: labels are counted from OUTSIDE downwards
@@ -106,6 +110,14 @@ class DeviceAugmentation:
             codes_DHW[None, None], grid_1DHW3, mode="nearest", align_corners=True
         )
         return image_1CDHW[0], (OUTSIDE - codes_11DHW[0, 0].round().int()).to(torch.uint8)
+
+    def _angles(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw the angles about z, y, x in radians; slices are turned in their plane alone."""
+        if self._across is None:
+            return rng.uniform(-ROTATION, ROTATION, 3)
+        angles = np.zeros(3)
+        angles[self._across] = rng.uniform(-math.pi, math.pi)
+        return angles
 
     def _grid(
         self, matrix: np.ndarray, lower: list[int], shape: torch.Size, like: Tensor
@@ -136,7 +148,7 @@ class DeviceAugmentation:
             (0.2, lambda: _blur(rng.uniform(0.5, 1.0)), 0.5, self._filters),
             (0.15, lambda: _multiply(rng.uniform(0.75, 1.25)), 1.0, True),
             (0.15, lambda: _contrast(_two_sided(rng, 0.75, 1.25)), 1.0, True),
-            (0.25, lambda: _coarsen(rng.uniform(0.5, 1.0)), 0.5, self._filters),
+            (0.25, lambda: _coarsen(rng.uniform(0.5, 1.0), self._across), 0.5, self._filters),
             (0.1, lambda: _gamma(_two_sided(rng, 0.7, 1.5), inverted=True), 1.0, True),
             (0.3, lambda: _gamma(_two_sided(rng, 0.7, 1.5), inverted=False), 1.0, True),
         ]
@@ -209,11 +221,14 @@ def _contrast(factor: float) -> Callable[[Tensor], Tensor]:
     return change
 
 
-def _coarsen(zoom: float) -> Callable[[Tensor], Tensor]:
-    """Return sampling at a lower resolution (nearest) and back (linear)."""
+def _coarsen(zoom: float, across: int | None) -> Callable[[Tensor], Tensor]:
+    """Return sampling at a lower resolution (nearest) and back (linear), none across slices."""
 
     def change(channel_DHW: Tensor) -> Tensor:
-        coarse = [max(round(size * zoom), 1) for size in channel_DHW.shape]
+        coarse = [
+            size if axis == across else max(round(size * zoom), 1)
+            for axis, size in enumerate(channel_DHW.shape)
+        ]
         small = F.interpolate(channel_DHW[None, None], coarse, mode="nearest-exact")
         return F.interpolate(small, channel_DHW.shape, mode="trilinear")[0, 0]
 

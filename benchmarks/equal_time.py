@@ -1,0 +1,199 @@
+"""Train five systems on Task04_Hippocampus for equal time; draw Dice over time, print the table.
+
+    python benchmarks/equal_time.py --raw-root FOLDER_OF_Task04_Hippocampus --project FOLDER \
+        --nnunet-python .venv-nnunet/bin/python COMMAND
+
+COMMAND is one of
+
+    calibrate [SYSTEM ...]   seconds per iteration, alone on the machine; nnU-Net v2 gets the
+                             native one's, so that both train for equally many iterations
+    train [SYSTEM ...]       as many iterations as --minutes hold at that speed
+    report                   docs/equal_time.svg and the table, of what has finished
+
+So systems may be trained side by side, or beside other work: their iterations are those of the
+quiet machine, and so is the time in figure and table. Each has a copy of the project in FOLDER.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+import yaml
+from matplotlib.figure import Figure
+
+from tsfm_pipeline.experiments.outcome import ModelRecord
+from tsfm_pipeline.model.folder import ModelFolder
+
+PROJECT = Path(__file__).parents[1]
+EPOCHS = 20
+SPEEDS = "seconds_per_iteration.json"
+OURS = {"patch": [40, 56, 40], "batch_size": 2}
+PLANNED = {"patch": "planned", "batch_size": "planned", "loss": "softmax"}
+ADAMW = {
+    "optimizer": "adamw",
+    "schedule": "cosine",
+    "learning_rate": 1e-3,
+    "weight_decay": 1e-5,
+    "warmup_epochs": 1,
+}
+SYSTEMS = {
+    "tsfm": {"network": "tsfm", "size": "small", **OURS},
+    "nnunet": {"network": "nnunet", "size": "base", **PLANNED},
+    "nnunetv2": {"network": "nnunet", "size": "base", **PLANNED},
+    "swinunetr": {"network": "swinunetr", "size": "tiny", "loss": "softmax", **OURS, **ADAMW},
+    "stunet": {"network": "stunet", "size": "small", "loss": "softmax", **OURS},
+}
+TITLES = {
+    "tsfm": "TSFM small",
+    "nnunet": "nnU-Net, native",
+    "nnunetv2": "nnU-Net v2 itself",
+    "swinunetr": "SwinUNETR, 12 channels",
+    "stunet": "STU-Net small",
+}
+COMMON = {
+    "epochs": EPOCHS,
+    "validation_iterations": 4,  # not counted in the time
+    "learning_rate": 0.01,
+    "momentum": 0.99,
+    "weight_decay": 3e-5,
+    "augmentation": {"transforms": "full", "mirror_axes": [2]},
+    "workers": 0,
+    "channels_last": True,
+}
+
+
+def make_project(folder: Path, system: str, iterations: int, epochs: int) -> None:
+    """Copy the project, with one system as the only experiment of its grid."""
+    for name in ("conf", "src"):
+        shutil.copytree(PROJECT / name, folder / name, dirs_exist_ok=True)
+    shutil.copyfile(PROJECT / "pyproject.toml", folder / "pyproject.toml")
+    method = "nnunet" if system == "nnunetv2" else system
+    experiment = {"name": f"own.{system}", "role": "baseline", "method": method}
+    grid = {"experiments": [experiment | {"datasets": ["hippocampus"]}]}
+    (folder / "conf/grid.yml").write_text(yaml.safe_dump(grid))
+    path = folder / "conf/hippocampus/parameters_experiments.yml"
+    settings = yaml.safe_load(path.read_text())
+    own = {**SYSTEMS[system], "iterations_per_epoch": iterations}
+    settings["experiments"] |= {
+        "left_out": ["pretrain.*", "study.*"],
+        "baseline": {"training": {**COMMON, "epochs": epochs, "iterations_per_epoch": iterations}},
+        "methods": {method: {"training": own}},
+    }
+    path.write_text(yaml.safe_dump(settings, sort_keys=False))
+
+
+def kedro(folder: Path, raw_root: Path, pipeline: str, *params: str) -> None:
+    """Run a pipeline of a copy."""
+    given = ",".join([f"raw_root={raw_root.absolute()}", *params])
+    command = ["-m", "kedro", "run", "--env", "hippocampus", "--pipelines", pipeline]
+    environment = os.environ | {"PYTHONPATH": str((folder / "src").absolute())}
+    subprocess.run(
+        [sys.executable, *command, "--params", given], cwd=folder, env=environment, check=True
+    )
+
+
+def train(
+    arguments: argparse.Namespace, folder: Path, system: str, iterations: int, epochs: int
+) -> None:
+    """Train, predict and score one system in its folder."""
+    pool = arguments.project / "pool"
+    if not pool.exists():
+        make_project(pool, "tsfm", iterations, epochs)
+        kedro(pool, arguments.raw_root, "data_pool")
+    if not folder.exists():
+        shutil.copytree(pool, folder)
+    make_project(folder, system, iterations, epochs)
+    engine = "nnunetv2" if system == "nnunetv2" else "native"
+    kedro(
+        folder,
+        arguments.raw_root,
+        "own",
+        f"experiments.nnunet.engine={engine}",
+        f"experiments.nnunet.python={arguments.nnunet_python.absolute()}",
+    )
+
+
+def model_of(folder: Path, system: str) -> ModelFolder:
+    """Return the folder of the training."""
+    models = folder / "data/06_models/hippocampus"
+    record = ModelRecord.model_validate_json((models / f"own_{system}.json").read_bytes())
+    return ModelFolder(models / record.folder)
+
+
+def calibrate(arguments: argparse.Namespace) -> None:
+    """Time a few iterations of each system, and keep the seconds."""
+    kept = arguments.project / SPEEDS
+    for system in arguments.systems or [name for name in SYSTEMS if name != "nnunetv2"]:
+        folder = arguments.project / f"calibration_{system}"
+        train(arguments, folder, system, iterations=12, epochs=2)
+        seconds = json.loads(kept.read_text()) if kept.exists() else {}
+        seconds[system] = model_of(folder, system).epochs()[-1]["seconds_per_iteration"]
+        print(f"{system}: {seconds[system]:.3f} s per iteration", flush=True)
+        kept.write_text(json.dumps(seconds, indent=1))
+
+
+def iterations_of(arguments: argparse.Namespace, system: str) -> int:
+    """Return the iterations per epoch that the time holds."""
+    seconds = json.loads((arguments.project / SPEEDS).read_text())
+    speed = seconds["nnunet" if system == "nnunetv2" else system]
+    return round(arguments.minutes * 60 / EPOCHS / speed)
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Draw the curves and print the scores of what has finished."""
+    mpl.rcParams["svg.hashsalt"] = "equal_time"  # the same file from the same figures
+    mpl.rcParams["svg.fonttype"] = "none"
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.subplots()
+    rows = {}
+    for system, title in TITLES.items():
+        folder = arguments.project / system
+        scores = folder / "data/07_model_output/hippocampus/own_scores.parquet"
+        if not scores.exists():
+            continue
+        epochs = model_of(folder, system).epochs()
+        dice = pd.read_parquet(scores).query("weights == 'final'")
+        mean = dice.groupby("case")["dice"].mean()
+        rows[title] = {
+            "iterations": len(epochs) * iterations_of(arguments, system),
+            **dice.groupby("target")["dice"].mean().round(4),
+            "mean": round(mean.mean(), 4),
+            "sd over cases": round(mean.std(), 4),
+            "cases": len(mean),
+        }
+        minutes = [(epoch + 1) * arguments.minutes / EPOCHS for epoch in range(len(epochs))]
+        axes.plot(minutes, [epoch["val/dice"] for epoch in epochs], label=title)
+    axes.set(xlabel="minutes", ylabel="pseudo-Dice of validation patches", ylim=(0, 0.95))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    figure.savefig(PROJECT / "docs/equal_time.svg", metadata={"Date": None})
+    print(pd.DataFrame(rows).T.to_markdown())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--raw-root", type=Path, required=True)
+    parser.add_argument("--project", type=Path, required=True, help="where all is trained")
+    parser.add_argument("--nnunet-python", type=Path, default=PROJECT / ".venv-nnunet/bin/python")
+    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("command", choices=("calibrate", "train", "report"))
+    parser.add_argument("systems", nargs="*", choices=[[], *SYSTEMS])
+    arguments = parser.parse_args()
+    if arguments.command == "calibrate":
+        calibrate(arguments)
+    elif arguments.command == "report":
+        report(arguments)
+    else:
+        for system in arguments.systems or SYSTEMS:
+            iterations = iterations_of(arguments, system)
+            train(arguments, arguments.project / system, system, iterations, EPOCHS)
+
+
+if __name__ == "__main__":
+    main()
