@@ -30,7 +30,7 @@ def extra_targets(
     """
     by_name = {table.plain_name(region): region for region in regions}
     scored = {table.region_ids(region) for region in regions}
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for name, region in by_name.items():
         first, *inside = table.region_targets(region)
         alone = (table.id_of(first),)

@@ -94,7 +94,7 @@ def score_case(
     >>> rows = score_case(
     ...     reference, prediction, ["liver", "liver_tumor"], table, (3.0, 1.0, 1.0), settings
     ... )
-    >>> [(row["target"], row["dice"], row["reference_ml"]) for row in rows]
+    >>> [(row["target"], round(row["dice"], 3), row["reference_ml"]) for row in rows]
     [('liver', 1.0, 0.096), ('liver_tumor', 0.0, 0.003), ('liver (label alone)', 0.984, 0.093)]
     >>> rows[1]["reference_lesions"], rows[1]["detected_lesions"]
     (1, 0)

@@ -148,7 +148,7 @@ def _datasets(datasets: pd.DataFrame) -> dict[str, Any]:
 
 
 def _matrix(supervision: pd.DataFrame, datasets: pd.DataFrame) -> dict[str, Any]:
-    """Return the datasets, and per region its cells: number of cases, by parts?, CSS class."""
+    """Return the datasets, and per region its cells: cases, whether by parts, and CSS class."""
     cells = supervision.groupby(["region", "dataset"], sort=False)
     cases, by_parts = cells["cases"].sum().to_dict(), cells["by_parts"].any().to_dict()
     regions = list(dict.fromkeys(supervision["region"]))

@@ -73,7 +73,9 @@ def _experiment(
         threshold=baseline.reindex(shown.index),
         kind=[
             "extra" if extra else "tumour" if settings.is_tumor(str(target)) else "organ"
-            for (_, target), extra in shown["extra"].eq(True).items()
+            for target, extra in zip(
+                shown.index.get_level_values("target"), shown["extra"].eq(True), strict=True
+            )
         ],
     )
     table = table.reset_index()
