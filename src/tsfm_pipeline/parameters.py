@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from tsfm_pipeline.evaluation.extra_targets import check_unions
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.evaluation.threshold import BASELINE
 from tsfm_pipeline.experiments.grid import EXPERIMENTS, PROMPTED
@@ -101,6 +102,7 @@ class Parameters(FrozenModel):
         try:
             check_labels(parameters.datasets.root, parameters.labels)
             check_audit(parameters.audit, parameters.labels)
+            check_unions(parameters.evaluation, parameters.labels)
             refuse_plans_of_many(parameters.experiments, parameters.pool.datasets)
         except (LabelError, PlanningError) as error:
             raise ParametersError(str(error)) from None

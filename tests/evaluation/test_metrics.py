@@ -40,9 +40,10 @@ def test_regions_are_scored_as_their_masks_in_the_whole_volume(settings):
     prediction[:, :, 6:] = 0
     regions = {"liver": (5, 25), "liver_tumor": (25,), "spleen": (1,)}
     rows = score_case(reference, prediction, list(regions), TABLE, SPACING, settings)
-    for row, (region, ids) in zip(rows, regions.items(), strict=True):
+    for row, (region, ids) in zip(rows[:3], regions.items(), strict=True):
         a, b = np.isin(reference, ids), np.isin(prediction, ids)
-        assert row == {"target": region, **score_masks(a, b, SPACING, settings, region)}
+        scored = score_masks(a, b, SPACING, settings, region)
+        assert row == {"target": region, "extra": False, **scored}
         assert row["dice"] == 2 * (a & b).sum() / (a.sum() + b.sum())
         assert (row["reference_voxels"], row["prediction_voxels"]) == (a.sum(), b.sum())
         assert row["reference_ml"] == pytest.approx(a.sum() / 1000)  # voxels of 1 mm3
@@ -68,9 +69,10 @@ def test_a_tumour_taken_for_liver_costs_only_the_tumour(settings):
     reference[0] = 25
     prediction = np.full((2, 2, 2), 5, np.uint8)
     regions = ["liver", "liver_tumor"]
-    liver, tumor = score_case(reference, prediction, regions, TABLE, SPACING, settings)
+    liver, tumor, alone = score_case(reference, prediction, regions, TABLE, SPACING, settings)
     assert liver["dice"] == 1.0
     assert tumor["dice"] == 0.0
+    assert alone["dice"] == 2 * 4 / (4 + 8)  # unless the liver is its label alone
 
 
 def test_different_grids_are_refused(settings):

@@ -57,13 +57,16 @@ def untracked(name, digest, settings):
     yield lambda step, metrics: None
 
 
-def run(name, tmp_path, initial=None, settings=SETTINGS, plans=None, splits=None):
+TABLE = LabelTable(targets={"kidney": 22})
+
+
+def run(name, tmp_path, initial=None, settings=SETTINGS, plans=None, splits=None, table=TABLE):
     # just enough of a case store to describe a task
     with patch.object(CaseStore, "record", lambda store, key: Record()):
         return training_run.run_training(
             experiment=EXPERIMENTS[name],
             settings=settings,
-            table=LabelTable(targets={"kidney": 22}),
+            table=table,
             sources={},
             case_index=pd.DataFrame(),
             store=CaseStore(tmp_path / "store"),
@@ -270,6 +273,32 @@ def test_the_digest_names_what_decides_the_weights(tmp_path, monkeypatch) -> Non
     assert digest() == digest(workers=9) == digest(checkpoint_minutes=1.0)
     assert len({digest(), digest(seed=1), digest(learning_rate=0.5)}) == 3
     assert len({digest(), digest(optimizer="adamw"), digest(masked_loss=False)}) == 3
+
+
+def test_a_composition_is_in_the_digest_where_cases_annotate_its_parts(
+    tmp_path, monkeypatch
+) -> None:
+    seen = []
+
+    def broken(task, *args):
+        seen.append(task.regions)
+        raise RuntimeError("only the digest is wanted")
+
+    monkeypatch.setattr(training_run, "train", broken)
+    targets = {"kidney": 22, "kidney_left": 3, "kidney_right": 2}
+    compositions = {"kidney": ("kidney_left", "kidney_right")}
+    plain = LabelTable(targets=targets)
+    composed = LabelTable(targets=targets, compositions=compositions)
+    digests = {}
+    for annotated in (("kidney",), ("kidney_left", "kidney_right"), tuple(targets)):
+        monkeypatch.setattr(Record, "annotated", annotated)
+        digests[annotated] = [
+            run("transfer.kits19.scratch.epoch10", tmp_path, table=table).digest
+            for table in (plain, composed)
+        ]
+        assert set(seen[-1]) == set(annotated)  # parts are no reason for a channel
+    same = [len(set(pair)) == 1 for pair in digests.values()]
+    assert same == [True, True, False]
 
 
 def test_settings_added_later_leave_older_digests_alone() -> None:

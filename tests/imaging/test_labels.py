@@ -54,6 +54,10 @@ def test_painting_in_collapse_order_keeps_inner_regions() -> None:
             {"targets": {"a": 1}, "per_dataset": {"d": {"a": 3}, "e": {"a": 3}}},
             "e/a and d/a share the id 3",
         ),
+        ({"targets": {"a": 1, "b": 2}, "compositions": {"c": ["a", "b"]}}, "unknown target 'c'"),
+        ({"targets": {"a": 1, "b": 2}, "compositions": {"a": ["b", "c"]}}, r"a: unknown .* 'c'"),
+        ({"targets": {"a": 1, "b": 2}, "compositions": {"a": ["b"]}}, "a has one part"),
+        ({"targets": {"a": 1, "b": 2}, "compositions": {"a": ["a", "b"]}}, "'a' is composed"),
     ],
 )
 def test_inconsistent_tables_are_refused(table: dict, message: str) -> None:
@@ -61,10 +65,68 @@ def test_inconsistent_tables_are_refused(table: dict, message: str) -> None:
         LabelTable.model_validate(table)
 
 
+KIDNEYS = LabelTable(
+    targets={"kidney_right": 2, "kidney_left": 3}
+    | {"kidney": 22, "kidney_tumor": 23, "kidney_cyst": 24, "cyst_left": 36, "cyst_right": 37},
+    regions={"kidney": ("kidney", "kidney_tumor", "kidney_cyst")},
+    compositions={
+        "kidney": ("kidney_left", "kidney_right"),
+        "kidney_cyst": ("cyst_left", "cyst_right"),
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("annotated", "also"),
+    [
+        (["kidney", "kidney_tumor", "kidney_cyst"], set()),
+        (["kidney_left", "kidney_right"], {"kidney"}),
+        (["kidney_left", "kidney_right", "cyst_left", "cyst_right"], {"kidney", "kidney_cyst"}),
+        (["kidney_left", "kidney_right", "cyst_left"], {"kidney"}),
+        (["kidney_left"], set()),  # whether the right one is in the scan, nobody said
+        (["cyst_left", "cyst_right"], {"kidney_cyst"}),
+        ([], set()),
+    ],
+)
+def test_who_annotates_all_parts_supervises_their_union(annotated: list, also: set) -> None:
+    own = KIDNEYS.regions_annotated_by(annotated)
+    assert set(own) == set(annotated)
+    assert set(KIDNEYS.regions_supervised_by(annotated)) == {*own, *also}
+
+
+def test_a_composed_region_has_the_voxels_of_its_own_targets_and_of_all_parts() -> None:
+    assert KIDNEYS.composed_ids("kidney") == (22, 23, 24, 3, 2, 36, 37)
+    assert KIDNEYS.composed_ids("kidney_cyst") == (24, 36, 37)
+    assert KIDNEYS.composed_ids("kidney_tumor") == (23,)
+    assert KIDNEYS.region_ids("kidney") == (22, 23, 24)  # what it is painted and classed as
+    assert KIDNEYS.exclusive_targets(["kidney"]) == ("kidney", "kidney_tumor", "kidney_cyst")
+    order = KIDNEYS.collapse_order(list(KIDNEYS.targets))
+    assert order.index("kidney") < order.index("kidney_left") < order.index("kidney_cyst")
+
+
+def test_a_training_without_the_parts_does_not_depend_on_compositions() -> None:
+    sided = ["kidney_left", "kidney_right"]
+    kits = KIDNEYS.composed_within(["kidney", "kidney_tumor", "kidney_cyst", "kidney_left"])
+    assert kits.composed_ids("kidney") == kits.region_ids("kidney")
+    assert KIDNEYS.composed_within(["kidney", *sided]).composed_ids("kidney") == (22, 23, 24, 3, 2)
+    assert KIDNEYS.over(["kidney", *sided]).composed_ids("kidney") == (22,)
+
+
+def test_an_empty_composition_is_none() -> None:
+    raw = KIDNEYS.model_dump()
+    table = LabelTable.model_validate(raw | {"compositions": {"kidney": []}})
+    assert table.compositions == {}
+    assert table.regions_supervised_by(["kidney_left", "kidney_right"]) == (
+        "kidney_right",
+        "kidney_left",
+    )
+
+
 APART = {
     "reading": "per_dataset",
     "targets": {"spleen": 1, "liver": 5, "liver_tumor": 25, "vessel": 26},
     "regions": {"liver": ("liver", "liver_tumor"), "any": ("vessel", "liver_tumor")},
+    "compositions": {"spleen": ("liver", "vessel")},
     "per_dataset": {
         "lits": {"liver": 1, "liver_tumor": 2},
         "vessels": {"vessel": 3, "liver_tumor": 4},
@@ -87,6 +149,7 @@ def test_per_dataset_reading_keeps_datasets_apart() -> None:
         table.region_ids("lits/any")
     assert table.target_of("lits", "liver") == "lits/liver"
     assert table.plain_name("lits/liver") == "liver"
+    assert table.compositions == {}  # no target is another dataset's
     merged = LabelTable.model_validate(APART | {"reading": "merged"})
     assert (merged.target_of("lits", "liver"), merged.plain_name("liver")) == ("liver", "liver")
 

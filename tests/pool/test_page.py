@@ -11,6 +11,7 @@ import pytest
 from matplotlib.image import imread
 
 from tests.pool.conftest import POOL, PREPARATION, SOURCES, TABLE
+from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.pool.duplicates import find_duplicates
 from tsfm_pipeline.pool.leakage import find_leakage
 from tsfm_pipeline.pool.page import PoolTables, pool_page
@@ -26,6 +27,10 @@ from tsfm_pipeline.pool.tables import (
     target_table,
 )
 from tsfm_pipeline.pool.version import describe_version
+from tsfm_pipeline.sources import Datasets
+from tsfm_pipeline.sources.btcv import BtcvSource
+from tsfm_pipeline.sources.flare22 import Flare22Source
+from tsfm_pipeline.sources.kits import KitsSource
 
 OVERLAPS = ["datasets", "pairs", "source"]
 
@@ -103,6 +108,34 @@ def test_the_supervision_table_has_who_annotates_what(tables) -> None:
         ("liver", "flare", 4),
         ("spleen", "flare", 4),
     }
+
+
+def test_parts_supervise_the_channels_of_the_pool_alone() -> None:
+    table = LabelTable(
+        targets={"kidney": 22, "kidney_left": 3, "kidney_right": 2},
+        compositions={"kidney": ("kidney_left", "kidney_right")},
+    )
+    sided = {1: "kidney_left", 2: "kidney_right"}
+    sources = Datasets(
+        {
+            "kits21": KitsSource(folder="k", label_file="aggregated_MAJ_seg", labels={1: "kidney"}),
+            "btcv": BtcvSource(folder="b", labels=sided),
+            "flare": Flare22Source(folder="f", labels=sided),
+        }
+    ).root
+    cases = pd.DataFrame({"dataset": ["kits21", "btcv", "btcv", "flare"], "modality": "CT"})
+    cases["key"] = [f"{name}/{number}" for number, name in enumerate(cases["dataset"])]
+    splits = cases.assign(pool=cases["dataset"] != "flare")
+    found = supervision_table(cases, splits, sources, table)
+    pa.Table.from_pandas(found, schema=SUPERVISION_SCHEMA, preserve_index=False)
+    kidneys = found[found["region"] == "kidney"]
+    assert list(kidneys[["dataset", "cases", "by_parts"]].itertuples(index=False, name=None)) == [
+        ("kits21", 1, False),
+        ("btcv", 2, True),
+    ]
+    # without a dataset that names it, there is no such channel
+    alone = supervision_table(cases[1:], splits[1:], sources, table)
+    assert set(alone["region"]) == {"kidney_left", "kidney_right"}
 
 
 class Reader(HTMLParser):

@@ -33,7 +33,7 @@ def scored(experiment: str, dataset: str, target: str, weights: tuple[str, ...])
     counts = dict.fromkeys(("reference_lesions", "detected_lesions", "false_positive_lesions"))
     counts |= {"both_empty": False, "false_positive_on_empty": False, "nsd": 0.5, "hd95": 3.0}
     counts |= {"reference_voxels": 9, "prediction_voxels": 9, "patient": "a"}
-    rows = {**names, **counts, "protocol": AUTOMATIC, "dice": 0.4321}
+    rows = {**names, **counts, "protocol": AUTOMATIC, "dice": 0.4321, "extra": False}
     return [{**rows, "weights": name} for name in weights]
 
 

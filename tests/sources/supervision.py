@@ -20,18 +20,24 @@ def supervision(datasets: Mapping[str, Source], table: LabelTable) -> pd.DataFra
 
     Returns:
         A row per dataset (index `dataset`), a column per region that any of them annotates, in
-        table order; cells are "yes", "not MR" (its MR cases do not annotate it), "not CT", or ""
-        where the loss of the region ignores the dataset's cases.
+        table order; cells are "yes" (by its label or by all parts of it), "not MR" (its MR cases
+        do not annotate it), "not CT", or "" where the loss of the region ignores the dataset's
+        cases.
     """
     given = {
         (dataset, modality): set(
-            table.regions_annotated_by(source.annotated_targets(modality, table))
+            table.regions_supervised_by(source.annotated_targets(modality, table))
         )
         for dataset, source in datasets.items()
         for modality in get_args(Modality)
     }
-    known = table.regions_annotated_by(tuple(table.targets))
-    regions = [region for region in known if any(region in names for names in given.values())]
+    labelled = {
+        target
+        for source in datasets.values()
+        for modality in get_args(Modality)
+        for target in source.annotated_targets(modality, table)
+    }
+    regions = table.regions_annotated_by(tuple(labelled))
     rows = [
         [
             _cell({m for m in get_args(Modality) if region in given[dataset, m]})

@@ -144,8 +144,9 @@ def test_who_annotates_the_whole_organs(base: Config) -> None:
     assert supervisors("liver") == {"msd_liver"} | organs
     assert supervisors("liver_tumor") == {"msd_liver", "msd_hepaticvessel"}
     assert supervisors("pancreas") == {"msd_pancreas"} | organs
-    assert supervisors("kidney") == {"kits21"}
+    assert supervisors("kidney") == {"kits21"} | organs  # the union of both kidneys
     assert supervisors("kidney_right") == organs
+    assert supervisors("kidney_tumor") == supervisors("kidney_cyst") == {"kits21"}
     assert shown.shape == (10, 30)
     exceptions = shown.loc["amos22"][shown.loc["amos22"] == "not MR"]
     assert list(exceptions.index) == ["urinary_bladder", "prostate_or_uterus"]
@@ -153,6 +154,26 @@ def test_who_annotates_the_whole_organs(base: Config) -> None:
     assert (shown == "not MR").sum().sum() == 2
     assert base.labels.region_ids("liver") == (5, 25)
     assert base.labels.region_ids("kidney") == (22, 23, 24)
+
+
+def test_which_datasets_know_the_whole_kidneys(base: Config) -> None:
+    """Of all 13 and the two releases beside them; in the second TotalSegmentator the cysts, too."""
+    known = {
+        (name, region)
+        for name, source in base.datasets.items()
+        for region in base.labels.regions_supervised_by(source.annotated_targets("CT", base.labels))
+        if region in ("kidney", "kidney_cyst")
+    }
+    by_name = {("kits21", "kidney"), ("kits21", "kidney_cyst"), ("kits19", "kidney")}
+    by_name |= {("abdomenct1k_organs", "kidney")}
+    sided = {"amos22", "btcv", "totalsegmentator", "totalsegmentator_v2", "abdomenct1k"}
+    cysts = {("totalsegmentator_v2", "kidney_cyst")}
+    assert known == by_name | {(name, "kidney") for name in sided} | cysts
+    v2 = base.datasets["totalsegmentator_v2"].value_mapping(base.labels)
+    kidneys = {
+        v2[f"{name}_{side}"] for name in ("kidney", "kidney_cyst") for side in ("left", "right")
+    }
+    assert kidneys < set(base.labels.composed_ids("kidney"))
 
 
 def test_totalsegmentator_v2_has_the_24_organs_by_name(base: Config) -> None:

@@ -382,6 +382,26 @@ def test_brats_channels_and_the_misnamed_mask(root: Path, suffix: str) -> None:
     assert "_356_t2" in cases["BraTS20_Training_356"].problem
 
 
+def test_brats_reads_the_channels_that_are_asked_for(root: Path) -> None:
+    stem = "BraTS20_Training_001/BraTS20_Training_001_"
+    plant(root, *(f"{stem}{part}.nii" for part in ("flair", "t1ce", "seg", "odd")))  # t1, t2 lack
+
+    def read(*channels: str) -> SourceCase:
+        return listing(root, layout="brats2020", channels=channels)["BraTS20_Training_001"]
+
+    def names(case: SourceCase) -> list[str]:
+        return [path.name.partition(".")[0].rpartition("_")[2] for path in case.images]
+
+    assert (names(read("flair")), read("flair").problem) == (["flair"], "")
+    assert names(read("t1ce", "flair")) == ["t1ce", "flair"]
+    assert names(read()) == ["t1", "t1ce", "t2", "flair"]
+    assert "_001_t1.nii" in read().problem and "_001_t2.nii" in read().problem
+    stray = read("t2").problem
+    assert "_001_t2.nii" in stray and "['BraTS20_Training_001_odd.nii']" in stray
+    with pytest.raises(ValidationError, match="channels"):
+        read("flare")
+
+
 def test_brats_kaggle_copy_is_nested(root: Path) -> None:
     stem = "MICCAI_BraTS2020_TrainingData/BraTS20_Training_001/BraTS20_Training_001_"
     plant(root, *(f"{stem}{part}.nii" for part in ("flair", "t1", "t1ce", "t2", "seg")))

@@ -117,6 +117,49 @@ def test_a_batch_without_annotation_moves_nothing() -> None:
     assert logits.grad is not None and not logits.grad.any()
 
 
+KIDNEYS = LabelTable(
+    targets={"kidney_right": 2, "kidney_left": 3, "kidney": 22, "kidney_tumor": 23},
+    regions={"kidney": ("kidney", "kidney_tumor")},
+    compositions={"kidney": ("kidney_left", "kidney_right")},
+)
+
+
+def test_the_union_of_both_kidneys_teaches_the_channel_of_the_kidneys() -> None:
+    """KiTS, a sided dataset and one that labels a single side, against sums over voxels."""
+    regions = ("kidney", "kidney_left", "kidney_tumor")
+    datasets = (("kidney", "kidney_tumor"), ("kidney_left", "kidney_right"), ("kidney_left",))
+    values = ((0, 22, 23), (0, 2, 3), (0, 3))
+    known = np.array([[1, 0, 1], [1, 1, 0], [0, 1, 0]], bool)
+    rng = np.random.default_rng(3)
+    labels = np.stack([rng.choice(some, (3, 4, 5)) for some in values]).astype(np.uint8)
+    is_kidney = labels > 0  # in these cases every labelled voxel is one
+    masks = np.stack([is_kidney, labels == 3, labels == 23], 1)
+    logits = torch.from_numpy(rng.normal(size=(3, 3, 3, 4, 5))).requires_grad_()
+    annotated = torch.tensor(
+        [
+            [name in KIDNEYS.regions_supervised_by(targets) for name in regions]
+            for targets in datasets
+        ]
+    )
+    assert (annotated.numpy() == known).all()
+    ids = region_ids(KIDNEYS, regions)
+    loss = masked_loss(logits, torch.from_numpy(labels), annotated, ids)
+    loss.backward()
+
+    p = 1 / (1 + np.exp(-logits.detach().numpy()))
+    expected = 0.0
+    for channel in range(3):
+        truth, found = masks[known[:, channel], channel], p[known[:, channel], channel]
+        expected -= np.log(np.where(truth, found, 1 - found)).mean((1, 2, 3)).sum()
+        expected -= 2 * found[truth].sum() / (found.sum() + truth.sum())
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+    assert logits.grad is not None
+    learning = logits.grad.numpy().any((2, 3, 4))
+    assert (learning == known).all()
+    hits, _, misses = confusion_counts(logits, torch.from_numpy(labels), annotated, ids).numpy()
+    assert hits[0] + misses[0] == is_kidney[:2].sum()
+
+
 def test_deep_supervision_weights() -> None:
     assert supervision_weights(3) == pytest.approx([4 / 7, 2 / 7, 1 / 7])
 

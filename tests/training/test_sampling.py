@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.conftest import with_settings, write_case
+from tests.training.conftest import TABLE, with_settings, write_case
 from tsfm_pipeline.imaging.intensity import CtStatistics
-from tsfm_pipeline.imaging.labels import OUTSIDE
+from tsfm_pipeline.imaging.labels import OUTSIDE, LabelTable
 from tsfm_pipeline.model.training_settings import AugmentationSettings, TrainingSettings
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.sampling import (
@@ -156,6 +156,25 @@ def test_annotated_channels(make_task: MakeTask, make_settings: MakeSettings) ->
     for item in range(6):
         sample = dataset[item]
         assert sample["annotated"].int().tolist() == by_case[sample["case"]]
+
+
+def test_parts_annotate_the_channel_that_they_compose(
+    make_task: MakeTask, make_settings: MakeSettings, store: CaseStore
+) -> None:
+    own = store.record("organs/0").annotated
+    table = LabelTable(
+        targets=TABLE.targets | {"kidney": 22},
+        compositions={"kidney": ("kidney_left", "kidney_right")},
+    )
+    task = make_task(training=["organs/0", "mr/0"], table=table, regions=(*own, "kidney"))
+    assert task.annotated(store.record("organs/0")) == (*own, "kidney")
+    assert task.annotated(store.record("mr/0")) == ("spleen",)
+    sample = _dataset(task, make_settings())[0]
+    assert sample["annotated"].all() == (sample["case"] == 0)
+    alone = make_task(training=["organs/0"], table=table, regions=("kidney",))
+    dataset = _dataset(alone, make_settings(patch=(4, 4, 4), augmentation=UNVARIED))
+    aimed_at = {int(dataset[item]["labels"][2, 2, 2]) for item in range(1, 41, 2)}
+    assert aimed_at == {2, 3}
 
 
 def test_masked_mr_keeps_zeros_outside_after_augmentation(

@@ -1,4 +1,4 @@
-"""Scores of one case: a row per region with overlap, surface distances, volumes and lesions."""
+"""Scores of one case: a row per target with overlap, surface distances, volumes and lesions."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from tsfm_pipeline.evaluation.extra_targets import extra_targets
 from tsfm_pipeline.evaluation.lesions import count_lesions
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.evaluation.surface import surface_distances
@@ -35,11 +36,13 @@ SCORES_SCHEMA = pa.schema(
         pa.field("detected_lesions", pa.float64()),
         pa.field("false_positive_lesions", pa.float64()),
         pa.field("reference_outside_crop", pa.float64()),
+        pa.field("extra", pa.bool_()),
     ]
 )
 """One row per experiment, weights (best, final or only), protocol, case and region; `target` names
 the region. `hd95` is in mm. Lesions are NaN where the target is no tumour, `reference_outside_crop`
-(a fraction) where the protocol crops nothing."""
+(a fraction) where the protocol crops nothing. `extra` rows are no regions but other readings of
+targets (`extra_targets`); null, in tables of before and of other protocols, is false."""
 
 ONLY = "only"
 """The `weights` of a method that has no checkpoints."""
@@ -78,6 +81,9 @@ def score_case(
 ) -> list[Row]:
     """Score every region of one case, each within the box that its two masks span.
 
+    After them come the `extra_targets`. Two targets that have the same voxels in both maps, as a
+    liver without any tumour and its label alone, are measured once.
+
     >>> table = LabelTable(
     ...     targets={"liver": 5, "liver_tumor": 25}, regions={"liver": ("liver", "liver_tumor")}
     ... )
@@ -88,8 +94,8 @@ def score_case(
     >>> rows = score_case(
     ...     reference, prediction, ["liver", "liver_tumor"], table, (3.0, 1.0, 1.0), settings
     ... )
-    >>> [(row["target"], row["dice"], row["reference_ml"]) for row in rows]
-    [('liver', 1.0, 0.096), ('liver_tumor', 0.0, 0.003)]
+    >>> [(row["target"], round(row["dice"], 3), row["reference_ml"]) for row in rows]
+    [('liver', 1.0, 0.096), ('liver_tumor', 0.0, 0.003), ('liver (label alone)', 0.984, 0.093)]
     >>> rows[1]["reference_lesions"], rows[1]["detected_lesions"]
     (1, 0)
 
@@ -99,10 +105,10 @@ def score_case(
         regions: the regions that the case annotates.
         table: says which integers a region joins.
         spacing: mm (z, y, x) of the grid.
-        settings: tolerance, and which regions are tumours.
+        settings: tolerance, which regions are tumours, and what else is scored.
 
     Returns:
-        A row per region: target (its plain name), and what `score_masks` returns.
+        A row per target: its plain name, whether it is extra, and what `score_masks` returns.
 
     Raises:
         ValueError: the maps have different shapes.
@@ -113,13 +119,19 @@ def score_case(
             " grids; export the prediction to the reference's grid first"
         )
     boxes = (ndimage.find_objects(reference), ndimage.find_objects(prediction))
+    extra = extra_targets(regions, table, settings.unions)
+    targets = {table.plain_name(region): table.region_ids(region) for region in regions} | extra
+    measured: dict[tuple[frozenset[int], bool], Row] = {}
     rows: list[Row] = []
-    for region in regions:
-        ids = table.region_ids(region)
-        box = _joint_box([found[i - 1] for i in ids for found in boxes if i <= len(found)])
-        masks = _mask(reference[box], ids), _mask(prediction[box], ids)
-        name = table.plain_name(region)
-        rows.append({"target": name, **score_masks(*masks, spacing, settings, name)})
+    for name, ids in targets.items():
+        found = {i: [box[i - 1] for box in boxes if i <= len(box)] for i in ids}
+        present = frozenset(i for i, parts in found.items() if any(parts))
+        same = present, settings.is_tumor(name)
+        if same not in measured:
+            box = _joint_box([part for parts in found.values() for part in parts])
+            masks = _mask(reference[box], ids), _mask(prediction[box], ids)
+            measured[same] = score_masks(*masks, spacing, settings, name)
+        rows.append({"target": name, "extra": name in extra, **measured[same]})
     return rows
 
 

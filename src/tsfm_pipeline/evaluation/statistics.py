@@ -7,6 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from tsfm_pipeline.evaluation.extra_targets import without_extra
+
 CONFIDENCE = 0.95
 SEED = 233
 
@@ -74,7 +76,7 @@ def compare_experiments(
     patient's cases), Holm-corrected over all tests of the table.
 
     Args:
-        scores: rows of `metrics.SCORES_SCHEMA`.
+        scores: rows of `metrics.SCORES_SCHEMA`; extra ones are not tested.
         pairs: (experiment, baseline); one that has no scores has no rows.
         weights: which checkpoints are compared. Nothing chose the final ones.
 
@@ -83,7 +85,7 @@ def compare_experiments(
         patients; `n_left_out`: cases in which only one of the two has a Dice (an empty reference
         that one of them left empty); `status`: tested, or why there is no p.
     """
-    chosen = scores[scores["weights"] == weights]
+    chosen = without_extra(scores[scores["weights"] == weights])
     by_experiment = {str(name): rows for name, rows in chosen.groupby("experiment")}
     rows = [
         row

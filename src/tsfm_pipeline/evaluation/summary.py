@@ -5,6 +5,7 @@ from collections.abc import Hashable
 import numpy as np
 import pandas as pd
 
+from tsfm_pipeline.evaluation.extra_targets import without_extra
 from tsfm_pipeline.evaluation.statistics import bootstrap_interval
 
 MEAN_WITHIN = ("experiment", "weights", "protocol", "dataset", "target")
@@ -26,6 +27,7 @@ SUMMARY_COLUMNS = (
     "reference_lesions",
     "lesion_sensitivity",
     "false_positive_lesions",
+    "extra",
 )
 
 
@@ -50,6 +52,7 @@ def summarise(scores: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
           ignore_empty=True): false positives on empty references cost nothing.
         - `reference_lesions`: their sum; `lesion_sensitivity`: detected of all of them;
           `false_positive_lesions`: per case. NaN where the target is no tumour.
+        - `extra`: whether it is another reading of a target, as in the scores.
     """
     rows: list[dict[Hashable, object]] = [
         {**dict(zip(MEAN_WITHIN, names, strict=True)), **_means(group, resamples)}
@@ -62,14 +65,14 @@ def foreground_mean(summary: pd.DataFrame) -> pd.DataFrame:
     """Average the targets' mean Dice per dataset: nnU-Net v2's `foreground_mean`.
 
     Args:
-        summary: rows of `summarise`.
+        summary: rows of `summarise`; extra ones do not count.
 
     Returns:
         Rows with experiment, weights, protocol, dataset and dice: the mean of the targets' means,
         so that a rare target weighs as much as a frequent one. NaN where a target has no case
         with a Dice, as in nnU-Net.
     """
-    grouped = summary.groupby(list(MEAN_WITHIN[:-1]), sort=False)["dice"]
+    grouped = without_extra(summary).groupby(list(MEAN_WITHIN[:-1]), sort=False)["dice"]
     return grouped.agg(lambda values: values.mean(skipna=False)).reset_index()
 
 
@@ -97,4 +100,5 @@ def _means(group: pd.DataFrame, resamples: int) -> dict[Hashable, object]:
             lesions["detected_lesions"].sum() / in_reference if in_reference else np.nan
         ),
         "false_positive_lesions": lesions["false_positive_lesions"].mean(),
+        "extra": bool(group["extra"].eq(True).any()),
     }

@@ -52,9 +52,9 @@ def run_scoring(
 
     Returns:
         Rows of `evaluation.metrics.SCORES_SCHEMA`, one per weights, case and region that the case
-        annotates and the model predicts; and the outcome: that of the prediction where it is not
-        finished. Where one case can't be scored there are no rows: a mean over the others would
-        mislead.
+        annotates and the model predicts, and the extra targets of these; and the outcome: that of
+        the prediction where it is not finished. Where one case can't be scored there are no rows:
+        a mean over the others would mislead.
 
     Raises:
         MachineError: a full disk or no memory, which would stop the others, too.
@@ -119,7 +119,7 @@ def headline_dice(dice: pd.DataFrame) -> dict[str, float]:
     chosen = {
         "organ": automatic[automatic["kind"] == "organ"],
         "tumour": automatic[automatic["kind"] == "tumour"],
-        "mean": automatic[automatic["kind"] != "mean"],
+        "mean": automatic[automatic["kind"].isin(("organ", "tumour"))],
     }
     means = {
         (weights, name): float(rows[weights].astype(float).mean())

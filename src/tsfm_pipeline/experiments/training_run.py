@@ -112,8 +112,8 @@ def run_training(
         training_keys = few_cases(training_keys, wanted or 0, training.seed)
     engine = settings.engine_of(experiment)
     annotated = sorted({name for key in training_keys for name in store.record(key).annotated})
-    if engine == "nnunetv2" or training.loss == "softmax":
-        table = table.over(annotated)
+    exclusive = engine == "nnunetv2" or training.loss == "softmax"
+    table = table.over(annotated) if exclusive else table.composed_within(annotated)
     spec = TrainingSpec(
         name=name,
         settings=with_plan(training, settings.planned_of(experiment), datasets, plans),
@@ -176,7 +176,7 @@ def training_digest(task: TrainingTask) -> str:
         # budgets of one dataset differ in epochs alone, and are runs of their own
         "name": task.name,
         "settings": deciding_settings(task.settings),
-        "regions": {region: task.table.region_ids(region) for region in task.regions},
+        "regions": {region: task.table.composed_ids(region) for region in task.regions},
         "training": task.training,
         "validation": task.validation,
         "cases": [[record.raw_digest, record.preparation_digest] for record in records],

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ModelWrapValidatorHandler, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, field_validator, model_validator
 
 from tsfm_pipeline.frozen import FrozenModel
 
@@ -32,6 +32,11 @@ class LabelTable(FrozenModel):
     of a region decides who annotates it: `liver: [liver, liver_tumor]` is annotated by every
     dataset that labels liver, and not by one that labels only liver tumours.
 
+    Datasets divide anatomy differently: what one labels `kidney`, another labels `kidney_left` and
+    `kidney_right`. `compositions` says so. A case that annotates all parts of a region's first
+    target supervises the region's channel, too. Knowing some of the parts is not enough: what
+    is unknown of the others would be taught as background.
+
     The paper can be read in two ways. `merged` joins equally named targets of all datasets.
     `per_dataset` keeps a target per dataset and label, as MultiTalent (`MultiTalent_labels` and
     `MultiTalent_regions` of its Task100): a table of that reading has, once validated, targets and
@@ -48,11 +53,24 @@ class LabelTable(FrozenModel):
     ('liver_tumor',)
     >>> table.collapse_order(["liver_tumor", "spleen", "liver"])
     ('liver', 'liver_tumor', 'spleen')
+    >>> table = LabelTable(
+    ...     targets={"kidney_right": 2, "kidney_left": 3, "kidney": 22, "kidney_tumor": 23},
+    ...     regions={"kidney": ("kidney", "kidney_tumor")},
+    ...     compositions={"kidney": ("kidney_left", "kidney_right")},
+    ... )
+    >>> table.regions_supervised_by(["kidney_left", "kidney_right"])
+    ('kidney_right', 'kidney_left', 'kidney')
+    >>> table.regions_supervised_by(["kidney_left"])
+    ('kidney_left',)
+    >>> table.composed_ids("kidney")
+    (22, 23, 3, 2)
 
     Attributes:
         reading: which of the two.
         targets: target name -> stored integer, 1..254.
         regions: region name -> its targets.
+        compositions: target -> the targets that others label in its place; it is their union. An
+            empty list is none, and the reading `per_dataset`, which shares no target, has none.
         per_dataset: dataset -> target -> stored integer in the reading `per_dataset`. The integers
             are written down, so that one more dataset never changes those of the others.
     """
@@ -60,7 +78,13 @@ class LabelTable(FrozenModel):
     reading: Literal["merged", "per_dataset"] = "merged"
     targets: dict[str, int]
     regions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    compositions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     per_dataset: dict[str, dict[str, int]] = Field(default_factory=dict)
+
+    @field_validator("compositions")
+    @classmethod
+    def _without_empty(cls, given: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        return {target: parts for target, parts in given.items() if parts}
 
     @model_validator(mode="wrap")
     @classmethod
@@ -84,6 +108,7 @@ class LabelTable(FrozenModel):
             for member in members:
                 if member not in self.targets:
                     raise ValueError(f"labels.regions.{region}: unknown target {member!r}")
+        _check_compositions(self.compositions, self.targets)
         for dataset, targets in self.per_dataset.items():
             for name in targets:
                 if name not in self.targets:
@@ -146,6 +171,25 @@ class LabelTable(FrozenModel):
         names = [*self.targets, *(name for name in self.regions if name not in self.targets)]
         return tuple(name for name in names if self.region_targets(name)[0] in given)
 
+    def regions_supervised_by(self, targets: Sequence[str]) -> tuple[str, ...]:
+        """Return, in table order, the regions whose mask is known where these are annotated.
+
+        Besides `regions_annotated_by`, those whose deciding target is composed of some of them.
+        """
+        given = set(targets)
+        composed = [name for name, parts in self.compositions.items() if given.issuperset(parts)]
+        return self.regions_annotated_by([*targets, *composed])
+
+    def composed_targets(self, region: str) -> tuple[str, ...]:
+        """Return a region's targets, then the parts that others label in the place of one."""
+        targets = self.region_targets(region)
+        parts = (part for name in targets for part in self.compositions.get(name, ()))
+        return tuple(dict.fromkeys((*targets, *parts)))
+
+    def composed_ids(self, region: str) -> tuple[int, ...]:
+        """Return the stored integers of `composed_targets`: of all voxels that are the region."""
+        return tuple(self.targets[name] for name in self.composed_targets(region))
+
     def collapse_order(self, regions: Sequence[str]) -> tuple[str, ...]:
         """Order regions so that painting one after the other keeps the inner ones.
 
@@ -162,14 +206,25 @@ class LabelTable(FrozenModel):
     def over(self, targets: Sequence[str]) -> "LabelTable":
         """Return the table in which regions consist of no other targets than these.
 
-        For exclusive classes: where nothing is labelled `liver_tumor`, `liver` is one class.
+        For exclusive classes: where nothing is labelled `liver_tumor`, `liver` is one class. What
+        is composed is no class.
         """
         regions = {
             region: tuple(name for name in members if name in targets)
             for region, members in self.regions.items()
             if members[0] in targets
         }
-        return self.model_copy(update={"regions": regions})
+        return self.model_copy(update={"regions": regions, "compositions": {}})
+
+    def composed_within(self, targets: Sequence[str]) -> "LabelTable":
+        """Return the table with those compositions alone whose parts are all among these targets.
+
+        So a training without such parts does not depend on them.
+        """
+        kept = {
+            name: parts for name, parts in self.compositions.items() if set(parts) <= set(targets)
+        }
+        return self.model_copy(update={"compositions": kept})
 
     def side_partners(self) -> dict[str, str]:
         """Map every sided target (`left` or `right` in its name) to the other side's name.
@@ -197,6 +252,20 @@ def _check_ids(where: str, targets: Mapping[str, int]) -> None:
         if value in seen:
             raise ValueError(f"{where}: {name} and {seen[value]} share the id {value}")
         seen[value] = name
+
+
+def _check_compositions(
+    compositions: Mapping[str, Sequence[str]], targets: Mapping[str, int]
+) -> None:
+    for target, parts in compositions.items():
+        where = f"labels.compositions.{target}"
+        for name in (target, *parts):
+            if name not in targets:
+                raise ValueError(f"{where}: unknown target {name!r}")
+        if composed := compositions.keys() & set(parts):
+            raise ValueError(f"{where}: {min(composed)!r} is composed itself; name its parts")
+        if len(parts) == 1:
+            raise ValueError(f"{where} has one part; a union needs two or more")
 
 
 def remap_values(

@@ -148,14 +148,18 @@ def _datasets(datasets: pd.DataFrame) -> dict[str, Any]:
 
 
 def _matrix(supervision: pd.DataFrame, datasets: pd.DataFrame) -> dict[str, Any]:
-    """Return the datasets, and per region its cells: number of cases and CSS class."""
-    cases = supervision.groupby(["region", "dataset"], sort=False)["cases"].sum().to_dict()
+    """Return the datasets, and per region its cells: cases, whether by parts, and CSS class."""
+    cells = supervision.groupby(["region", "dataset"], sort=False)
+    cases, by_parts = cells["cases"].sum().to_dict(), cells["by_parts"].any().to_dict()
     regions = list(dict.fromkeys(supervision["region"]))
     parts = dict(zip(datasets["dataset"], datasets["part"], strict=True))
     regions.sort(key=lambda region: -sum((region, name) in cases for name in parts))
     kinds = {name: "down" if part == "downstream" else "yes" for name, part in parts.items()}
     rows = {
-        region: [(cases.get((region, name), 0), kind) for name, kind in kinds.items()]
+        region: [
+            (cases.get((region, name), 0), by_parts.get((region, name), False), kind)
+            for name, kind in kinds.items()
+        ]
         for region in regions
     }
     return {"datasets": list(parts), "rows": rows}

@@ -56,8 +56,11 @@ SUPERVISION_SCHEMA = pa.schema(
         pa.field("dataset", pa.string(), nullable=False),
         pa.field("modality", pa.string(), nullable=False),
         pa.field("cases", pa.int64(), nullable=False),
+        pa.field("by_parts", pa.bool_()),
     ]
 )
+"""`by_parts`: the dataset labels the parts that the region's first target is composed of, and not
+that target; null in tables of before."""
 
 
 def dataset_table(
@@ -180,17 +183,25 @@ def supervision_table(
     """Return which dataset annotates which region (network channel), in how many cases in use.
 
     A region is annotated by all cases of a dataset's modality or by none; a case that does not
-    show it counts, because its background is a statement, too.
+    show it counts, because its background is a statement, too. Parts count within the pool alone:
+    a downstream dataset is trained by itself, and so without channels that it does not name.
     """
     used = catalogue[catalogue["key"].isin(splits["key"])]
     cases = used.groupby(["dataset", "modality"], sort=False).size().reset_index(name="cases")
-    rows = [
-        (region, dataset, modality, count)
-        for dataset, modality, count in cases.itertuples(index=False)
-        for region in table.regions_annotated_by(
-            sources[dataset].annotated_targets(modality, table)
-        )
-    ]
+    targets = {
+        (dataset, modality): sources[dataset].annotated_targets(modality, table)
+        for dataset, modality, _ in cases.itertuples(index=False)
+    }
+    pool = set(splits.loc[splits["pool"], "dataset"])
+    channels = table.regions_annotated_by(
+        [name for (dataset, _), names in targets.items() if dataset in pool for name in names]
+    )
+    rows = []
+    for dataset, modality, count in cases.itertuples(index=False):
+        own = table.regions_annotated_by(targets[dataset, modality])
+        for region in table.regions_supervised_by(targets[dataset, modality]):
+            if region in own or (dataset in pool and region in channels):
+                rows.append((region, dataset, modality, count, region not in own))
     return pd.DataFrame(rows, columns=SUPERVISION_SCHEMA.names)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from tsfm_pipeline.evaluation.extra_targets import without_extra
 from tsfm_pipeline.evaluation.metrics import ONLY
 from tsfm_pipeline.evaluation.statistics import CONFIDENCE, SEED
 from tsfm_pipeline.reporting.paper_tables import Block, Column, PaperTable, Scores
@@ -88,7 +89,7 @@ def mean_interval(
                 rows = rows[rows["target"].isin(part.targets)]
             drawn[part.dataset] = _resampled_means(rows, resamples, random)
         found = drawn[part.dataset]
-        wanted = list(found) if part.targets == "all" else list(part.targets)
+        wanted = _targets(part, scores)
         if not wanted or not set(wanted) <= set(found):
             return float("nan"), float("nan")
         means.append(found[wanted].mean(axis=1, skipna=False))
@@ -116,15 +117,21 @@ def _resampled_means(
     return pd.DataFrame(means, columns=sums.columns)
 
 
+def _targets(part: Scores, scores: pd.DataFrame) -> list[str]:
+    """Return the targets that a part names; all are those of the dataset that are not extra."""
+    if part.targets != "all":
+        return list(part.targets)
+    rows = without_extra(scores[scores["dataset"] == part.dataset])
+    return list(rows["target"].unique())
+
+
 def _test(tests: pd.DataFrame, scores: pd.DataFrame, parts: Sequence[Scores]) -> tuple[str, float]:
     """Return what the cell is tested against, and the largest p-value of its targets."""
     for experiment, rows in tests.groupby("experiment", sort=False):
         p_values = rows.set_index(["dataset", "target"])["p_holm"]
         wanted = []
         for part in parts:
-            of_dataset = scores.loc[scores["dataset"] == part.dataset, "target"]
-            targets = of_dataset.unique() if part.targets == "all" else part.targets
-            wanted += [(part.dataset, target) for target in targets]
+            wanted += [(part.dataset, target) for target in _targets(part, scores)]
         found = p_values.reindex(wanted)
         if len(found) and found.notna().all():
             return str(experiment), float(found.max())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from tsfm_pipeline.evaluation.extra_targets import without_extra
 from tsfm_pipeline.evaluation.metrics import ONLY
 from tsfm_pipeline.reporting.paper_tables import Block, Column, PaperTable, Row, Scores
 from tsfm_pipeline.reporting.staleness import STALE
@@ -131,7 +132,8 @@ def _mean(
         & summary["weights"].isin(weights)
         & (summary["dataset"] == scores.dataset)
     ].set_index("target")
-    targets = list(found.index) if scores.targets == "all" else list(scores.targets)
+    everything = without_extra(found).index
+    targets = list(everything) if scores.targets == "all" else list(scores.targets)
     found = found.reindex(targets)
     if found.empty or found["dice"].isna().any():
         return float("nan"), 0

@@ -8,7 +8,7 @@ from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.evaluation.summary import SUMMARY_COLUMNS, foreground_mean
 from tsfm_pipeline.evaluation.threshold import BASELINE
 
-OF_BEST = SUMMARY_COLUMNS[SUMMARY_COLUMNS.index("nsd") :]
+OF_BEST = SUMMARY_COLUMNS[SUMMARY_COLUMNS.index("nsd") : SUMMARY_COLUMNS.index("extra")]
 DICE_COLUMNS = (
     "experiment",
     "protocol",
@@ -22,9 +22,10 @@ DICE_COLUMNS = (
     "threshold",
     *OF_BEST,
 )
-"""`kind` is organ, tumour or mean; `best_low` and `best_high` are the confidence interval of
-`best`, and the columns OF_BEST are those of the best weights (`evaluation.summary.summarise`). A
-method without checkpoints has its figure in `final`, and the columns OF_BEST are its own."""
+"""`kind` is organ, tumour, mean or extra (another reading of targets, in no mean); `best_low` and
+`best_high` are the confidence interval of `best`, and the columns OF_BEST are those of the best
+weights (`evaluation.summary.summarise`). A method without checkpoints has its figure in `final`,
+and the columns OF_BEST are its own."""
 
 MEANS = ("best", "final", "threshold", "nsd", "hd95")
 COUNTS = ("n", "n_both_empty", "n_false_positive_on_empty", "n_missed")
@@ -71,11 +72,14 @@ def _experiment(
         final=final["dice"].reindex(shown.index),
         threshold=baseline.reindex(shown.index),
         kind=[
-            "tumour" if settings.is_tumor(str(target)) else "organ"
-            for target in shown.index.get_level_values("target")
+            "extra" if extra else "tumour" if settings.is_tumor(str(target)) else "organ"
+            for target, extra in zip(
+                shown.index.get_level_values("target"), shown["extra"].eq(True), strict=True
+            )
         ],
     )
     table = table.reset_index()
+    counted = table[table["kind"] != "extra"]
     means = [
         {
             **table.loc[0, ["experiment", "protocol"]],
@@ -85,7 +89,7 @@ def _experiment(
             **chosen[[*MEANS]].mean(),
             **chosen[[*COUNTS]].sum(),
         }
-        for kind, chosen in table.groupby("kind", sort=True)
+        for kind, chosen in counted.groupby("kind", sort=True)
     ]
     means_of = foreground_mean(rows.replace({"weights": {ONLY: "final"}}))
     foreground = means_of.set_index(["weights", "dataset"])["dice"]
@@ -98,7 +102,7 @@ def _experiment(
             **{name: foreground.get((name, dataset), np.nan) for name in ("best", "final")},
             **chosen[[*COUNTS]].sum(),
         }
-        for dataset, chosen in table.groupby("dataset", sort=False)
+        for dataset, chosen in counted.groupby("dataset", sort=False)
         if len(chosen) > 1
     ]
     return pd.concat([table, pd.DataFrame(means)], ignore_index=True)[[*DICE_COLUMNS]]

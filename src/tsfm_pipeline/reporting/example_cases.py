@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from tsfm_pipeline.evaluation.extra_targets import without_extra
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.reporting.paper_tables import PaperTables
 
@@ -73,7 +74,7 @@ def typical_cases(
         systems: of `systems_of_tables`.
         evaluation: which targets are tumours; of a dataset that has some, only these count.
     """
-    scores = scores[(scores["weights"] == "best") & scores["dice"].notna()]
+    scores = without_extra(scores[(scores["weights"] == "best") & scores["dice"].notna()])
     examples = []
     for dataset, experiments in systems.items():
         rows = scores[scores["dataset"] == dataset]
@@ -114,7 +115,7 @@ def failures(
         `note`: missed, false positive, elsewhere or partly, as far as the scores tell.
     """
     chosen = scores["experiment"].isin(experiments) & (scores["weights"] == "best")
-    rows = scores[chosen & scores["dice"].notna()]
+    rows = without_extra(scores[chosen & scores["dice"].notna()])
     rows = rows.sort_values(["dice", "reference_ml"], ascending=[True, False])
     rows = rows.drop_duplicates(["experiment", "dataset", "target"]).head(most)
     return [

@@ -12,7 +12,8 @@ class Scores(FrozenModel):
 
     Attributes:
         dataset: name of the dataset entry.
-        targets: regions, or `all` that were scored on the dataset.
+        targets: regions or extra targets (`evaluation.extra_targets`), or `all` regions that were
+            scored on the dataset.
     """
 
     dataset: str

@@ -17,6 +17,11 @@ DICE_HEADER = (
     *("cases", "missed", "empty", "false"),
 )
 
+EXTRA_NOTE = (
+    "- *In italics*: another reading of the targets above, scored from the same predictions, a"
+    " label without what lies in it or a union, in no mean and no test (docs/evaluation.md)."
+)
+
 COMPARED = ("experiment", "baseline")
 """The two sides of a test."""
 
@@ -39,6 +44,7 @@ def dice_summary_markdown(
         "- best, final: mean Dice over the held-out cases with each checkpoint. The other columns"
         " are the best one's. A method without checkpoints stands under final.",
         "- 95 % CI: percentile bootstrap of the mean over patients; none for a single patient.",
+        *([EXTRA_NOTE] if (frame["kind"] == "extra").any() else []),
         "- threshold: best intensity interval per target, fitted on the training cases.",
         f"- NSD: normalised surface Dice at {nsd_tolerance_mm:g} mm; HD95: 95th percentile"
         " Hausdorff distance, without the missed and false cases, which have none"
@@ -97,6 +103,7 @@ def _title(experiment: object, protocol: object, provenance: Provenance) -> str:
 
 def _dice_line(row: dict[Hashable, Any], provenance: Provenance) -> list[str]:
     mean = row["kind"] == "mean"
+    emphasis = {"mean": "**", "extra": "*"}.get(str(row["kind"]), "")
     interval = (
         MISSING
         if np.isnan(row["best_low"])
@@ -108,7 +115,7 @@ def _dice_line(row: dict[Hashable, Any], provenance: Provenance) -> list[str]:
     counts = ("n", "n_missed", "n_both_empty", "n_false_positive_on_empty")
     return [
         str(row["dataset"]),
-        f"**{row['target']}**" if mean else str(row["target"]),
+        f"{emphasis}{row['target']}{emphasis}",
         number(row["best"]),
         "" if mean else interval,
         number(row["final"]),
@@ -150,7 +157,7 @@ def _lesions(frame: pd.DataFrame, provenance: Provenance) -> list[str]:
 def _conventions(frame: pd.DataFrame, provenance: Provenance) -> list[str]:
     """Show the means of all conventions where a case makes them differ."""
     empty = frame["n_both_empty"] + frame["n_false_positive_on_empty"] > 0
-    differing = frame[empty & (frame["kind"] != "mean")]
+    differing = frame[empty & frame["kind"].isin(("organ", "tumour"))]
     if differing.empty:
         return []
     names = ("best", "dice_both_empty_as_1", "dice_without_empty_reference")

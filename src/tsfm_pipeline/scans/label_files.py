@@ -70,7 +70,7 @@ def labels_json(table: LabelTable, regions: Sequence[str]) -> str:
             "id": value,
             "name": name,
             "colour": list(label_colour(value)),
-            "members": list(table.region_targets(name)),
+            "members": list(table.composed_targets(name)),
         }
         for value, name in label_names(table, regions).items()
     ]

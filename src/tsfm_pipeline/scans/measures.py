@@ -28,7 +28,8 @@ def measure_targets(
     """Measure each target: its voxels, volume and mean intensity.
 
     A region of several targets counts them all, whatever integer they are painted with: the liver
-    includes its tumour, as in the label table. Column `includes` names them.
+    includes its tumour, the kidneys those that are painted as left and right, as in the label
+    table. Column `includes` names them.
 
     Returns:
         Per region a row with VOLUME_COLUMNS but `scan`; the volume in ml, the intensity (HU for
@@ -40,7 +41,7 @@ def measure_targets(
     voxel_ml = float(np.prod(volume.geometry.spacing)) / 1000
     rows: list[Row] = []
     for region in regions:
-        ids = list(table.region_ids(region))
+        ids = list(table.composed_ids(region))
         painted = [name for name in regions if table.region_ids(name)[0] in ids[1:]]
         count = int(voxels[ids].sum())
         rows.append(
@@ -80,7 +81,7 @@ def add_spread(
 def region_mask(labels_ZYX: NDArray[np.uint8], region: str, table: LabelTable) -> NDArray[np.bool_]:
     """Return which voxels belong to a region, with what lies in it (a liver with its tumour)."""
     inside = np.zeros(256, dtype=bool)
-    inside[list(table.region_ids(region))] = True
+    inside[list(table.composed_ids(region))] = True
     return np.asarray(inside[labels_ZYX])
 
 

@@ -127,7 +127,7 @@ def model_card_text(
         version=__version__,
         modalities=known_modalities(card),
         targets=[
-            (value, name, card.table.region_targets(name))
+            (value, name, card.table.composed_targets(name))
             for value, name in label_names(card.table, card.regions).items()
         ],
         training_cases=training_cases(card),

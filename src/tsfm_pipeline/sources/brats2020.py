@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from tsfm_pipeline.sources.listing import VolumeFolder, not_found, subfolders
 from tsfm_pipeline.sources.source import LabelFile, Source, SourceCase
 
-CHANNELS = ("t1", "t1ce", "t2", "flair")
+Channel = Literal["t1", "t1ce", "t2", "flair"]
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
 """Channel order, as in nnU-Net's Task082."""
 
 
@@ -22,22 +23,24 @@ class Brats2020Source(Source):
 
     Attributes:
         layout: tag of this layout.
+        channels: which channels to read, in this order; empty reads all. One fits a network that
+            was pre-trained on one channel as it is.
     """
 
     expects: ClassVar[str] = "BraTS20_Training_001/BraTS20_Training_001_{t1,...,seg}.nii[.gz]"
 
     layout: Literal["brats2020"] = "brats2020"
+    channels: tuple[Channel, ...] = ()
 
     def list_cases(self, root: Path) -> Iterator[SourceCase]:
-        """Yield the cases with their images in the order of CHANNELS."""
+        """Yield the cases with their images in the order of `channels`, or of CHANNELS."""
         inner = root / "MICCAI_BraTS2020_TrainingData"
         for folder in subfolders(inner if inner.is_dir() else root, r"BraTS20_Training_\d+"):
             files = VolumeFolder(folder)
-            channels = [f"{folder.name}_{channel}" for channel in CHANNELS]
             label = f"{folder.name}_seg"
-            strays = [
-                files.path(name).name for name in files.names() if name not in (*channels, label)
-            ]
+            known = {label, *(f"{folder.name}_{channel}" for channel in CHANNELS)}
+            channels = [f"{folder.name}_{channel}" for channel in self.channels or CHANNELS]
+            strays = [files.path(name).name for name in files.names() if name not in known]
             remedy = f"The folder also holds {strays}: rename a misnamed file." if strays else ""
             yield self.make_case(
                 case=folder.name,

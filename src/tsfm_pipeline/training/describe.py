@@ -176,7 +176,7 @@ def _table_as_seen(card: ModelCard) -> list[Any]:
     partners = card.table.side_partners()
     return [
         card.table.reading,
-        {region: card.table.region_ids(region) for region in card.regions},
+        {region: card.table.composed_ids(region) for region in card.regions},
         [
             (name, partners[name] in card.table.targets)
             for name in card.table.exclusive_targets(card.regions)

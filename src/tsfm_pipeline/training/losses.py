@@ -73,7 +73,7 @@ class RegionLoss:
     of how many others its dataset labels (MultiTalent_Trainer_DDP.compute_loss).
 
     Args:
-        ids_KM: stored integers of each region, from `region_ids`.
+        ids_KM: stored integers of each region, from `region_ids` below.
     """
 
     def __init__(self, ids_KM: Tensor) -> None:
@@ -190,8 +190,11 @@ def coarse_labels(labels_BDHW: Tensor, grid: Sequence[int]) -> Tensor:
 
 
 def region_ids(table: LabelTable, regions: Sequence[str]) -> Tensor:
-    """Return the stored integers of each region, (K, M) uint8, short rows filled by repetition."""
-    ids = [table.region_ids(region) for region in regions]
+    """Return the stored integers of each region, (K, M) uint8, short rows filled by repetition.
+
+    Among them are those of the parts that other datasets label (`LabelTable.compositions`).
+    """
+    ids = [table.composed_ids(region) for region in regions]
     longest = max(map(len, ids))
     return torch.tensor([(*row, *[row[0]] * (longest - len(row))) for row in ids]).byte()
 

@@ -114,7 +114,7 @@ class PatchDataset(Dataset[Sample]):
             for record in self._records
         ]
         # foreground that no channel predicts is not aimed at
-        self._wanted = {value for region in task.regions for value in task.table.region_ids(region)}
+        self._wanted = {i for region in task.regions for i in task.table.composed_ids(region)}
         everywhere = training and not settings.masked_loss
         self._annotated = [
             torch.tensor(

@@ -58,6 +58,6 @@ class TrainingTask(TrainingSpec):
         return records
 
     def annotated(self, record: CaseRecord) -> tuple[str, ...]:
-        """Return the regions, in channel order, that a case annotates."""
-        given = self.table.regions_annotated_by(record.annotated)
+        """Return the regions, in channel order, that a case annotates, by their parts or itself."""
+        given = self.table.regions_supervised_by(record.annotated)
         return tuple(region for region in self.regions if region in given)

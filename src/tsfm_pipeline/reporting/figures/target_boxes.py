@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from tsfm_pipeline.evaluation.extra_targets import without_extra
 from tsfm_pipeline.evaluation.metrics import ONLY
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.reporting.figures.style import (
@@ -39,7 +40,7 @@ def draw_boxes(
         provenance: for the caption.
     """
     chosen = scores["experiment"].isin(experiments) & scores["weights"].isin(("best", ONLY))
-    rows = scores[chosen & scores["dice"].notna()]
+    rows = without_extra(scores[chosen & scores["dice"].notna()])
     rows = rows.assign(tumour=[evaluation.is_tumor(target) for target in rows["target"]])
     rows = rows.sort_values(["tumour", "dataset", "target"], ascending=[False, True, True])
     places = list(dict.fromkeys(zip(rows["dataset"], rows["target"], strict=True)))
