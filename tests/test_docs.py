@@ -146,28 +146,59 @@ def test_the_site_builds_without_a_warning(repository: Path, tmp_path: Path) -> 
     assert "on the scan's own grid" in python  # from a docstring
 
 
-def test_the_documented_environment_transfers_to_a_dataset_of_ones_own(
-    repository: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("copied", "environment", "dataset", "size", "epochs"),
+    [
+        ("paper", "paper_thyroid", "thyroid", "huge", (10, 100)),
+        ("hippocampus", "hippocampus_thyroid", "thyroid", "small", (10, 100)),
+        (None, "demo_hippocampus", "hippocampus", "tiny", (2, 5)),
+    ],
+)
+def test_the_documented_environments_transfer_to_a_dataset_of_ones_own(
+    copied: str | None,
+    environment: str,
+    dataset: str,
+    size: str,
+    epochs: tuple[int, int],
+    repository: Path,
+    tmp_path: Path,
 ) -> None:
     shutil.copytree(repository / "conf", tmp_path / "conf")
-    shutil.copytree(tmp_path / "conf/paper", tmp_path / "conf/paper_thyroid")
     shutil.copy(repository / "pyproject.toml", tmp_path)
     text = (repository / "docs/own_dataset.md").read_text(encoding="utf-8")
     section = text.partition("## As a dataset to transfer to")[2].partition("\n## ")[0]
-    blocks = re.findall(r"```yaml\n# (\S+?\.yml)[^\n]*\n(.*?)```", section, re.DOTALL)
-    assert len(blocks) == 4
-    for name, added in blocks:
+    found = re.findall(r"```yaml\n# (\S+?\.yml)[^\n]*\n(.*?)```", section, re.DOTALL)
+    blocks = {name: yaml.safe_load(block) for name, block in found}
+    assert len(blocks) == 7
+    folder = tmp_path / "conf" / environment
+    if copied is None:  # an environment of its own, with the targets that the page says to copy
+        folder.mkdir()
+        shutil.copy(tmp_path / "conf/hippocampus/parameters_labels.yml", folder)
+        blocks["conf/grid.yml"]["downstream"] = [dataset]
+    else:
+        shutil.copytree(tmp_path / "conf" / copied, folder)
+    if copied == "hippocampus":  # "added as above, but `pool` ... gets `downstream: [thyroid]`"
+        for name in ("datasets", "labels"):
+            above = blocks[f"conf/paper_thyroid/parameters_{name}.yml"]
+            blocks[f"conf/{environment}/parameters_{name}.yml"] = above
+        above = blocks[f"conf/{environment}/parameters_datasets.yml"]
+        above["pool"]["downstream"] = [dataset]
+    (tmp_path / "conf/grid.yml").write_text(yaml.safe_dump(blocks["conf/grid.yml"]))
+    for name, added in blocks.items():
         path = tmp_path / name
-        there = yaml.safe_load(path.read_text()) if "paper" in name and path.exists() else {}
-        path.write_text(yaml.safe_dump(merged(there, yaml.safe_load(added))))
-    code = """
+        if path.parent == folder:
+            there = yaml.safe_load(path.read_text()) if path.exists() else {}
+            path.write_text(yaml.safe_dump(merged(there, added)))
+    code = f"""
 from tsfm_pipeline.experiments.grid import GRID
 from tsfm_pipeline.parameters import load_parameters
-parameters = load_parameters("conf", "paper_thyroid")
-print("workspace", parameters.reporting.workspace)
+parameters = load_parameters("conf", "{environment}")
+print(parameters.reporting.workspace, parameters.datasets.root["{dataset}"].layout)
 for experiment in GRID:
-    if "thyroid" in experiment.name and not parameters.experiments.why_not_run(experiment):
-        print(experiment.name, parameters.experiments.training_of(experiment).epochs)
+    if experiment.name.startswith(("transfer.{dataset}.pre", "transfer.{dataset}.scratch")):
+        if not parameters.experiments.why_not_run(experiment):
+            training = parameters.experiments.training_of(experiment)
+            print(experiment.name, training.epochs, training.size)
 """
     ran = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
@@ -177,12 +208,13 @@ for experiment in GRID:
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    assert sorted(ran.stdout.splitlines()) == [
-        "transfer.thyroid.pretrained.epoch10 10",
-        "transfer.thyroid.pretrained.epoch100 100",
-        "transfer.thyroid.scratch.epoch10 10",
-        "transfer.thyroid.scratch.epoch100 100",
-        "workspace paper",
+    first, *others = ran.stdout.splitlines()
+    workspace = copied or "phantom"
+    assert first == f"{workspace} {'msd' if dataset == 'hippocampus' else 'nnunet'}"
+    assert sorted(others) == [
+        f"transfer.{dataset}.{start}.{budget} {number} {size}"
+        for start in ("pretrained", "scratch")
+        for budget, number in zip(("epoch10", "epoch100"), epochs, strict=True)
     ]
 
 

@@ -199,7 +199,7 @@ def test_the_sum_and_what_is_not_trained() -> None:
     ]
     free = {name: costs.why_free(EXPERIMENTS[name]) for name in names}
     assert list(free.values()) == [
-        "btcv is not among this environment's datasets",
+        "its datasets are not among this environment's",
         "budget epoch10 is left out in this environment",
         "budget epoch20 is left out in this environment",
         "takes weights as they are",

@@ -60,7 +60,16 @@ def untracked(name, digest, settings):
 TABLE = LabelTable(targets={"kidney": 22})
 
 
-def run(name, tmp_path, initial=None, settings=SETTINGS, plans=None, splits=None, table=TABLE):
+def run(
+    name,
+    tmp_path,
+    initial=None,
+    settings=SETTINGS,
+    plans=None,
+    splits=None,
+    table=TABLE,
+    phantoms=(),
+):
     # just enough of a case store to describe a task
     with patch.object(CaseStore, "record", lambda store, key: Record()):
         return training_run.run_training(
@@ -76,6 +85,7 @@ def run(name, tmp_path, initial=None, settings=SETTINGS, plans=None, splits=None
             models_root=tmp_path,
             initial=initial,
             track=untracked,
+            phantoms=phantoms,
         )
 
 
@@ -133,6 +143,24 @@ def test_a_network_whose_package_is_missing_says_what_to_install(tmp_path, monke
     record = run("transfer.kits19.stunet.epoch10", tmp_path, settings=settings)
     assert record.status == "not run"
     assert "tsfm-pipeline[baselines]" in record.reason
+
+
+@pytest.mark.parametrize(
+    ("phantoms", "synthetic"),
+    [({"kits19", "btcv"}, True), ({"kits19"}, True), ({"btcv"}, False), ((), False)],
+)
+def test_a_model_is_synthetic_where_all_its_own_datasets_are(
+    phantoms, synthetic, tmp_path, monkeypatch
+) -> None:
+    seen = []
+
+    def train(task, folder, report):
+        seen.append(task.synthetic)
+        return SimpleNamespace(epochs=3)
+
+    monkeypatch.setattr(training_run, "train", train)
+    run("transfer.kits19.scratch.epoch10", tmp_path, phantoms=phantoms)
+    assert seen == [synthetic]
 
 
 def test_few_cases_are_among_more() -> None:

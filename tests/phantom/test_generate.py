@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from tests.phantom.conftest import read
 from tsfm_pipeline.phantom.generate import generate_phantoms
-from tsfm_pipeline.phantom.ownership import MARKER, PhantomFolderError
+from tsfm_pipeline.phantom.ownership import MARKER, PhantomFolderError, is_phantom
 from tsfm_pipeline.phantom.settings import GENERATOR_VERSION, PhantomSettings
 from tsfm_pipeline.workers import WorkerSettings
 
@@ -103,6 +103,18 @@ def test_a_file_put_into_the_phantom_folder_survives(made: Path) -> None:
     with pytest.raises(PhantomFolderError, match=r"img9999\.nii\.gz"):
         generate_phantoms(SETTINGS.model_copy(update={"seed": 3}), made)
     assert contents(made) == before
+
+
+def test_real_data_linked_into_the_phantom_folder_are_no_phantoms(tmp_path: Path) -> None:
+    real, root = tmp_path / "real", tmp_path / "phantoms"
+    for folder in (real, root / "Task03_Liver/imagesTr"):
+        folder.mkdir(parents=True)
+    (root / MARKER).touch()
+    (root / "Task04_Hippocampus").symlink_to(real)
+    assert is_phantom(root / "Task03_Liver/imagesTr/case.nii.gz")
+    assert is_phantom(root)
+    assert not is_phantom(root / "Task04_Hippocampus/case.nii.gz")
+    assert not is_phantom(real)
 
 
 def test_an_unreadable_marker_is_not_ours(tmp_path: Path) -> None:

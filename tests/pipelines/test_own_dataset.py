@@ -104,15 +104,21 @@ def test_the_documents_blocks_add_a_dataset(make_project, run_kedro, raw_root: P
     assert (training.size, training.epochs, training.momentum) == ("base", 1000, 0.99)
 
 
-def test_the_documents_training_inherits_nothing_from_the_phantoms(repository: Path) -> None:
+@pytest.mark.parametrize(
+    ("environment", "role"), [("thyroid", "pretrain"), ("hippocampus_thyroid", "transfer")]
+)
+def test_the_documents_training_inherits_nothing_from_the_phantoms(
+    environment: str, role: str, repository: Path
+) -> None:
     """A value of conf/base that the document does not name would be trained with unseen."""
-    (text,) = [text for text in blocks("yaml") if text.startswith("# conf/thyroid/parameters_exp")]
+    start = f"# conf/{environment}/parameters_exp"
+    (text,) = [text for text in blocks("yaml") if text.startswith(start)]
     base = yaml.safe_load((repository / "conf/base/parameters_experiments.yml").read_text())
     ours, theirs = (
-        parameters["experiments"]["pretrain"]["training"]
-        for parameters in (yaml.safe_load(text), base)
+        parameters["experiments"][role]["training"] for parameters in (yaml.safe_load(text), base)
     )
-    assert set(theirs) <= set(ours)
+    budgets = {"epochs"} if role == "transfer" else set()  # of each budget apart
+    assert set(theirs) - budgets <= set(ours)
     assert set(theirs["augmentation"]) <= set(ours["augmentation"])
 
 

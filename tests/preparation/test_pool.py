@@ -87,7 +87,7 @@ def test_bad_cases_are_listed_with_file_value_and_the_rest_goes_on(raw, tmp_path
     for case, parts in expected.items():
         assert verdicts[case] == "quarantined"
         assert all(part in causes[case] for part in parts), causes[case]
-        assert f"msd_liver/{case}" in caplog.text
+        assert caplog.text.count(f"msd_liver/{case}") == (case != "liver_5")  # alike to liver_1
 
 
 def test_copies_inside_a_dataset_are_named_once(raw, tmp_path, caplog) -> None:

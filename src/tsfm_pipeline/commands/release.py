@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     import pandas as pd  # heavy imports wait for right arguments
 
     from tsfm_pipeline.parameters import load_parameters
-    from tsfm_pipeline.phantom.ownership import MARKER
+    from tsfm_pipeline.phantom.ownership import is_phantom
     from tsfm_pipeline.scans.registry import register
     from tsfm_pipeline.scans.release import Origin, release_model
 
@@ -35,13 +35,13 @@ def main(arguments: Sequence[str]) -> int:
             read = pd.read_csv if given.scores.suffix == ".csv" else pd.read_parquet
             scores = read(given.scores)
         parameters = load_parameters(given.conf_source, given.env)
-        synthetic = (Path(parameters.raw_root) / MARKER).exists()
+        raw_root = Path(parameters.raw_root)
         release_model(
             given.model,
             given.output,
             {
                 name: Origin("made by this project", "none; synthetic phantoms, no patients")
-                if synthetic
+                if is_phantom(raw_root / source.folder)
                 else Origin(source.url, source.licence)
                 for name, source in parameters.datasets.root.items()
             },

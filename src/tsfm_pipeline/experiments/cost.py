@@ -106,7 +106,9 @@ class CostEstimator:
             return reason
         if not experiment.trains:
             return "takes weights as they are"
-        return experiment.why_no_data(self.sources)
+        if experiment.why_no_data(self.sources):  # counted by reason, so not by dataset
+            return "its datasets are not among this environment's"
+        return None
 
     def cost_of(self, experiment: Experiment) -> Cost:
         """Count an experiment that `why_free` has nothing to say about, with one image channel."""

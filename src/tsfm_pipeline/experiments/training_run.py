@@ -1,7 +1,7 @@
 """Train one experiment of the grid, or say why it is not run."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def run_training(
     models_root: Path,
     initial: ModelRecord | None,
     track: Track,
-    synthetic: bool | None = None,
+    phantoms: Collection[str] = (),
 ) -> ModelRecord:
     """Train an experiment into `models_root / name / digest`, resuming or skipping as needed.
 
@@ -71,7 +71,7 @@ def run_training(
         initial: record of the experiment whose best weights it starts from; None takes the
             weights that the settings name, if any.
         track: opens the tracking of the experiment.
-        synthetic: whether the pool is made of the built-in phantoms, kept with the model.
+        phantoms: datasets that are built-in phantoms; the model says so where it saw no other.
 
     Returns:
         The record: finished, failed (with the error) or not run (with the reason).
@@ -124,7 +124,7 @@ def run_training(
         regions=table.regions_annotated_by(annotated),
         target_spacing=target_spacing if engine == "native" else None,
         pool_version=pool_version,
-        synthetic=synthetic,
+        synthetic=set(phantoms).issuperset(datasets),
     )
     task = TrainingTask(**dict(spec), store=store.root, initial_weights=weights)
     digest = training_digest(task) if engine == "native" else nnunetv2_digest(spec, store)

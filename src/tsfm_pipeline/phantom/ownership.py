@@ -73,6 +73,15 @@ def read_marker(root: Path) -> Marker | None:
     return None
 
 
+def is_phantom(path: Path) -> bool:
+    """Say whether a file or folder lies in a folder that the generator made.
+
+    A link to it from there does not make real data phantoms.
+    """
+    there = path.resolve()
+    return any((folder / MARKER).exists() for folder in (there, *there.parents))
+
+
 def clear(root: Path, marker: Marker) -> None:
     """Delete the files that a marker lists.
 

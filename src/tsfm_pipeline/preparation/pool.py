@@ -188,9 +188,12 @@ def _prepare(
 
 
 def _report(catalogue: pd.DataFrame, untouched: list[str]) -> None:
-    """Say what was done, what was set aside and why; refuse a dataset without any case."""
+    """Say what was done, what was set aside and why; refuse a dataset without any case.
+
+    Cases that nothing was tried with are counted only: screening has said why.
+    """
     bad = catalogue[catalogue["verdict"] != Verdict.OK]
-    for _, row in bad.iterrows():
+    for _, row in bad[~bad["key"].isin(untouched)].iterrows():
         logger.warning("Set aside %s: %s", row["key"], row["cause"])
     logger.log(
         logging.WARNING if len(bad) else logging.INFO,

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tsfm_pipeline.model.card import ModelCard
-from tsfm_pipeline.phantom.ownership import MARKER
+from tsfm_pipeline.phantom.ownership import is_phantom
 from tsfm_pipeline.scans.finding import Scan
 
 
@@ -29,7 +29,7 @@ def phantom_warnings(cards: Sequence[ModelCard], scans: Iterable[Scan]) -> tuple
     """Warn where a model knows phantoms only, and a scan is none."""
     if not any(card.synthetic for card in cards):
         return ()
-    patients = [scan.name for scan in scans if not is_phantom(scan)]
+    patients = [scan.name for scan in scans if not is_phantom(scan.files[0])]
     if not patients:
         return ()
     return (
@@ -37,8 +37,3 @@ def phantom_warnings(cards: Sequence[ModelCard], scans: Iterable[Scan]) -> tuple
         f" {', '.join(patients[:3])}{', ...' if patients[3:] else ''} means nothing; use a model"
         " that was trained on real scans",
     )
-
-
-def is_phantom(scan: Scan) -> bool:
-    """Say whether a scan lies below a folder that the phantom generator made."""
-    return any((folder / MARKER).exists() for folder in scan.files[0].resolve().parents)

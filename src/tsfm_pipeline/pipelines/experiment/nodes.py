@@ -13,6 +13,7 @@ from tsfm_pipeline.experiments.outcome import ModelRecord, Outcome
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.inference.settings import InferenceSettings
+from tsfm_pipeline.phantom.ownership import is_phantom
 from tsfm_pipeline.planning.dataset_plan import DatasetPlan
 from tsfm_pipeline.planning.target_spacing import PoolSpacing
 from tsfm_pipeline.sources import Datasets
@@ -31,7 +32,6 @@ def train_model(
     dataset_plans: dict[str, Callable[[], DatasetPlan]],
     models_root: Path,
     raw_root: Path,
-    phantom_root: Path,
     initial_model: ModelRecord | None = None,
     *,
     experiment: Experiment,
@@ -62,7 +62,9 @@ def train_model(
         models_root=models_root,
         initial=initial_model,
         track=partial(training_run, description=description),
-        synthetic=raw_root == phantom_root,
+        phantoms={
+            name for name, source in datasets.root.items() if is_phantom(raw_root / source.folder)
+        },
     )
     if model.status == "finished":
         log_model(model.digest, model.model_folder(models_root))

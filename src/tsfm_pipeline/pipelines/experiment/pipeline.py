@@ -28,7 +28,6 @@ SHARED = (
     "models_root",
     "predictions_root",
     "raw_root",
-    "phantom_root",
 )
 """Catalogue entries that all experiments read."""
 
@@ -110,7 +109,6 @@ def _template(experiment: Experiment) -> Pipeline:
                     "dataset_plans",
                     "models_root",
                     "raw_root",
-                    "phantom_root",
                     *(["initial_model"] if experiment.initial else []),
                 ],
                 "model",
