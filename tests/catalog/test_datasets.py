@@ -43,6 +43,7 @@ SCORE = dict.fromkeys(SCORES_SCHEMA.names, "x") | {
     "prediction_ml": 0.5,
     "both_empty": False,
     "false_positive_on_empty": False,
+    "extra": False,
     "reference_lesions": 2,
     "detected_lesions": 1,
     "false_positive_lesions": 0,
