@@ -194,8 +194,12 @@ def test_what_is_written_is_scored_in_fused_targets_and_made_once(setting) -> No
     assert dice["plain", "liver_tumor"] == dice["whole", "spleen"] == 1
     assert 0.99 < dice["plain", "liver"] < 1  # the speckle
     assert set(dice.index) == {
-        ("plain", "liver"), ("plain", "liver_tumor"), ("whole", "liver"), ("whole", "spleen")
-    }  # fmt: skip
+        ("plain", "liver"),
+        ("plain", "liver (label alone)"),
+        ("plain", "liver_tumor"),
+        ("whole", "liver"),
+        ("whole", "spleen"),
+    }
     made = {p: p.stat().st_mtime_ns for p in (folder / "predictions").rglob("*.nii.gz")}
     assert run()[0].equals(rows)
     assert {p: p.stat().st_mtime_ns for p in (folder / "predictions").rglob("*.nii.gz")} == made

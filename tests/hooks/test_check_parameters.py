@@ -93,14 +93,16 @@ def test_the_papers_environment_has_nothing_of_the_phantoms(repository) -> None:
         training = getattr(parameters.experiments, role).training
         own = named["experiments"][role]["training"]
         found += leaked(training, own, TrainingSettings(), f"experiments.{role}.training")
-    tumours = parameters.evaluation.tumor_targets
+    evaluation = parameters.evaluation  # names of targets, which are no phantoms'
     defaults = {
         "inference": InferenceSettings(),
         "planning": PlanningSettings(),
         "splits": SplitSettings(),
         "screening": ScreeningSettings(),
         "workers": WorkerSettings(),
-        "evaluation": EvaluationSettings(tumor_targets=tumours),
+        "evaluation": EvaluationSettings(
+            tumor_targets=evaluation.tumor_targets, unions=evaluation.unions
+        ),
     }
     for key, default in defaults.items():
         found += leaked(getattr(parameters, key), named.get(key, {}), default, key)

@@ -83,6 +83,7 @@ def test_a_written_card_is_the_one_that_is_read(folder: ModelFolder) -> None:
         "modalities",
         "pool_version",
         "synthetic",
+        "test",
     }
 
 
