@@ -127,4 +127,4 @@ def test_it_trains_predicts_and_scores_under_plain_names(stores, tmp_path) -> No
     reference = np.zeros(record.uncropped_shape, np.uint8)
     scoring = EvaluationSettings(tumor_targets=("*_tumor",))
     rows = score_case(reference, labels, regions, TABLE, record.uncropped_spacing, scoring)
-    assert [row["target"] for row in rows] == ["liver", "liver_tumor"]
+    assert [row["target"] for row in rows] == ["liver", "liver_tumor", "liver (label alone)"]
