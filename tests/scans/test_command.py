@@ -121,13 +121,20 @@ def test_quiet_prints_problems_only(scan, oracle, tmp_path, capsys):
     assert "broken.nii.gz" in said.err
 
 
+def test_where_nothing_was_segmented_no_place_is_named(scan, oracle, tmp_path, capsys):
+    scan.write_bytes(b"\x1f\x8bnothing")
+    assert call(scan, tmp_path / "liver.nii.gz", oracle) == 1
+    assert capsys.readouterr().out == "0 segmented, 0 finished before, 1 failed, 0 skipped\n"
+
+
 def test_one_scan_may_be_written_to_a_file(scan, oracle, tmp_path, capsys):
     output = tmp_path / "results" / "liver.nii.gz"
     assert call(scan, output, oracle) == 0
     assert sorted(path.name for path in output.parent.iterdir()) == ["liver.json", "liver.nii.gz"]
     assert (voxels(output) == 25).sum() == 8
     assert call(scan, output, oracle) == 0
-    assert "0 segmented, 1 finished before" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "0 segmented, 1 finished before, 0 failed, 0 skipped; results in" in said
 
 
 def test_a_file_for_no_single_scan_is_refused(scan, oracle, tmp_path, capsys):

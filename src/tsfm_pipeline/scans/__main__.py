@@ -175,10 +175,10 @@ def report(summary: "RunSummary", results: str, *, only_problems: bool, tables: 
     if not found.empty:
         shown = found[["scan", "target", "volume_ml", "mean_intensity", "includes"]]
         print(shown.to_string(index=False, max_rows=40))
+    where = f"; results in {results}" if summary.segmented or summary.kept else ""
     print(
         f"{len(summary.segmented)} segmented, {len(summary.kept)} finished before,"
-        f" {summary.failed} failed, {len(summary.problems) - summary.failed} skipped;"
-        f" results in {results}"
+        f" {summary.failed} failed, {len(summary.problems) - summary.failed} skipped{where}"
     )
 
 
