@@ -82,7 +82,7 @@ def test_it_stands_under_every_table_that_shows_the_training(
     assert ", fold 2 held out." in texts["table_1"]
     latex = tables_latex(comparison, PaperTables.model_validate(tables), provenance)
     captions = [line for line in latex.splitlines() if line.startswith(r"\caption")]
-    assert [APART in caption for caption in captions] == [False, True, False, False]
+    assert [APART in caption for caption in captions] == [False, True, False, False, False]
 
 
 def test_the_page_says_it_under_the_table_and_of_each_training(

@@ -62,7 +62,9 @@ def reported(base_parameters, evaluation, monkeypatch, tmp_path):
         provenance = describe_provenance(
             pool_catalogue=pd.DataFrame(columns=["key", "dataset", "case", "patient"]),
             leakage=pd.DataFrame(columns=["pool_key", "downstream_key"]),
-            splits=pd.DataFrame({"key": ["a"], "pool_version": [NEW]}),
+            splits=pd.DataFrame(
+                {"key": ["a"], "pool_version": [NEW], "role": ["validation"], "fold": [0]}
+            ),
             experiment_statuses=statuses,
             phantom_root=Path("phantom"),
             raw_root=Path("phantom"),
