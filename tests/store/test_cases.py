@@ -5,6 +5,7 @@ import pickle
 import resource
 import shutil
 import signal
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -225,21 +226,27 @@ def test_an_interrupted_write_leaves_no_case(tmp_path, image, labels, monkeypatc
     assert list((store.root / "set").iterdir()) == []
 
 
-@pytest.fixture
+@contextmanager
 def small_files_only():
-    """Let no file grow beyond 100 kB, as on a disk that gets full."""
+    """Let no file grow beyond 100 kB, as on a disk that gets full.
+
+    No fixture: pytest itself writes between a test and its end, maybe into a longer file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(store, image, labels, small_files_only):
+def test_a_full_disk_is_told_and_leaves_nothing(store, image, labels):
     before = {path: path.read_bytes() for path in store.root.rglob("*") if path.is_file()}
     for record in (make_record(raw_digest="new"), make_record(case="two")):
-        with pytest.raises(StoreError, match=f"{record.key}: no room in .*free some space"):
+        told = pytest.raises(StoreError, match=f"{record.key}: no room in .*free some space")
+        with told, small_files_only():
             store.write(record, image, labels, FOREGROUND, INTENSITIES)
     assert store.keys() == [KEY]
     after = {path: path.read_bytes() for path in store.root.rglob("*") if path.is_file()}
