@@ -149,7 +149,7 @@ def test_nobody_else_spells_the_name_of_a_file() -> None:
         f"{path.relative_to(source)}:{node.lineno}: {node.value}"
         for path in source.rglob("*.py")
         if path != source / "model" / "folder.py"
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and node.value in names
     }
     assert not spelt
