@@ -15,6 +15,7 @@ quiet machine, and so is the time in figure and table. Each has a copy of the pr
 """
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -27,6 +28,7 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
+from tsfm_pipeline.evaluation.statistics import bootstrap_interval
 from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.reporting.markdown import markdown_table
@@ -57,6 +59,7 @@ TITLES = {
     "swinunetr": "SwinUNETR, 12 channels",
     "stunet": "STU-Net small",
 }
+HALF = 0.5
 TARGETS = ("hippocampus_anterior", "hippocampus_posterior")
 COMMON = {
     "epochs": EPOCHS,
@@ -153,7 +156,7 @@ def report(arguments: argparse.Namespace) -> None:
     mpl.rcParams["svg.fonttype"] = "none"
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()
-    lines = []
+    lines, by_case = [], {}
     for system, title in TITLES.items():
         folder = arguments.project / system
         scores = folder / "data/07_model_output/hippocampus/own_scores.parquet"
@@ -161,19 +164,28 @@ def report(arguments: argparse.Namespace) -> None:
             continue
         epochs = model_of(folder, system).epochs()
         dice = pd.read_parquet(scores).query("weights == 'final'")
-        mean = dice.groupby("case")["dice"].mean()
+        mean = by_case[title] = dice.groupby("case")["dice"].mean()
         by_target = dice.groupby("target")["dice"].mean()
         figures = [*by_target.loc[list(TARGETS)], mean.mean(), mean.std()]
         iterations = len(epochs) * iterations_of(arguments, system)
         lines.append([title, f"{iterations:,}", *(f"{figure:.3f}" for figure in figures)])
         minutes = [(epoch + 1) * arguments.minutes / EPOCHS for epoch in range(len(epochs))]
-        axes.plot(minutes, [epoch["val/dice"] for epoch in epochs], label=title)
+        curve = [epoch["val/dice"] for epoch in epochs]
+        axes.plot(minutes, curve, label=title)
+        passed = next(
+            (minute for minute, one in zip(minutes, curve, strict=True) if one > HALF), None
+        )
+        print(f"{title}: pseudo-Dice above {HALF} after {passed} minutes")
     axes.set(xlabel="minutes", ylabel="pseudo-Dice of validation patches", ylim=(0, 0.95))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     figure.savefig(PROJECT / "docs/equal_time.svg", metadata={"Date": None})
     header = ["system", "iterations", "anterior", "posterior", "mean", "sd over cases"]
     print(markdown_table(header, lines, text_columns=1))
+    for first, second in itertools.combinations(by_case, 2):
+        values = (by_case[first] - by_case[second]).to_numpy()
+        low, high = bootstrap_interval(values, by_case[first].index.to_numpy(), resamples=2000)
+        print(f"{first} - {second}: {values.mean():+.3f} ({low:+.3f} to {high:+.3f})")
 
 
 def main() -> None:

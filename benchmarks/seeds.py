@@ -16,6 +16,7 @@ from tsfm_pipeline.reporting.markdown import markdown_table
 
 PROJECT = Path(__file__).parents[1]
 BUDGET = "epoch10"
+INITIAL = "pretrained, the pool's CT statistics"
 
 
 def experiments_of(dataset: str) -> dict[str, list[str]]:
@@ -28,7 +29,7 @@ def experiments_of(dataset: str) -> dict[str, list[str]]:
         for start in ("scratch", "pretrained")
     }
     if dataset in CT_DOWNSTREAM:
-        starts["pretrained, the pool's CT statistics"] = [
+        starts[INITIAL] = [
             f"study.ct_statistics.{dataset}",
             *(f"study.ct_statistics_seed{seed}.{dataset}" for seed in SEEDS),
         ]
@@ -47,14 +48,20 @@ def main() -> None:
     scores = scores[(scores["weights"] == "final") & ~scores["extra"].eq(True)]
     by_case = scores.groupby(["experiment", "case"])["dice"].mean()
     lines = []
+    over_seeds: dict[tuple[str, str], pd.Series] = {}
     for dataset in DOWNSTREAM:
         for start, experiments in experiments_of(dataset).items():
             means = [by_case[experiment].mean() for experiment in experiments]
             cases = len(by_case[experiments[0]])
+            of_each = pd.concat([by_case[experiment] for experiment in experiments], axis=1)
+            over_seeds[dataset, start] = of_each.mean(axis=1)
             figures = [*means, np.mean(means), np.std(means, ddof=1)]
             lines.append([dataset, start, *(f"{one:.3f}" for one in figures), str(cases)])
     header = ["dataset", "start", *(f"seed {seed}" for seed in (0, *SEEDS)), "mean", "sd", "cases"]
     print(markdown_table(header, lines, text_columns=2))
+    for dataset in CT_DOWNSTREAM:
+        gain = over_seeds[dataset, INITIAL] - over_seeds[dataset, "pretrained"]
+        print(f"{dataset}, the pool's CT statistics - its own, by case: {gain.round(3).tolist()}")
 
 
 if __name__ == "__main__":
