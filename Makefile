@@ -50,8 +50,9 @@ nnunet:  ## make .venv-nnunet, where the real nnU-Net v2 runs (several GB; docs/
 	.venv-nnunet/bin/python -m pip install --quiet "nnunetv2>=2.8,<3"
 	.venv-nnunet/bin/python -c "from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer; import timm"
 
+# Files in two processes: one is idle half of the time.
 test: $(STAMP)  ## all tests that end within minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(STAMP)  ## full-scale checks
 	$(BIN)/python -m pytest -m slow

@@ -16,7 +16,7 @@ from tsfm_pipeline.reporting.markdown import markdown_table
 
 PROJECT = Path(__file__).parents[1]
 BUDGET = "epoch10"
-INITIAL = "pretrained, the pool's CT statistics"
+OWN = "pretrained, CT statistics of its own"
 
 
 def experiments_of(dataset: str) -> dict[str, list[str]]:
@@ -29,7 +29,7 @@ def experiments_of(dataset: str) -> dict[str, list[str]]:
         for start in ("scratch", "pretrained")
     }
     if dataset in CT_DOWNSTREAM:
-        starts[INITIAL] = [
+        starts[OWN] = [
             f"study.ct_statistics.{dataset}",
             *(f"study.ct_statistics_seed{seed}.{dataset}" for seed in SEEDS),
         ]
@@ -60,7 +60,7 @@ def main() -> None:
     header = ["dataset", "start", *(f"seed {seed}" for seed in (0, *SEEDS)), "mean", "sd", "cases"]
     print(markdown_table(header, lines, text_columns=2))
     for dataset in CT_DOWNSTREAM:
-        gain = over_seeds[dataset, INITIAL] - over_seeds[dataset, "pretrained"]
+        gain = over_seeds[dataset, "pretrained"] - over_seeds[dataset, OWN]
         print(f"{dataset}, the pool's CT statistics - its own, by case: {gain.round(3).tolist()}")
 
 

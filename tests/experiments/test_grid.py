@@ -41,9 +41,12 @@ def test_the_study_of_ct_statistics_differs_from_a_transfer_in_them_alone(reposi
         ):
             study = EXPERIMENTS[f"study.ct_statistics{seed}.{dataset}"]
             one, other = settings.training_of(study), settings.training_of(EXPERIMENTS[transfer])
-            assert (one.ct_statistics, other.ct_statistics) == ("initial", "own")
-            assert one == other.model_copy(update={"ct_statistics": "initial"})
+            assert (one.ct_statistics, other.ct_statistics) == ("own", "initial")
+            assert one == other.model_copy(update={"ct_statistics": "own"})
             assert study.initial == EXPERIMENTS[transfer].initial == "pretrain.tsfm"
+        # published weights come without statistics
+        published = settings.training_of(EXPERIMENTS[f"transfer.{dataset}.stunet.epoch10"])
+        assert published.ct_statistics == "own"
     # four MR sequences: nothing to keep
     assert not [name for name in EXPERIMENTS if "ct_statistics" in name and "brats" in name]
 

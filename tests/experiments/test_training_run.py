@@ -329,6 +329,30 @@ def test_a_composition_is_in_the_digest_where_cases_annotate_its_parts(
     assert same == [True, True, False]
 
 
+def test_statistics_to_be_kept_make_no_other_training_where_nothing_is_started_from(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(training_run, "train", lambda *_: SimpleNamespace(epochs=3))
+    released = tmp_path / "released"
+    released.mkdir()
+    (released / "best.safetensors").write_bytes(b"weights")
+    pool = ModelRecord(experiment="pretrain.tsfm", status="finished", folder="released")
+
+    def digests(start: str, initial: ModelRecord | None) -> list[str]:
+        transfer = SETTINGS.transfer.model_dump()
+        settings = [
+            changed(transfer=transfer | {"training": {"size": "tiny", "ct_statistics": wish}})
+            for wish in ("own", "initial")
+        ]
+        name = f"transfer.kits19.{start}.epoch10"
+        return [run(name, tmp_path, initial, one).digest for one in settings]
+
+    own, wish = digests("scratch", None)
+    assert own == wish
+    own, wish = digests("pretrained", pool)
+    assert own != wish
+
+
 def test_settings_added_later_leave_older_digests_alone() -> None:
     deciding = deciding_settings(TrainingSettings(size="tiny"))
     assert deciding["size"] == "tiny"

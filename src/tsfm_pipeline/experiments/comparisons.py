@@ -57,4 +57,4 @@ COMPARISONS: tuple[tuple[str, str], ...] = (
 )
 """(experiment, baseline): TSFM against the systems of Table 1 and S1, against training from scratch
 and the systems of Table 2, and the whole pool against other pools (Table 3); TSFM against itself
-without one of its parts, or with the pool's CT statistics."""
+without one of its parts, or with CT statistics of the downstream dataset."""

@@ -180,14 +180,14 @@ def _studies() -> list[Experiment]:
 
 
 def _studies_of_statistics() -> list[Experiment]:
-    """Return pre-trained transfers that keep the pool's CT statistics, once for each seed."""
+    """Return pre-trained transfers that take CT statistics of their own, once for each seed."""
     names = {0: "ct_statistics"} | {seed: f"ct_statistics_seed{seed}" for seed in SEEDS}
     return [
         _transfer(
             f"study.{name}.{dataset}",
             dataset,
             "epoch10",
-            method="tsfm_initial_statistics",
+            method="tsfm_own_statistics",
             initial="pretrain.tsfm",
             seed=seed,
         )

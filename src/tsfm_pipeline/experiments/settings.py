@@ -98,7 +98,7 @@ class MethodSettings(FrozenModel):
     Attributes:
         training: settings of the training that differ from the role's.
         pretraining: "here" trains the weights that its transfers start from; "checkpoint" takes
-            published ones.
+            published ones, which come without CT statistics: those are its own.
         checkpoint: file of published weights.
     """
 
@@ -194,7 +194,10 @@ class ExperimentSettings(FrozenModel):
             epochs = self.transfer.epochs.get(experiment.budget)
         if epochs is None:
             return None
-        numbers, _ = _apart(self.methods[experiment.method].training)
+        method = self.methods[experiment.method]
+        numbers, _ = _apart(method.training)
+        if method.pretraining == "checkpoint":  # published weights come without CT statistics
+            numbers = {"ct_statistics": "own"} | numbers
         own = {"epochs": epochs, "seed": training.seed + experiment.seed}
         return TrainingSettings.model_validate(_merged(training.model_dump(), numbers) | own)
 

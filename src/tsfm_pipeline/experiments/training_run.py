@@ -110,6 +110,8 @@ def run_training(
     if experiment.cases is not None:
         wanted = settings.transfer.cases[experiment.cases]
         training_keys = few_cases(training_keys, wanted or 0, training.seed)
+    if weights is None:  # nothing to keep: not another training
+        training = training.model_copy(update={"ct_statistics": "own"})
     engine = settings.engine_of(experiment)
     annotated = sorted({name for key in training_keys for name in store.record(key).annotated})
     exclusive = engine == "nnunetv2" or training.loss == "softmax"
