@@ -5,8 +5,9 @@
 
 COMMAND is one of
 
-    calibrate [SYSTEM ...]   seconds per iteration, alone on the machine; nnU-Net v2 gets the
-                             native one's, so that both train for equally many iterations
+    calibrate [SYSTEM ...]   seconds per iteration, alone on the machine; nnU-Net v2 and the
+                             mirrored one get the native one's, so that all train for equally
+                             many iterations
     train [SYSTEM ...]       as many iterations as --minutes hold at that speed
     report                   docs/equal_time.svg and the table, of what has finished
 
@@ -49,6 +50,13 @@ SYSTEMS = {
     "tsfm": {"network": "tsfm", "size": "small", **OURS},
     "nnunet": {"network": "nnunet", "size": "base", **PLANNED},
     "nnunetv2": {"network": "nnunet", "size": "base", **PLANNED},
+    "nnunet_mirrored": {
+        "network": "nnunet",
+        "size": "base",
+        **PLANNED,
+        "augmentation": {"mirror_axes": [0, 1, 2]},  # as nnU-Net v2 does
+    },
+    "tsfm_small6": {"network": "tsfm", "size": "small6", **OURS},
     "swinunetr": {"network": "swinunetr", "size": "tiny", "loss": "softmax", **OURS, **ADAMW},
     "stunet": {"network": "stunet", "size": "small", "loss": "softmax", **OURS},
 }
@@ -56,9 +64,13 @@ TITLES = {
     "tsfm": "TSFM small",
     "nnunet": "nnU-Net, native",
     "nnunetv2": "nnU-Net v2 itself",
+    "nnunet_mirrored": "nnU-Net, native, all axes mirrored",
+    "tsfm_small6": "TSFM small6",
     "swinunetr": "SwinUNETR, 12 channels",
     "stunet": "STU-Net small",
 }
+SAME_SPEED = {"nnunetv2": "nnunet", "nnunet_mirrored": "nnunet"}
+"""Whose iterations they get."""
 HALF = 0.5
 TARGETS = ("hippocampus_anterior", "hippocampus_posterior")
 COMMON = {
@@ -78,7 +90,7 @@ def make_project(folder: Path, system: str, iterations: int, epochs: int) -> Non
     for name in ("conf", "src"):
         shutil.copytree(PROJECT / name, folder / name, dirs_exist_ok=True)
     shutil.copyfile(PROJECT / "pyproject.toml", folder / "pyproject.toml")
-    method = "nnunet" if system == "nnunetv2" else system
+    method = SAME_SPEED.get(system, system).removesuffix("_small6")
     experiment = {"name": f"own.{system}", "role": "baseline", "method": method}
     grid = {"experiments": [experiment | {"datasets": ["hippocampus"]}]}
     (folder / "conf/grid.yml").write_text(yaml.safe_dump(grid))
@@ -90,6 +102,7 @@ def make_project(folder: Path, system: str, iterations: int, epochs: int) -> Non
         "baseline": {"training": {**COMMON, "epochs": epochs, "iterations_per_epoch": iterations}},
         "methods": {method: {"training": own}},
     }
+    settings["inference"] = {"mirror_axes": [0, 1, 2]}  # each those that its training mirrored
     path.write_text(yaml.safe_dump(settings, sort_keys=False))
 
 
@@ -134,7 +147,7 @@ def model_of(folder: Path, system: str) -> ModelFolder:
 def calibrate(arguments: argparse.Namespace) -> None:
     """Time a few iterations of each system, and keep the seconds."""
     kept = arguments.project / SPEEDS
-    for system in arguments.systems or [name for name in SYSTEMS if name != "nnunetv2"]:
+    for system in arguments.systems or [name for name in SYSTEMS if name not in SAME_SPEED]:
         folder = arguments.project / f"calibration_{system}"
         train(arguments, folder, system, iterations=12, epochs=2)
         seconds = json.loads(kept.read_text()) if kept.exists() else {}
@@ -146,7 +159,7 @@ def calibrate(arguments: argparse.Namespace) -> None:
 def iterations_of(arguments: argparse.Namespace, system: str) -> int:
     """Return the iterations per epoch that the time holds."""
     seconds = json.loads((arguments.project / SPEEDS).read_text())
-    speed = seconds["nnunet" if system == "nnunetv2" else system]
+    speed = seconds[SAME_SPEED.get(system, system)]
     return round(arguments.minutes * 60 / EPOCHS / speed)
 
 
