@@ -1,4 +1,4 @@
-"""Print Table 2's smallest budget over the seeds, for docs/decisions.md.
+"""Print Table 2's smallest budget over the seeds, for docs/baselines.md.
 
 kedro run
 kedro run --pipelines study --params 'experiments.left_out=[study.few*,study.[uwz]*]'
