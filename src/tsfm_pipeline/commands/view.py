@@ -52,15 +52,15 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _show_prepared(
-    path: Path, key: str, catalog: "DataCatalog", parameters: "Parameters"
-) -> None:
+def _show_prepared(path: Path, key: str, catalog: "DataCatalog", parameters: "Parameters") -> None:
     from tsfm_pipeline.parameters import ParametersError, did_you_mean
     from tsfm_pipeline.reporting.case_page import write_prepared_page
 
     store = catalog.load("pool_store")
     if key not in (known := store.keys()):
-        raise ParametersError(f"{key} is no prepared case of {store.root}{did_you_mean(key, known)}")
+        raise ParametersError(
+            f"{key} is no prepared case of {store.root}{did_you_mean(key, known)}"
+        )
     write_prepared_page(path, store, key, parameters.labels)
 
 
