@@ -89,7 +89,8 @@ def test_the_first_screen_says_what_was_run_on_what(page_of, scores):
         ("transfer.y", "not run", "left out"),
         ("pretrain.sam_med3d", "needs checkpoint", ""),
     ]
-    synthetic = page_of(scores, statuses, dataclasses.replace(PHANTOMS, **known))
+    both = dataclasses.replace(PHANTOMS, phantoms=("msd_liver", "kits19"), **known)
+    synthetic = page_of(scores, statuses, both)
     top = Page(synthetic[: synthetic.index('<h2 id="table_1"')] + "</body></html>").text
     assert "Synthetic phantoms, not patients." in top
     assert "Environment test" in top and "2 datasets, 12 cases: msd_liver 7, kits19 5" in top
@@ -97,6 +98,8 @@ def test_the_first_screen_says_what_was_run_on_what(page_of, scores):
     assert "+0.4000 paper +0.5417" in top  # gain by pre-training
     assert "1 experiments: failed transfer.x: disk full" in top
     assert "1 experiments: not run" in top and "1 experiments: needs checkpoint" in top
+    mixed = page_of(scores, provenance=dataclasses.replace(both, phantoms=("msd_liver",)))
+    assert "Synthetic phantoms, not patients: msd_liver. Real data: kits19." in Page(mixed).text
     real = page_of(scores, provenance=dataclasses.replace(REAL, **known))
     assert "Real data" in real and "phantom" not in real.lower()
 

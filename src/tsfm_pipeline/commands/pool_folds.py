@@ -74,6 +74,7 @@ def read_fold(
         catalog.load("phantom_root"),
         catalog.load("raw_root"),
         models_root,
+        parameters.datasets,
         parameters.pool,
         parameters.reporting.model_copy(update={"workspace": workspace}),
     )

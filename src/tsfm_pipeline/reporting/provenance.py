@@ -1,8 +1,9 @@
 """Where the figures of a report come from, and how they are made again."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tsfm_pipeline.phantom.ownership import phantom_note
 from tsfm_pipeline.reporting.selection import Selection, selection_notes
 from tsfm_pipeline.reporting.staleness import MARK, pipeline_of, stale_notes
 
@@ -43,7 +44,7 @@ class Provenance:
         workspace: where the results lie below `data/<layer>`; each Kedro environment names its own.
         pool: version of the dataset pool.
         leaking: its cases whose patient is in a downstream dataset, too.
-        phantoms: whether the data are the built-in synthetic ones.
+        phantoms: those of the datasets that are the built-in synthetic ones.
         stale: experiments that were run on another version of the pool, with that version.
         environment: Kedro's environment; empty where it is not known.
         datasets: dataset -> its cases in use, pool and downstream.
@@ -56,7 +57,7 @@ class Provenance:
     workspace: str
     pool: str
     leaking: int
-    phantoms: bool
+    phantoms: Collection[str] = ()
     stale: Mapping[str, str] = field(default_factory=dict)
     environment: str = ""
     datasets: Mapping[str, int] = field(default_factory=dict)
@@ -73,10 +74,15 @@ class Provenance:
 
     def header(self) -> str:
         """Return the line that stands above every table, in Markdown."""
-        data = "**Synthetic phantoms, not patients.** " if self.phantoms else ""
+        data = f"**{self.data_note}** " if self.phantoms else ""
         held_out = f", {self.held_out}" if self.folds else ""
         pool = f"dataset pool `{self.pool}` ({self.kind})"
         return f"{data}Workspace `{self.workspace}`, {pool}{held_out}."
+
+    @property
+    def data_note(self) -> str:
+        """Which datasets are synthetic and which real, in a sentence; empty where all are real."""
+        return phantom_note(self.datasets, self.phantoms)
 
     @property
     def held_out(self) -> str:

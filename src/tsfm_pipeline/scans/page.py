@@ -1,7 +1,8 @@
 """A web page per segmented scan: three planes, 3-D and numbers, from disk and without a network.
 
-Where there is a reference, the page shows it beside the prediction. The page holds the scan itself, at a resolution that a browser opens in seconds. NiiVue (`viewer/`)
-draws it. Beside the pages lies a folder with the files that all of them share.
+Where there is a reference, the page shows it beside the prediction. It holds the scan itself, at a
+resolution that a browser opens in seconds. NiiVue (`viewer/`) draws it. Beside the pages lies a
+folder with the files that all of them share.
 """
 
 import base64

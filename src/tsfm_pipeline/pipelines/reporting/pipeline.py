@@ -89,6 +89,7 @@ def create_pipeline() -> Pipeline:
                     "phantom_root",
                     "raw_root",
                     "models_root",
+                    "params:datasets",
                     "params:pool",
                     "params:reporting",
                 ],
