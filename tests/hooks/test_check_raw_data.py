@@ -47,7 +47,7 @@ def test_an_own_dataset_beside_phantoms_has_to_be_there(check, tmp_path) -> None
 
 
 def test_without_phantoms_all_have_to_be_there(check, tmp_path) -> None:
-    with pytest.raises(SourceError, match="there is no folder .*/raw"):
+    with pytest.raises(SourceError, match=r"there is no folder .*/raw"):
         check("raw", own="mine")
     (tmp_path / "raw" / "mine").mkdir(parents=True)
     with pytest.raises(SourceError, match=r"1 of 2 datasets .*\nkits19 \(kits19_phantoms\)"):

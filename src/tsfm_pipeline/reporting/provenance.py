@@ -11,6 +11,16 @@ BASE = "base"
 """The environment that needs no `--env`."""
 
 
+def environment_option(environment: str) -> str:
+    """Return what a command needs to run in an environment; empty where it is base or unknown."""
+    return f" --env {environment}" if environment not in ("", BASE) else ""
+
+
+def view_command(environment: str) -> str:
+    """Return the command that shows a case, without the case."""
+    return f"tsfm-pipeline view{environment_option(environment)}"
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where the figures of one experiment come from; empty where it is not known.
@@ -92,9 +102,12 @@ class Provenance:
 
     def command(self, experiment: str) -> str:
         """Return the command that makes the figures of an experiment again."""
-        known = self.environment not in ("", BASE)
-        environment = f" --env {self.environment}" if known else ""
+        environment = environment_option(self.environment)
         return f"kedro run{environment} --pipelines {pipeline_of(experiment)}"
+
+    def view_command(self, case: str, experiment: str) -> str:
+        """Return the command that shows an experiment's prediction of a case."""
+        return f"{view_command(self.environment)} {case} --experiment {experiment}"
 
     def marked(self, text: str, experiment: str) -> str:
         """Return a text about an experiment, with the mark where that is stale."""

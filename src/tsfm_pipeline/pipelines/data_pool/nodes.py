@@ -16,6 +16,7 @@ from tsfm_pipeline.preparation.settings import (
     PreparationSettings,
     ScreeningSettings,
 )
+from tsfm_pipeline.reporting.provenance import view_command
 from tsfm_pipeline.reporting.settings import ReportingSettings
 from tsfm_pipeline.sources import Datasets
 from tsfm_pipeline.sources.case_index import build_case_index
@@ -141,6 +142,7 @@ def write_pool_page(
     reporting: ReportingSettings,
 ) -> str:
     """Write the pool catalogue as one HTML page."""
+    from tsfm_pipeline.pipelines.reporting.records import kedro_environment
     from tsfm_pipeline.pool.page import PoolTables, pool_page
     from tsfm_pipeline.pool.tables import overlap_table
 
@@ -158,4 +160,5 @@ def write_pool_page(
     )
     names = pool_datasets["dataset"].tolist()
     note = phantom_note(names, phantoms_among(names, datasets, raw_root, phantom_root))
-    return pool_page(tables, pool_store.thumbnail, reporting.workspace, note)
+    view = view_command(kedro_environment())
+    return pool_page(tables, pool_store.thumbnail, reporting.workspace, view, note)

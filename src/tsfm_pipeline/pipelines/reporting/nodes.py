@@ -152,6 +152,8 @@ def write_report_page(
     paper_tables: PaperTables,
     evaluation: EvaluationSettings,
     provenance: Provenance,
+    example_cases: pd.DataFrame,
+    worst_cases: pd.DataFrame,
     *figures: str,
 ) -> str:
     """Render the report as one page; log it to the tracked run, and its headlines to the console.
@@ -165,12 +167,15 @@ def write_report_page(
         paper_tables: the paper's tables.
         evaluation: how was scored.
         provenance: where the figures come from.
+        example_cases: what that figure shows.
+        worst_cases: likewise.
         figures: SVG elements in the order they stand in.
     """
     from tsfm_pipeline.tracking.runs import log_text
 
     tables = ReportTables(comparison, dice, comparison_tests, experiment_statuses, paper_check)
-    page = report_page(tables, paper_tables, evaluation, provenance, figures)
+    cases = (worst_cases, example_cases)
+    page = report_page(tables, paper_tables, evaluation, provenance, figures, cases)
     log_text(page, "report.html")
     for headline in headlines(comparison, paper_tables):
         logger.info("%s", headline)

@@ -135,7 +135,12 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 write_report_page,
-                [*shown, *(f"{name}_figure_svg" for name in FIGURES)],
+                [
+                    *shown,
+                    "example_cases_figure_data",
+                    "worst_cases_figure_data",
+                    *(f"{name}_figure_svg" for name in FIGURES),
+                ],
                 "report_page",
                 name="write_report_page",
             ),
