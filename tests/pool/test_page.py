@@ -28,7 +28,6 @@ from tsfm_pipeline.pool.tables import (
 )
 from tsfm_pipeline.pool.version import describe_version
 from tsfm_pipeline.sources import Datasets
-
 from tsfm_pipeline.sources.btcv import BtcvSource
 from tsfm_pipeline.sources.flare22 import Flare22Source
 from tsfm_pipeline.sources.kits import KitsSource

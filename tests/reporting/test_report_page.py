@@ -107,10 +107,12 @@ def test_the_first_screen_says_what_was_run_on_what(page_of, scores):
 def test_pictured_cases_stand_with_the_command_that_shows_them(page_of, scores):
     case = {"case": "kits19/c0", "targets": "kidney", "system": "Ours", "experiment": "a.b.c"}
     cases = [pd.DataFrame([{**case, "dice": 0.25, "note": "missed"}])]
+    cases.append(pd.DataFrame([{**case, "dice": 0.75, "note": np.nan}]))  # as read from a CSV
     known = dataclasses.replace(REAL, environment="paper")
     page = page_of(scores, provenance=known, cases=cases)
     command = "tsfm-pipeline view --env paper kits19/c0 --experiment a.b.c"
     assert f"kits19/c0 Ours kidney 0.250 missed {command}" in Page(page).text
+    assert f"kidney 0.750 {command}" in Page(page).text
     base = page_of(scores, provenance=dataclasses.replace(REAL, environment="base"), cases=cases)
     assert "tsfm-pipeline view kits19/c0 --experiment a.b.c" in Page(base).text
     assert "tsfm-pipeline view" not in page_of(scores)

@@ -68,7 +68,7 @@ def report_page(
         missing=what_is_missing(tables.comparison, tables.statuses),
         paper_tables=_page_tables(tables.comparison, paper_tables),
         figures=[Markup(svg) for svg in figures],  # matplotlib escapes their texts
-        cases=[row for table in cases for row in table.to_dict("records")],
+        cases=[row for table in cases for row in table.fillna({"note": ""}).to_dict("records")],
         check_title=CHECK_TITLE,
         paper_check=tables.paper_check.to_dict("records"),
         experiments=_experiments(tables, provenance),
