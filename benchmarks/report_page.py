@@ -69,7 +69,8 @@ def main() -> None:
         workspace="benchmark",
         pool="0" * 8,
         leaking=0,
-        phantoms=True,
+        phantoms=("made_up",),
+        datasets={"made_up": arguments.cases},
         origins={name: Origin(digest="0" * 12, hours=float(i + 1)) for i, name in enumerate(names)},
     )
 

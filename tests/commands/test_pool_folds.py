@@ -29,7 +29,6 @@ def fold(number: int, cases: dict[str, tuple[str, float]], **settings) -> Fold:
         workspace=f"w{number}",
         pool="p1",
         leaking=0,
-        phantoms=False,
         selections={NAME: [Selection(validation=number + 1, scored=len(cases))]},
         folds=(number,),
     )

@@ -32,6 +32,7 @@ from tsfm_pipeline.sources.btcv import BtcvSource
 from tsfm_pipeline.sources.flare22 import Flare22Source
 from tsfm_pipeline.sources.kits import KitsSource
 
+VIEW = "tsfm-pipeline view --env demo"
 OVERLAPS = ["datasets", "pairs", "source"]
 
 
@@ -161,7 +162,7 @@ class Reader(HTMLParser):
 
 
 def test_the_page_stands_alone_and_shows_the_tables(tables, prepared) -> None:
-    page = pool_page(tables, prepared[1].thumbnail, "demo", "Not patients.")
+    page = pool_page(tables, prepared[1].thumbnail, "demo", VIEW, "Not patients.")
     reader = Reader()
     reader.feed(page)
     assert reader.open == []
@@ -176,6 +177,17 @@ def test_the_page_stands_alone_and_shows_the_tables(tables, prepared) -> None:
     assert not {"nan", "None"} & texts
 
 
+def test_cases_stand_with_the_command_that_shows_them(tables, prepared) -> None:
+    doubtful = tables.catalogue["doubts"].notna() & (tables.catalogue["verdict"] == "ok")
+    pair = tables.doubtful_pairs.iloc[:1].assign(key="btcv/img0004", other_key="kits21/case_00002")
+    reader = Reader()
+    named = PoolTables(**{**vars(tables), "doubtful_pairs": pair})
+    reader.feed(pool_page(named, prepared[1].thumbnail, "demo", VIEW))
+    keys = [*tables.catalogue["key"][doubtful], "btcv/img0004", "kits21/case_00002"]
+    assert len(keys) > 2
+    assert {f"{VIEW} {key}" for key in (*keys, "DATASET/CASE")} <= set(reader.texts)
+
+
 def test_a_pool_without_a_pair_has_a_page(tables, prepared) -> None:
     none = {"duplicates": tables.duplicates.iloc[:0], "leakage": tables.leakage.iloc[:0]}
     known = KnownOverlap(datasets=("kits19", "kits21"), source="a paper")
@@ -183,13 +195,14 @@ def test_a_pool_without_a_pair_has_a_page(tables, prepared) -> None:
     overlaps = overlap_table(none["duplicates"], pool)
     assert overlaps.to_numpy().tolist() == [["kits19 = kits21", 0, "a paper"]]
     tables = PoolTables(**{**vars(tables), **none, "overlaps": overlaps})
-    assert "btcv/img0001" in pool_page(tables, prepared[1].thumbnail, "demo")
+    assert "btcv/img0001" in pool_page(tables, prepared[1].thumbnail, "demo", VIEW)
 
 
 def test_pairs_to_look_at_have_two_pictures_each(tables, prepared) -> None:
     pictures = {key: prepared[1].thumbnail(key) for key in prepared[0]["key"]}
     pair = tables.doubtful_pairs.iloc[:1].assign(key="btcv/img0004", other_key="kits21/case_00002")
-    page = pool_page(PoolTables(**{**vars(tables), "doubtful_pairs": pair}), pictures.get, "demo")
+    tables = PoolTables(**{**vars(tables), "doubtful_pairs": pair})
+    page = pool_page(tables, pictures.get, "demo", VIEW)
     reader = Reader()
     reader.feed(page)
     shown = [address for address in reader.addresses if address.startswith("data:")]
@@ -211,7 +224,7 @@ def test_the_page_of_a_catalogue_that_has_the_sentence_as_verdict_shows_it(
     old = tables.catalogue.assign(cause=None)
     old.loc[old["verdict"] != "ok", "verdict"] = "it is truncated"
     tables = PoolTables(**{**vars(tables), "catalogue": old})
-    assert "it is truncated" in pool_page(tables, prepared[1].thumbnail, "demo")
+    assert "it is truncated" in pool_page(tables, prepared[1].thumbnail, "demo", VIEW)
 
 
 def test_a_page_of_a_real_pool_stays_small(tables, prepared) -> None:
@@ -221,7 +234,7 @@ def test_a_page_of_a_real_pool_stays_small(tables, prepared) -> None:
         columns=tables.doubtful_pairs.columns,
     )
     tables = PoolTables(**{**vars(tables), "leakage": many, "doubtful_pairs": pairs})
-    page = pool_page(tables, prepared[1].thumbnail, "demo")
+    page = pool_page(tables, prepared[1].thumbnail, "demo", VIEW)
     assert f"200 of {len(many)} rows" in page
     assert "40 of 900 pairs" in page
     assert len(page) < 1_000_000

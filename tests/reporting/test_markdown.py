@@ -2,8 +2,8 @@ from tsfm_pipeline.reporting.comparison import build_table
 from tsfm_pipeline.reporting.markdown import markdown_table, paper_table_markdown
 from tsfm_pipeline.reporting.provenance import Provenance
 
-PHANTOMS = Provenance(workspace="base", pool="2026-01-01T00.00.00", leaking=3, phantoms=True)
-REAL = Provenance(workspace="paper", pool="v1", leaking=0, phantoms=False)
+PHANTOMS = Provenance(workspace="base", pool="2026-01-01T00.00.00", leaking=3, phantoms=("btcv",))
+REAL = Provenance(workspace="paper", pool="v1", leaking=0)
 
 
 def parsed(markdown):

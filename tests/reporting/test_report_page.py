@@ -56,7 +56,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def page_of(tables, evaluation, comparison_of):
-    def make(scores, statuses=(), provenance=PHANTOMS, figures=()):
+    def make(scores, statuses=(), provenance=PHANTOMS, figures=(), cases=()):
         comparison = comparison_of(scores, dict(row[:2] for row in statuses), provenance.stale)
         paper = PaperTables.model_validate(tables)
         parts = ReportTables(
@@ -66,7 +66,7 @@ def page_of(tables, evaluation, comparison_of):
             statuses=pd.DataFrame(statuses, columns=["experiment", "status", "reason"]),
             paper_check=check_paper(Cells.printed(paper), Cells.of(comparison, "ours")),
         )
-        return report_page(parts, paper, evaluation, provenance, figures)
+        return report_page(parts, paper, evaluation, provenance, figures, cases)
 
     return make
 
@@ -89,7 +89,8 @@ def test_the_first_screen_says_what_was_run_on_what(page_of, scores):
         ("transfer.y", "not run", "left out"),
         ("pretrain.sam_med3d", "needs checkpoint", ""),
     ]
-    synthetic = page_of(scores, statuses, dataclasses.replace(PHANTOMS, **known))
+    both = dataclasses.replace(PHANTOMS, phantoms=("msd_liver", "kits19"), **known)
+    synthetic = page_of(scores, statuses, both)
     top = Page(synthetic[: synthetic.index('<h2 id="table_1"')] + "</body></html>").text
     assert "Synthetic phantoms, not patients." in top
     assert "Environment test" in top and "2 datasets, 12 cases: msd_liver 7, kits19 5" in top
@@ -97,8 +98,24 @@ def test_the_first_screen_says_what_was_run_on_what(page_of, scores):
     assert "+0.4000 paper +0.5417" in top  # gain by pre-training
     assert "1 experiments: failed transfer.x: disk full" in top
     assert "1 experiments: not run" in top and "1 experiments: needs checkpoint" in top
+    mixed = page_of(scores, provenance=dataclasses.replace(both, phantoms=("msd_liver",)))
+    assert "Synthetic phantoms, not patients: msd_liver. Real data: kits19." in Page(mixed).text
     real = page_of(scores, provenance=dataclasses.replace(REAL, **known))
     assert "Real data" in real and "phantom" not in real.lower()
+
+
+def test_pictured_cases_stand_with_the_command_that_shows_them(page_of, scores):
+    case = {"case": "kits19/c0", "targets": "kidney", "system": "Ours", "experiment": "a.b.c"}
+    cases = [pd.DataFrame([{**case, "dice": 0.25, "note": "missed"}])]
+    cases.append(pd.DataFrame([{**case, "dice": 0.75, "note": np.nan}]))  # as read from a CSV
+    known = dataclasses.replace(REAL, environment="paper")
+    page = page_of(scores, provenance=known, cases=cases)
+    command = "tsfm-pipeline view --env paper kits19/c0 --experiment a.b.c"
+    assert f"kits19/c0 Ours kidney 0.250 missed {command}" in Page(page).text
+    assert f"kidney 0.750 {command}" in Page(page).text
+    base = page_of(scores, provenance=dataclasses.replace(REAL, environment="base"), cases=cases)
+    assert "tsfm-pipeline view kits19/c0 --experiment a.b.c" in Page(base).text
+    assert "tsfm-pipeline view" not in page_of(scores)
 
 
 def test_a_cell_has_all_that_belongs_to_it(page_of, scores):

@@ -21,6 +21,7 @@ from tsfm_pipeline.pipelines.reporting.nodes import (
 from tsfm_pipeline.pool.settings import PoolSettings
 from tsfm_pipeline.reporting.paper_tables import PaperTables
 from tsfm_pipeline.reporting.settings import ReportingSettings
+from tsfm_pipeline.sources import Datasets
 
 OLD, NEW = "0ld00000", "1234e567"
 PRETRAINED = "transfer.kits19.pretrained.epoch100"
@@ -69,6 +70,7 @@ def reported(base_parameters, evaluation, monkeypatch, tmp_path):
             phantom_root=Path("phantom"),
             raw_root=Path("phantom"),
             models_root=tmp_path,
+            datasets=Datasets({}),
             pool=PoolSettings(datasets=("kits21",)),
             reporting=ReportingSettings(workspace="test"),
         )

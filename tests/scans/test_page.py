@@ -140,11 +140,11 @@ def test_in_a_browser_a_scan_opens_a_target_toggles_and_numbers_are_the_tables(f
         drawn = {name: pixels_like(opened, name) for name in ("liver", "liver_tumor")}
         assert min(drawn.values()) > 50
         opened.evaluate("document.querySelector('tr[data-target=liver] input').click()")
-        assert "liver" not in opened.evaluate("document.body.dataset.shown").split()
+        assert "liver" not in opened.evaluate("document.body.dataset.labelsShown").split()
         assert pixels_like(opened, "liver") < drawn["liver"] / 20
         assert pixels_like(opened, "liver_tumor") > drawn["liver_tumor"] / 2
         opened.press("n")
-        assert opened.evaluate("document.body.dataset.shown") == ""
+        assert opened.evaluate("document.body.dataset.labelsShown") == ""
         opened.press("a")
         assert pixels_like(opened, "liver") > drawn["liver"] / 2
         assert opened.errors == []

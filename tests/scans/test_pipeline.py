@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 
@@ -27,9 +28,11 @@ def test_kedro_segments_scans_without_a_pool(make_project, run_kedro, model, tmp
         run_kedro(project, "predict")
 
 
-def test_release_command_takes_licences_from_the_project(repository, model, tmp_path):
+def test_release_command_takes_an_experiment_and_the_projects_licences(repository, model, tmp_path):
+    experiment = tmp_path / "pretrain.tsfm"
+    shutil.copytree(model, experiment / "aa11")
     done = subprocess.run(
-        [sys.executable, "-m", "tsfm_pipeline", "release", "-m", model, "-o", tmp_path / "w"],
+        [sys.executable, "-m", "tsfm_pipeline", "release", "-m", experiment, "-o", tmp_path / "w"],
         cwd=repository,
         env=os.environ | {"TSFM_MODELS": str(tmp_path / "models")},
         capture_output=True,

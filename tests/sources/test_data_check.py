@@ -62,6 +62,20 @@ def test_many_missing_files_are_one_remark_with_their_number(tmp_path, caplog) -
     assert not caplog.records  # it is in the table
 
 
+def test_what_the_settings_leave_out_is_said_apart_from_what_cannot_be_used(tmp_path) -> None:
+    folder = download(tmp_path, [f"liver_{number}" for number in range(5)])
+    (folder / "labelsTr" / "liver_4.nii.gz").unlink()
+    left_out = {"liver_1": "wrong spacing", "liver_2": "seen twice", "liver_3": None}
+    found = check_dataset(liver(left_out=left_out), tmp_path, TABLE)
+    assert (found.state, found.cases, found.usable) == ("odd", 5, 2)
+    ours, theirs = found.remarks
+    assert ours == (
+        "2 of 5 cases are left out by the settings (datasets.msd_liver.left_out), liver_1 first:"
+        " wrong spacing"
+    )
+    assert theirs.startswith("1 of 5 cases can't be used, liver_4 first: not found: ")
+
+
 def test_images_that_no_list_names_are_odd(tmp_path) -> None:
     folder = download(tmp_path)
     (folder / "imagesTr" / "liver_9.nii.gz").write_bytes(b"no gzip")

@@ -74,6 +74,7 @@ def read_fold(
         catalog.load("phantom_root"),
         catalog.load("raw_root"),
         models_root,
+        parameters.datasets,
         parameters.pool,
         parameters.reporting.model_copy(update={"workspace": workspace}),
     )
@@ -137,6 +138,7 @@ def write_results(
         statuses=statuses,
         paper_check=check_claims(comparison, paper),
     )
+    page = report_page(tables, paper, evaluation, provenance)
     output.mkdir(parents=True, exist_ok=True)
     for name, table in (
         ("scores", scores),
@@ -148,5 +150,5 @@ def write_results(
         write_text(output / f"{name}.csv", table.to_csv(index=False))
     write_text(output / "tables.tex", tables_latex(comparison, paper, provenance))
     write_text(output / "report.md", report_markdown(tables, paper, evaluation, provenance))
-    write_text(output / "report.html", report_page(tables, paper, evaluation, provenance, ()))
+    write_text(output / "report.html", page)
     return left_out

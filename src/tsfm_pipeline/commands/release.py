@@ -13,10 +13,10 @@ def main(arguments: Sequence[str]) -> int:
         description="Make a model folder that works without pool and project.",
     )
     add = parse.add_argument
-    add("-m", "--model", type=Path, required=True, help="folder of a finished training")
+    add("-m", "--model", required=True, help="folder of a finished training, or of its experiment")
     add("-o", "--output", type=Path, required=True, help="the release")
     add("--weights", choices=("best", "final"), default="best", help="default: best")
-    add("--fast", type=Path, help="folder of a coarser model of the same regions")
+    add("--fast", help="likewise, a coarser model of the same regions")
     add("--scores", type=Path, help="score table (.parquet or .csv) for the model card")
     add("--conf-source", default="conf", help="the project's configuration; default: conf")
     add("--env", default="base", help="environment that trained the model; default: base")
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
 
     from tsfm_pipeline.parameters import load_parameters
     from tsfm_pipeline.phantom.ownership import is_phantom
-    from tsfm_pipeline.scans.registry import register
+    from tsfm_pipeline.scans.registry import find_model, register
     from tsfm_pipeline.scans.release import Origin, release_model
 
     try:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         parameters = load_parameters(given.conf_source, given.env)
         raw_root = Path(parameters.raw_root)
         release_model(
-            given.model,
+            find_model(given.model).path,
             given.output,
             {
                 name: Origin("made by this project", "none; synthetic phantoms, no patients")
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
                 for name, source in parameters.datasets.root.items()
             },
             weights=given.weights,
-            fast=given.fast,
+            fast=None if given.fast is None else find_model(given.fast).path,
             scores=scores,
         )
         name = register(given.output)

@@ -1,4 +1,4 @@
-"""A drawing of the network as Mermaid text, made from the module itself."""
+"""The stages of the network, read off the module itself, and a drawing of them as Mermaid text."""
 
 from dataclasses import dataclass
 
@@ -11,27 +11,35 @@ from tsfm_pipeline.network.tsfm import TSFM
 
 
 @dataclass(frozen=True)
-class _Box:
-    """One stage: its label, and channels and grid of what it gives."""
+class Stage:
+    """One stage of the network and what it gives.
+
+    Attributes:
+        name: image, bottleneck, or encoder, up, decoder, head with the number of the resolution.
+        blocks: its blocks by the letters of the paper's figure 1(b).
+        channels: of its output.
+        grid: voxels (z, y, x) of its output.
+    """
 
     name: str
-    label: str
-    shape: str
+    blocks: str
+    channels: int
+    grid: Grid
 
 
-def diagram(size: SizeName, in_channels: int, out_channels: int, patch: Grid) -> str:
-    """Draw a named size in training mode, as Mermaid flowchart text.
+def trace_stages(size: SizeName, in_channels: int, out_channels: int, patch: Grid) -> list[Stage]:
+    """List the stages of a named size in training mode.
 
-    The stages' shapes are recorded while an empty image runs through the network on the meta
-    device: nothing is allocated, and what is drawn is what runs.
+    Shapes are recorded while an empty image runs through the network on the meta device: nothing
+    is allocated, and what is listed is what runs.
     """
     with torch.device("meta"):
         network = TSFM(in_channels, out_channels, SIZES[size], patch)
         image_BCDHW = torch.empty(1, in_channels, *patch)
-    shapes: dict[nn.Module, str] = {}
+    shapes: dict[nn.Module, torch.Size] = {}
 
     def note(module: nn.Module, inputs: object, output: Tensor) -> None:
-        shapes[module] = _shape(output)
+        shapes[module] = output.shape
 
     stages = {**_named("encoder", network.encoder), **_named("decoder", network.decoder)}
     watched = [*network.up, *network.heads, network.bottleneck]
@@ -41,16 +49,25 @@ def diagram(size: SizeName, in_channels: int, out_channels: int, patch: Grid) ->
     for handle in handles:
         handle.remove()
 
-    last = {name: list(stage.children())[-1] for name, stage in stages.items()}
-    boxes = [_Box("image", "image", _shape(image_BCDHW))]
-    for name, stage in stages.items():
-        boxes.append(_Box(name, _blocks(stage), shapes[last[name]]))
-    label = f"D, {network.size.layers} layers of width {network.size.width}"
-    boxes.append(_Box("bottleneck", label, shapes[network.bottleneck]))
-    levels = len(network.up)
-    boxes += [_Box(f"up{i}", "E", shapes[network.up[i]]) for i in range(levels)]
-    boxes += [_Box(f"head{i}", "F", shapes[network.heads[i]]) for i in range(len(network.heads))]
+    def stage(name: str, blocks: str, module: nn.Module) -> Stage:
+        channels, *grid = shapes[module][1:]
+        return Stage(name, blocks, channels, (grid[0], grid[1], grid[2]))
 
+    traced = [Stage("image", "image", in_channels, patch)]
+    for name, module in stages.items():
+        traced.append(stage(name, _blocks(module), list(module.children())[-1]))
+    label = f"D, {network.size.layers} layers of width {network.size.width}"
+    traced.append(stage("bottleneck", label, network.bottleneck))
+    traced += [stage(f"up{i}", "E", module) for i, module in enumerate(network.up)]
+    traced += [stage(f"head{i}", "F", module) for i, module in enumerate(network.heads)]
+    return traced
+
+
+def diagram(size: SizeName, in_channels: int, out_channels: int, patch: Grid) -> str:
+    """Draw a named size in training mode, as Mermaid flowchart text (see `trace_stages`)."""
+    stages = trace_stages(size, in_channels, out_channels, patch)
+    names = [stage.name for stage in stages]
+    levels = sum(name.startswith("up") for name in names)
     arrows = ["image --> encoder0"]
     arrows += [f"encoder{i} --> encoder{i + 1}" for i in range(levels)]
     arrows += [f"encoder{levels} --> bottleneck", f"bottleneck --> up{levels - 1}"]
@@ -58,8 +75,8 @@ def diagram(size: SizeName, in_channels: int, out_channels: int, patch: Grid) ->
         arrows += [f"up{i} --> decoder{i}", f"encoder{i} -- skip --> decoder{i}"]
         if i:
             arrows.append(f"decoder{i} --> up{i - 1}")
-    arrows += [f"decoder{i} --> head{i}" for i in range(len(network.heads))]
-    lines = [f'    {box.name}["{box.label}<br/>{box.shape}"]' for box in boxes]
+    arrows += [f"decoder{name[4:]} --> {name}" for name in names if name.startswith("head")]
+    lines = [f'    {one.name}["{one.blocks}<br/>{_shape(one)}"]' for one in stages]
     return "\n".join(["flowchart TB", *lines, *(f"    {arrow}" for arrow in arrows)]) + "\n"
 
 
@@ -76,7 +93,6 @@ def _blocks(stage: nn.Module) -> str:
     return f"{letter} + {len(rest)} B" if rest else letter
 
 
-def _shape(tensor: Tensor) -> str:
-    channels, *grid = tensor.shape[1:]
-    unit = "channel" if channels == 1 else "channels"
-    return f"{channels} {unit}, {' x '.join(map(str, grid))}"
+def _shape(stage: Stage) -> str:
+    unit = "channel" if stage.channels == 1 else "channels"
+    return f"{stage.channels} {unit}, {' x '.join(map(str, stage.grid))}"

@@ -4,7 +4,7 @@ The generator writes nowhere else, and deletes only files that its marker lists.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,21 @@ def is_phantom(path: Path) -> bool:
     """
     there = path.resolve()
     return any((folder / MARKER).exists() for folder in (there, *there.parents))
+
+
+def phantom_note(datasets: Collection[str], phantoms: Collection[str]) -> str:
+    """Say in a sentence which datasets are phantoms; empty where none is.
+
+    >>> phantom_note(["kits19", "btcv"], ["kits19", "btcv"])
+    'Synthetic phantoms, not patients.'
+    >>> phantom_note(["kits19", "btcv", "mine"], ["kits19", "btcv"])
+    'Synthetic phantoms, not patients: kits19, btcv. Real data: mine.'
+    """
+    real = [name for name in datasets if name not in phantoms]
+    if not phantoms or not real:
+        return "Synthetic phantoms, not patients." if phantoms else ""
+    named = ", ".join(name for name in datasets if name in phantoms)
+    return f"Synthetic phantoms, not patients: {named}. Real data: {', '.join(real)}."
 
 
 def clear(root: Path, marker: Marker) -> None:

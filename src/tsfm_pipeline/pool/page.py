@@ -66,6 +66,7 @@ def pool_page(
     tables: PoolTables,
     thumbnail_of: Callable[[str], NDArray[np.floating]],
     title: str,
+    view: str,
     warning: str = "",
 ) -> str:
     """Return the page.
@@ -74,6 +75,7 @@ def pool_page(
         tables: what it shows.
         thumbnail_of: gives the (z, y, x) thumbnail of a case by its key.
         title: name of the workspace.
+        view: the command that shows a case, without the case.
         warning: a sentence to stand out on top, such as that the data are synthetic.
     """
     catalogue, datasets = tables.catalogue, tables.datasets
@@ -83,6 +85,7 @@ def pool_page(
     unseen = tables.targets[tables.targets["cases"] == 0]
     return _TEMPLATES.get_template("pool_page.html").render(
         title=title,
+        view=view,
         warning=warning,
         version=tables.version.iloc[0].to_dict(),
         day=_day,

@@ -99,6 +99,17 @@ def mean_interval(
     return float(low), float(high)
 
 
+def mean_dice(scores: pd.DataFrame, part: Scores) -> float:
+    """Return the mean of a part's targets' mean Dice; NaN where one has none.
+
+    Args:
+        scores: of one experiment and one checkpoint, rows of `metrics.SCORES_SCHEMA`.
+        part: what is averaged.
+    """
+    dice = scores[scores["dataset"] == part.dataset].groupby("target")["dice"].mean()
+    return float(dice.reindex(_targets(part, scores)).astype(float).mean(skipna=False))
+
+
 def _resampled_means(
     rows: pd.DataFrame, resamples: int, random: np.random.Generator
 ) -> pd.DataFrame:

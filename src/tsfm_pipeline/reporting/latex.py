@@ -45,7 +45,7 @@ def escape(text: str) -> str:
 
 def _table(table: PageTable, provenance: Provenance) -> str:
     width = len(table.columns)
-    synthetic = "Synthetic phantoms, not patients. " if provenance.phantoms else ""
+    synthetic = f"{escape(provenance.data_note)} " if provenance.phantoms else ""
     caption = " ".join(
         [
             f"{table.title.partition('. ')[2] or table.title}. {synthetic}Dataset pool"

@@ -1,13 +1,24 @@
 """Where the figures of a report come from, and how they are made again."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tsfm_pipeline.phantom.ownership import phantom_note
 from tsfm_pipeline.reporting.selection import Selection, selection_notes
 from tsfm_pipeline.reporting.staleness import MARK, pipeline_of, stale_notes
 
 BASE = "base"
 """The environment that needs no `--env`."""
+
+
+def environment_option(environment: str) -> str:
+    """Return what a command needs to run in an environment; empty where it is base or unknown."""
+    return f" --env {environment}" if environment not in ("", BASE) else ""
+
+
+def view_command(environment: str) -> str:
+    """Return the command that shows a case, without the case."""
+    return f"tsfm-pipeline view{environment_option(environment)}"
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,7 @@ class Provenance:
         workspace: where the results lie below `data/<layer>`; each Kedro environment names its own.
         pool: version of the dataset pool.
         leaking: its cases whose patient is in a downstream dataset, too.
-        phantoms: whether the data are the built-in synthetic ones.
+        phantoms: those of the datasets that are the built-in synthetic ones.
         stale: experiments that were run on another version of the pool, with that version.
         environment: Kedro's environment; empty where it is not known.
         datasets: dataset -> its cases in use, pool and downstream.
@@ -56,7 +67,7 @@ class Provenance:
     workspace: str
     pool: str
     leaking: int
-    phantoms: bool
+    phantoms: Collection[str] = ()
     stale: Mapping[str, str] = field(default_factory=dict)
     environment: str = ""
     datasets: Mapping[str, int] = field(default_factory=dict)
@@ -73,10 +84,15 @@ class Provenance:
 
     def header(self) -> str:
         """Return the line that stands above every table, in Markdown."""
-        data = "**Synthetic phantoms, not patients.** " if self.phantoms else ""
+        data = f"**{self.data_note}** " if self.phantoms else ""
         held_out = f", {self.held_out}" if self.folds else ""
         pool = f"dataset pool `{self.pool}` ({self.kind})"
         return f"{data}Workspace `{self.workspace}`, {pool}{held_out}."
+
+    @property
+    def data_note(self) -> str:
+        """Which datasets are synthetic and which real, in a sentence; empty where all are real."""
+        return phantom_note(self.datasets, self.phantoms)
 
     @property
     def held_out(self) -> str:
@@ -86,9 +102,12 @@ class Provenance:
 
     def command(self, experiment: str) -> str:
         """Return the command that makes the figures of an experiment again."""
-        known = self.environment not in ("", BASE)
-        environment = f" --env {self.environment}" if known else ""
+        environment = environment_option(self.environment)
         return f"kedro run{environment} --pipelines {pipeline_of(experiment)}"
+
+    def view_command(self, case: str, experiment: str) -> str:
+        """Return the command that shows an experiment's prediction of a case."""
+        return f"{view_command(self.environment)} {case} --experiment {experiment}"
 
     def marked(self, text: str, experiment: str) -> str:
         """Return a text about an experiment, with the mark where that is stale."""

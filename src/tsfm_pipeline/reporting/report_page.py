@@ -48,7 +48,8 @@ def report_page(
     paper_tables: PaperTables,
     evaluation: EvaluationSettings,
     provenance: Provenance,
-    figures: Sequence[str],
+    figures: Sequence[str] = (),
+    cases: Sequence[pd.DataFrame] = (),
 ) -> str:
     """Return the page.
 
@@ -57,7 +58,8 @@ def report_page(
         paper_tables: the definitions of the paper's tables.
         evaluation: how was scored.
         provenance: where the figures come from.
-        figures: SVG elements in the order they stand in.
+        figures: SVG elements in the order they stand in; an empty text is none.
+        cases: tables of those in the figures: case, targets, system, experiment, dice, note.
     """
     tests = tables.tests
     return _TEMPLATES.get_template("report.html").render(
@@ -65,7 +67,8 @@ def report_page(
         headlines=headlines(tables.comparison, paper_tables),
         missing=what_is_missing(tables.comparison, tables.statuses),
         paper_tables=_page_tables(tables.comparison, paper_tables),
-        figures=[Markup(svg) for svg in figures],  # matplotlib escapes their texts
+        figures=[Markup(svg) for svg in figures if svg],  # matplotlib escapes their texts
+        cases=[row for table in cases for row in table.fillna({"note": ""}).to_dict("records")],
         check_title=CHECK_TITLE,
         paper_check=tables.paper_check.to_dict("records"),
         experiments=_experiments(tables, provenance),

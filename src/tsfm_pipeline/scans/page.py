@@ -1,14 +1,15 @@
 """A web page per segmented scan: three planes, 3-D and numbers, from disk and without a network.
 
-The page holds the scan itself, at a resolution that a browser opens in seconds. NiiVue (`viewer/`)
-draws it. Beside the pages lies a folder with the files that all of them share.
+Where there is a reference, the page shows it beside the prediction. It holds the scan itself, at a
+resolution that a browser opens in seconds. NiiVue (`viewer/`) draws it. Beside the pages lies a
+folder with the files that all of them share.
 """
 
 import base64
 import gzip
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -50,6 +51,21 @@ _TEMPLATES = Environment(
 )
 
 
+@dataclass(frozen=True)
+class Reference:
+    """What a prediction is held against.
+
+    Attributes:
+        labels_ZYX: label integers, on the prediction's grid.
+        volume_ml: target -> its volume in the reference.
+        dice: target -> Dice of the prediction; NaN where both are empty.
+    """
+
+    labels_ZYX: NDArray[np.uint8]
+    volume_ml: Mapping[str, float]
+    dice: Mapping[str, float]
+
+
 def write_page(
     path: Path,
     volume: ImageVolume,
@@ -57,6 +73,7 @@ def write_page(
     record: ScanRecord,
     *,
     in_index: bool,
+    reference: Reference | None = None,
 ) -> None:
     """Write the page of one scan, and the viewer's files beside it.
 
@@ -66,12 +83,20 @@ def write_page(
         labels_ZYX: label integers on the same canonical grid.
         record: what the page says about it.
         in_index: whether an index will list it.
+        reference: shown as outlines over the labels, which are a prediction then.
     """
     factors = coarser_by(volume.geometry)
     grid = _coarse_grid(volume.geometry, factors)
     image_ZYX = _block_means(volume.array[0], factors)
     shown_ZYX = _block_centres(labels_ZYX, factors)
-    targets = [_target(row, shown_ZYX, grid) for row in record.volumes]
+    outlines_ZYX = np.zeros_like(shown_ZYX)
+    sought_ZYX = shown_ZYX
+    if reference is not None:
+        reference_ZYX = _block_centres(reference.labels_ZYX, factors)
+        outlines_ZYX = _rims(reference_ZYX)
+        absent_ZYX = ~np.isin(shown_ZYX, np.unique(reference_ZYX))  # found by the prediction alone
+        sought_ZYX = np.where(absent_ZYX, shown_ZYX, reference_ZYX)
+    targets = [_target(row, sought_ZYX, grid, reference) for row in record.volumes]
     low, high = display_window(volume.array[0], record.modality)
     windows = [(f"{low:g} to {high:g}", low, high)]
     if record.modality == "CT":
@@ -87,6 +112,7 @@ def write_page(
         data={"targets": targets, "window": [low, high]},
         image=_packed(*_quantised(image_ZYX, record.modality), grid),
         labels=_packed(shown_ZYX, 1.0, grid),
+        reference="" if reference is None else _packed(outlines_ZYX, 1.0, grid),
     )
     write_text(path, page)
 
@@ -160,7 +186,19 @@ def _block_centres(labels_ZYX: NDArray[np.uint8], factors: Triple) -> NDArray[np
     return np.ascontiguousarray(_blocks(labels_ZYX, factors)[:, z, :, y, :, x])
 
 
-def _target(row: Row, labels_ZYX: NDArray[np.uint8], grid: Geometry) -> dict[str, object]:
+def _rims(labels_ZYX: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the labels of those voxels alone that touch another label, by a face."""
+    padded = np.pad(labels_ZYX, 1)
+    inner = np.ones(labels_ZYX.shape, bool)
+    for axis in range(3):
+        for step in (-1, 1):
+            inner &= np.roll(padded, step, axis)[1:-1, 1:-1, 1:-1] == labels_ZYX
+    return np.where(inner, np.uint8(0), labels_ZYX)
+
+
+def _target(
+    row: Row, labels_ZYX: NDArray[np.uint8], grid: Geometry, reference: Reference | None
+) -> dict[str, object]:
     """Return what the page knows of a target; `centre` is (x, y, z) in mm of NIfTI's world."""
     label = int(str(row["label"]))
     inside_ZYX = labels_ZYX == label
@@ -171,7 +209,14 @@ def _target(row: Row, labels_ZYX: NDArray[np.uint8], grid: Geometry) -> dict[str
         y, x = (np.median(axis) for axis in np.nonzero(inside_ZYX[z]))
         left, back, head = grid.index_to_world((z, y, x)).tolist()
         centre = [-left, -back, head]
+    compared: dict[str, float | None] = {}
+    if reference is not None:
+        name = str(row["target"])
+        dice = reference.dice[name]
+        compared["reference_ml"] = reference.volume_ml[name]
+        compared["dice"] = None if math.isnan(dice) else dice
     return {
+        **compared,
         "name": row["target"],
         "label": label,
         "colour": label_colour(label),

@@ -68,17 +68,21 @@ def build_case_index(
     return pd.DataFrame([_row(case) for case in cases], columns=CASE_INDEX_SCHEMA.names)
 
 
-def require_folders(datasets: Mapping[str, Source], names: Sequence[str], raw_root: Path) -> None:
-    """Look for the folders of the named datasets; open none.
-
-    Raises:
-        SourceError: `raw_root` or folders below it are missing, all of them in one message.
-    """
+def require_root(raw_root: Path) -> None:
+    """Raise SourceError where the folder of the raw datasets is missing."""
     if not raw_root.is_dir():
         raise SourceError(
             f"raw_root: there is no folder {raw_root}. Set it to the folder of your downloads in"
             " conf/<environment>/globals.yml, or give --params raw_root=PATH"
         )
+
+
+def require_folders(datasets: Mapping[str, Source], names: Sequence[str], raw_root: Path) -> None:
+    """Look for the folders of the named datasets; open none.
+
+    Raises:
+        SourceError: some are missing, all of them in one message.
+    """
     missing = [name for name in names if not (raw_root / datasets[name].folder).is_dir()]
     if missing:
         listed = ", ".join(f"{name} ({datasets[name].folder})" for name in missing)
@@ -134,7 +138,7 @@ def _without_twins(cases: Sequence[SourceCase]) -> list[SourceCase]:
 
 
 def _warn_of_problems(name: str, cases: Sequence[SourceCase]) -> None:
-    bad = [case for case in cases if case.problem]
+    bad = [case for case in cases if case.problem and not case.is_left_out]
     if bad:
         logger.warning(
             "%s: %d of %d cases can't be used; %s: %s (all are in the case index)",

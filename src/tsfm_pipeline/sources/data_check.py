@@ -10,7 +10,7 @@ from typing import Literal
 
 from tsfm_pipeline.imaging.labels import LabelError, LabelTable
 from tsfm_pipeline.sources.label_check import check_labels
-from tsfm_pipeline.sources.source import Source, SourceCase, SourceError
+from tsfm_pipeline.sources.source import LEFT_OUT, Source, SourceCase, SourceError
 
 State = Literal["found", "odd", "missing", "unusable"]
 
@@ -105,7 +105,14 @@ class _KeepRemarks(logging.Handler):
 
 def _remarks_on(source: Source, cases: Sequence[SourceCase]) -> list[str]:
     remarks = []
-    bad = [case for case in cases if case.problem]
+    left_out = [case for case in cases if case.is_left_out]
+    bad = [case for case in cases if case.problem and not case.is_left_out]
+    if left_out:
+        reason = left_out[0].problem.removeprefix(LEFT_OUT)
+        remarks.append(
+            f"{len(left_out)} of {len(cases)} cases are left out by the settings"
+            f" (datasets.{source.name}.left_out), {left_out[0].case} first: {reason}"
+        )
     if bad:
         remarks.append(
             f"{len(bad)} of {len(cases)} cases can't be used, {bad[0].case} first: {bad[0].problem}"
@@ -113,10 +120,9 @@ def _remarks_on(source: Source, cases: Sequence[SourceCase]) -> list[str]:
     twins = [case for case, count in Counter(case.case for case in cases).items() if count > 1]
     if twins:
         remarks.append(f"{len(twins)} names stand for two cases, {twins[0]} first; rename one")
-    if source.expected_cases not in (None, len(cases) - len(bad)):
-        remarks.append(
-            f"{len(cases) - len(bad)} usable cases, the public release has {source.expected_cases}"
-        )
+    usable = len(cases) - len(bad) - len(left_out)
+    if source.expected_cases not in (None, usable):
+        remarks.append(f"{usable} usable cases, the public release has {source.expected_cases}")
     return remarks
 
 

@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 
 Modality = Literal["CT", "MR"]
 
+LEFT_OUT = "left out: "
+"""Begins the problem of a case that `left_out` names."""
+
 
 class SourceError(ValueError):
     """A raw dataset that is not where, or not what, its settings say."""
@@ -63,6 +66,11 @@ class SourceCase:
     def key(self) -> str:
         """Name of the case in the pool: `dataset/case`."""
         return f"{self.dataset}/{self.case}"
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether the settings leave it out (`datasets.*.left_out`)."""
+        return self.problem.startswith(LEFT_OUT)
 
 
 class Source(FrozenModel):
@@ -261,7 +269,7 @@ class Source(FrozenModel):
             )
         reasons = {case: reason for case, reason in self.left_out.items() if reason}
         return [
-            replace(case, problem=f"left out: {reasons[case.case]}")
+            replace(case, problem=f"{LEFT_OUT}{reasons[case.case]}")
             if case.case in reasons
             else case
             for case in cases

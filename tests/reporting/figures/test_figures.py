@@ -7,12 +7,18 @@ import pandas as pd
 import pytest
 
 from tests.reporting.test_markdown import PHANTOMS
+from tsfm_pipeline.evaluation.statistics import bootstrap_interval
+from tsfm_pipeline.network.diagram import trace_stages
+from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.reporting.figures.dice_over_time import draw_times
+from tsfm_pipeline.reporting.figures.few_cases import RUN_COLUMNS, draw_few_cases
+from tsfm_pipeline.reporting.figures.network_stages import draw_stages
 from tsfm_pipeline.reporting.figures.style import PALETTE, titled_figure
 from tsfm_pipeline.reporting.figures.table_dots import draw_table
 from tsfm_pipeline.reporting.figures.target_boxes import draw_boxes
 from tsfm_pipeline.reporting.figures.training_curves import draw_curves
 from tsfm_pipeline.reporting.figures.transfer_budget import draw_budgets
+from tsfm_pipeline.reporting.paper_tables import Scores
 from tsfm_pipeline.reporting.provenance import Origin
 
 LONG = dataclasses.replace(PHANTOMS, workspace="a workspace of many words " * 9)
@@ -118,6 +124,81 @@ def test_dice_over_hours(comparison, tables, nothing_is_cut):
     drawing = draw_times(of(comparison, "table_2"), tables["table_2"], provenance)
     assert drawing.data[["hours", "ours"]].to_numpy().tolist() == [[2.0, pytest.approx(0.65)]]
     nothing_is_cut(drawing.figure)
+
+
+def test_few_cases_and_all_of_them(scores_of, nothing_is_cut):
+    few, whole = ("study.few1.kits19.pretrained", f"{KITS}.pretrained.epoch10")
+    runs = [
+        (whole, "kits19", "from pretrain.tsfm", np.inf),
+        (few, "kits19", "from pretrain.tsfm", 2.0),
+        ("study.few1.own.scratch", "own", "from scratch", 2.0),
+        ("study.few2.own.scratch", "own", "from scratch", np.nan),  # the settings leave it out
+        ("transfer.other.scratch.epoch10", "other", "from scratch", np.inf),  # nothing few of it
+    ]
+    frame = pd.DataFrame(runs, columns=list(RUN_COLUMNS))
+    scores = scores_of(
+        *(
+            (name, dataset, target, dice)
+            for name, dataset, target, dice in (
+                (few, "kits19", "kidney_tumor", DICE - 0.3),
+                (few, "kits19", "kidney", DICE),
+                (whole, "kits19", "kidney_tumor", DICE),
+                ("study.few1.own.scratch", "own", "a", DICE),
+                ("study.few1.own.scratch", "own", "b", DICE - 0.2),
+                ("study.few2.own.scratch", "own", "a", DICE),
+                ("transfer.other.scratch.epoch10", "other", "a", DICE),
+            )
+        )
+    )
+    parts = {"kits19": Scores(dataset="kits19", targets=("kidney_tumor",))}
+    drawing = draw_few_cases(frame, scores, parts, 500, LONG)
+    kits, own = drawing.figure.axes
+    assert kits.containers[0].lines[0].get_ydata() == pytest.approx([0.35, 0.65])
+    assert [label.get_text() for label in kits.get_xticklabels()] == ["2", "all"]
+    assert own.containers[1].lines[0].get_ydata() == pytest.approx([0.55])
+    assert set(drawing.data["dataset"]) == {"kits19", "own"} and len(drawing.data) == 3
+    first = drawing.data.iloc[0]
+    low, high = bootstrap_interval(DICE - 0.3, np.arange(4), 500)
+    assert (first["low"], first["high"]) == pytest.approx((low, high))
+    nothing_is_cut(drawing.figure)
+    stale = dataclasses.replace(PHANTOMS, stale={few: "old"})
+    assert set(draw_few_cases(frame, scores, parts, 500, stale).data["dataset"]) == {"own"}
+    none = draw_few_cases(frame, scores.iloc[:0], parts, 500, PHANTOMS)
+    assert none.data.empty
+    nothing_is_cut(none.figure)
+
+
+@pytest.mark.parametrize(("size", "patch"), [("huge", (112, 160, 192)), ("small6", (64, 64, 96))])
+def test_every_stage_of_the_network_is_in_its_place(size, patch, nothing_is_cut):
+    stages = trace_stages(size, 1, 30, patch)
+    drawing = draw_stages(stages, size)
+    (axes,) = drawing.figure.axes
+    places = {text.get_text().split("\n")[-1]: text.get_position() for text in axes.texts}
+    for i in range(len(SIZES[size].strides) + 1):
+        halved = np.prod([(1, 1, 1), *SIZES[size].strides[:i]], axis=0)
+        channels, grid = SIZES[size].channels * 2**i, " x ".join(map(str, patch // halved))
+        assert f"{channels} ch, {grid}" in places
+        assert places[f"{channels} ch, {grid}"][1] == -i  # a resolution per row
+    text = " ".join(text.get_text() for text in axes.texts)
+    assert f"D, {SIZES[size].layers} layers of {SIZES[size].width}" in text
+    skips = [
+        t
+        for t in axes.texts
+        if getattr(t, "arrow_patch", None) is not None
+        and t.arrow_patch.get_linestyle() in ("--", "dashed")
+    ]
+    assert len(skips) == len(SIZES[size].strides)
+    assert drawing.data["stage"].tolist() == [stage.name for stage in stages]
+    nothing_is_cut(drawing.figure)
+    boxes = [patch.get_window_extent() for patch in axes.patches if patch.get_width() > 0.5]
+    assert len(boxes) == len([s for s in stages if not s.name.startswith("up")])
+    for box in boxes:  # no text is wider than its box
+        inside = [
+            t for t in axes.texts if box.contains(*t.get_window_extent().get_points().mean(0))
+        ]
+        for t in (t for t in inside if t.get_text()):
+            extent = t.get_window_extent()
+            assert box.x0 <= extent.x0 and extent.x1 <= box.x1, t.get_text()
 
 
 def test_the_height_of_the_head_is_added(nothing_is_cut):

@@ -7,6 +7,8 @@ import pandas as pd
 
 from tsfm_pipeline.experiments.grid import warn_of_untransferred
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.phantom.ownership import phantom_note
+from tsfm_pipeline.pipelines.phantom.datasets import phantoms_among
 from tsfm_pipeline.planning.target_spacing import PoolSpacing, pool_spacing
 from tsfm_pipeline.pool.settings import PoolSettings
 from tsfm_pipeline.preparation.settings import (
@@ -14,6 +16,7 @@ from tsfm_pipeline.preparation.settings import (
     PreparationSettings,
     ScreeningSettings,
 )
+from tsfm_pipeline.reporting.provenance import view_command
 from tsfm_pipeline.reporting.settings import ReportingSettings
 from tsfm_pipeline.sources import Datasets
 from tsfm_pipeline.sources.case_index import build_case_index
@@ -134,10 +137,12 @@ def write_pool_page(
     pool_store: CaseStore,
     phantom_root: Path,
     raw_root: Path,
+    datasets: Datasets,
     pool: PoolSettings,
     reporting: ReportingSettings,
 ) -> str:
     """Write the pool catalogue as one HTML page."""
+    from tsfm_pipeline.pipelines.reporting.records import kedro_environment
     from tsfm_pipeline.pool.page import PoolTables, pool_page
     from tsfm_pipeline.pool.tables import overlap_table
 
@@ -153,5 +158,7 @@ def write_pool_page(
         version=pool_version,
         versions=pool_versions,
     )
-    phantoms = "Synthetic phantoms, not patients." if raw_root == phantom_root else ""
-    return pool_page(tables, pool_store.thumbnail, reporting.workspace, phantoms)
+    names = pool_datasets["dataset"].tolist()
+    note = phantom_note(names, phantoms_among(names, datasets, raw_root, phantom_root))
+    view = view_command(kedro_environment())
+    return pool_page(tables, pool_store.thumbnail, reporting.workspace, view, note)

@@ -126,6 +126,7 @@ def create_pipeline() -> Pipeline:
                     "pool_store",
                     "phantom_root",
                     "raw_root",
+                    "params:datasets",
                     "params:pool",
                     "params:reporting",
                 ],

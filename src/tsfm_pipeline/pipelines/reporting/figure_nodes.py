@@ -1,14 +1,20 @@
 """Nodes of the reporting pipeline: figures, each as picture, SVG, and table of what it shows."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
+from tsfm_pipeline.experiments.experiment import Experiment
+from tsfm_pipeline.experiments.grid import EXPERIMENTS, GRID
+from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.network.sizes import SizeName
 from tsfm_pipeline.pool.figures import as_svg
+from tsfm_pipeline.pool.settings import PoolSettings
 from tsfm_pipeline.reporting.example_cases import (
     Example,
     failures,
@@ -30,6 +36,20 @@ if TYPE_CHECKING:
     from tsfm_pipeline.reporting.case_slices import CaseSlice
 
 Parts = tuple[Figure, str, pd.DataFrame]
+
+
+def draw_network(
+    experiments: ExperimentSettings, pool: PoolSettings, supervision: pd.DataFrame
+) -> Parts:
+    """Draw TSFM as it is pre-trained here (Fig. 1)."""
+    from tsfm_pipeline.network.diagram import trace_stages
+    from tsfm_pipeline.reporting.figures.network_stages import draw_stages
+
+    training = experiments.training_of(EXPERIMENTS["pretrain.tsfm"])
+    assert training is not None  # only a transfer's budget can be left out
+    regions = supervision.loc[supervision["dataset"].isin(pool.datasets), "region"].nunique()
+    stages = trace_stages(cast(SizeName, training.size), 1, regions, training.patch)
+    return _parts(draw_stages(stages, training.size))
 
 
 def draw_table_1(
@@ -64,6 +84,44 @@ def draw_target_boxes(
     named = dict.fromkeys(_of(comparison, "table_1")["experiment"])
     experiments = [name for name in named if name]
     return _parts(draw_boxes(all_scores, experiments, evaluation, provenance))
+
+
+def draw_few_cases(
+    all_scores: pd.DataFrame,
+    experiments: ExperimentSettings,
+    paper_tables: PaperTables,
+    evaluation: EvaluationSettings,
+    provenance: Provenance,
+) -> Parts:
+    """Draw Dice over the number of transfer cases; no part of the page where none was run."""
+    from tsfm_pipeline.reporting.figures import few_cases
+
+    runs = pd.DataFrame(_few_case_runs(experiments), columns=list(few_cases.RUN_COLUMNS))
+    blocks = paper_tables.root["table_2"].blocks
+    parts = {block.scores.dataset: block.scores for block in blocks if block.scores is not None}
+    drawing = few_cases.draw_few_cases(
+        runs, all_scores, parts, evaluation.bootstrap_resamples, provenance
+    )
+    figure, svg, data = _parts(drawing)
+    return figure, "" if data.empty else svg, data
+
+
+def _few_case_runs(experiments: ExperimentSettings) -> list[tuple[str, str, str, float]]:
+    """List the few-case transfers, and those of the same start and budget that take all cases."""
+
+    def without_cases(entry: Experiment) -> Experiment:
+        return entry.model_copy(update={"name": "a.b", "cases": None})
+
+    few = [without_cases(entry) for entry in GRID if entry.cases is not None]
+    runs = []
+    for entry in GRID:
+        if without_cases(entry) in few:
+            start = "from scratch" if entry.initial is None else f"from {entry.initial}"
+            number = np.inf
+            if entry.cases is not None:
+                number = experiments.transfer.cases.get(entry.cases) or np.nan
+            runs.append((entry.name, entry.datasets[0], start, number))
+    return runs
 
 
 def draw_training_curves(models_root: Path, provenance: Provenance) -> Parts:

@@ -9,7 +9,7 @@ from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.evaluation.statistics import compare_experiments
 from tsfm_pipeline.evaluation.summary import summarise
 from tsfm_pipeline.experiments.comparisons import COMPARISONS
-from tsfm_pipeline.phantom.ownership import MARKER
+from tsfm_pipeline.pipelines.phantom.datasets import phantoms_among
 from tsfm_pipeline.pool.duplicates import patient_groups
 from tsfm_pipeline.pool.leakage import leaking_cases
 from tsfm_pipeline.pool.roles import scored_role
@@ -28,6 +28,7 @@ from tsfm_pipeline.reporting.report_page import report_page
 from tsfm_pipeline.reporting.report_tables import ReportTables
 from tsfm_pipeline.reporting.settings import ReportingSettings
 from tsfm_pipeline.reporting.staleness import stale_experiments
+from tsfm_pipeline.sources import Datasets
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ def describe_provenance(
     phantom_root: Path,
     raw_root: Path,
     models_root: Path,
+    datasets: Datasets,
     pool: PoolSettings,
     reporting: ReportingSettings,
 ) -> Provenance:
@@ -56,16 +58,17 @@ def describe_provenance(
     versions = experiment_statuses["pool_version"].fillna("").astype(str)
     pools = dict(zip(experiment_statuses["experiment"], versions, strict=True))
     records = model_records(models_root, pools)
+    names = {str(name): int(n) for name, n in used["dataset"].value_counts().items()}
     scored = splits[splits["role"] == scored_role(splits)]
     persons = dict(zip(used["key"], patient_groups(used, leakage), strict=True))
     return Provenance(
         workspace=reporting.workspace,
         pool=version,
         leaking=int(leaking_cases(used, leakage, pool).sum()),
-        phantoms=raw_root == phantom_root or (raw_root / MARKER).is_file(),
+        phantoms=phantoms_among(names, datasets, raw_root, phantom_root),
         stale=stale_experiments(experiment_statuses, version),
         environment=kedro_environment(),
-        datasets={str(name): int(n) for name, n in used["dataset"].value_counts().items()},
+        datasets=names,
         origins=origins(records, models_root, pools),
         selections={
             name: (one,)
@@ -149,6 +152,8 @@ def write_report_page(
     paper_tables: PaperTables,
     evaluation: EvaluationSettings,
     provenance: Provenance,
+    example_cases: pd.DataFrame,
+    worst_cases: pd.DataFrame,
     *figures: str,
 ) -> str:
     """Render the report as one page; log it to the tracked run, and its headlines to the console.
@@ -162,12 +167,15 @@ def write_report_page(
         paper_tables: the paper's tables.
         evaluation: how was scored.
         provenance: where the figures come from.
+        example_cases: what that figure shows.
+        worst_cases: likewise.
         figures: SVG elements in the order they stand in.
     """
     from tsfm_pipeline.tracking.runs import log_text
 
     tables = ReportTables(comparison, dice, comparison_tests, experiment_statuses, paper_check)
-    page = report_page(tables, paper_tables, evaluation, provenance, figures)
+    cases = (worst_cases, example_cases)
+    page = report_page(tables, paper_tables, evaluation, provenance, figures, cases)
     log_text(page, "report.html")
     for headline in headlines(comparison, paper_tables):
         logger.info("%s", headline)

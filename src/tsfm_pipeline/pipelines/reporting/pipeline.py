@@ -9,6 +9,8 @@ from tsfm_pipeline.experiments.tables import concatenate_tables
 from tsfm_pipeline.pipelines.reporting.figure_nodes import (
     draw_dice_over_time,
     draw_example_cases,
+    draw_few_cases,
+    draw_network,
     draw_table_1,
     draw_table_2,
     draw_table_3,
@@ -32,6 +34,7 @@ OF_TABLES = ("comparison", "params:paper_tables", "provenance")
 CASES = ("all_scores", "comparison", "case_index", "predictions_root")
 
 FIGURES: dict[str, tuple[Callable, tuple[str, ...]]] = {
+    "network": (draw_network, ("params:experiments", "params:pool", "supervision")),
     "table_1": (draw_table_1, OF_TABLES),
     "table_2": (draw_table_2, OF_TABLES),
     "table_3": (draw_table_3, OF_TABLES),
@@ -40,6 +43,16 @@ FIGURES: dict[str, tuple[Callable, tuple[str, ...]]] = {
         ("all_scores", "comparison", "params:evaluation", "provenance"),
     ),
     "training_curves": (draw_training_curves, ("models_root", "provenance")),
+    "few_cases": (
+        draw_few_cases,
+        (
+            "all_scores",
+            "params:experiments",
+            "params:paper_tables",
+            "params:evaluation",
+            "provenance",
+        ),
+    ),
     "dice_over_time": (draw_dice_over_time, OF_TABLES),
     "example_cases": (
         draw_example_cases,
@@ -89,6 +102,7 @@ def create_pipeline() -> Pipeline:
                     "phantom_root",
                     "raw_root",
                     "models_root",
+                    "params:datasets",
                     "params:pool",
                     "params:reporting",
                 ],
@@ -134,7 +148,12 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 write_report_page,
-                [*shown, *(f"{name}_figure_svg" for name in FIGURES)],
+                [
+                    *shown,
+                    "example_cases_figure_data",
+                    "worst_cases_figure_data",
+                    *(f"{name}_figure_svg" for name in FIGURES),
+                ],
                 "report_page",
                 name="write_report_page",
             ),

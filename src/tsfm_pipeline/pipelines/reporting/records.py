@@ -9,6 +9,7 @@ import pandas as pd
 
 from tsfm_pipeline.experiments.grid import EXPERIMENTS
 from tsfm_pipeline.experiments.outcome import ModelRecord
+from tsfm_pipeline.experiments.prediction_run import PREDICTIONS_SCHEMA
 from tsfm_pipeline.experiments.progress import spec_of
 from tsfm_pipeline.model.folder import Weights
 from tsfm_pipeline.model.training_spec import TrainingSpec
@@ -48,22 +49,28 @@ def model_records(models_root: Path, experiments: Iterable[str]) -> dict[str, Mo
     }
 
 
+def predictions_of(predictions_root: Path, experiment: str) -> pd.DataFrame:
+    """Read what the catalogue's `..._predictions` lists of an experiment; no rows of none."""
+    table = predictions_root / f"{experiment.replace('.', '_')}_predictions.parquet"
+    if not table.is_file():
+        return pd.DataFrame(columns=PREDICTIONS_SCHEMA.names)
+    return pd.read_parquet(table)
+
+
 def predicted_files(
     predictions_root: Path, experiments: Iterable[str], weights: Weights = "best"
 ) -> dict[tuple[str, str], Path]:
-    """Find what experiments predicted, as the catalogue's `..._predictions` list it.
+    """Find the files that experiments predicted.
 
     Returns:
         (experiment, key of the case) -> predicted file or folder.
     """
     found = {}
     for name in experiments:
-        table = predictions_root / f"{name.replace('.', '_')}_predictions.parquet"
-        if table.is_file():
-            rows = pd.read_parquet(table)
-            rows = rows[rows["weights"] == weights]
-            for key, file in zip(rows["key"], rows["file"], strict=True):
-                found[name, str(key)] = predictions_root / str(file)
+        rows = predictions_of(predictions_root, name)
+        rows = rows[rows["weights"] == weights]
+        for key, file in zip(rows["key"], rows["file"], strict=True):
+            found[name, str(key)] = predictions_root / str(file)
     return found
 
 

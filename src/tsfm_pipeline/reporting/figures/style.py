@@ -61,7 +61,7 @@ def titled_figure(
 
 def caption_of(provenance: Provenance) -> str:
     """Say in a caption on which data."""
-    data = "Synthetic phantoms, not patients. " if provenance.phantoms else ""
+    data = f"{provenance.data_note} " if provenance.phantoms else ""
     return f"{data}Workspace {provenance.workspace}, dataset pool {provenance.pool}."
 
 

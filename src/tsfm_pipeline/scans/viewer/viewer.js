@@ -2,7 +2,10 @@
 "use strict";
 
 const scan = JSON.parse(document.getElementById("scan").textContent);
-const shown = new Map(scan.targets.map((target) => [target.label, true]));
+const OPACITY = { labels: 0.5, reference: 1 }; // filled, and outlines
+const overlays = Object.keys(OPACITY).filter((id) => document.getElementById(id));
+const every = scan.targets.map((target) => target.label);
+const shown = Object.fromEntries(overlays.map((id) => [id, new Set(every)]));
 const view = new niivue.Niivue({
   backColor: [0, 0, 0, 1],
   crosshairColor: [1, 1, 0.4, 0.6],
@@ -27,7 +30,7 @@ async function load(id, options) {
   return niivue.NVImage.loadFromUrl({ url: `${id}.nii`, name: `${id}.nii`, buffer, ...options });
 }
 
-function colours() {
+function colours(overlay) {
   // A label map's colours by integer; what is switched off is transparent.
   const labels = [0, ...scan.targets.map((target) => target.label)];
   const rgb = [[0, 0, 0], ...scan.targets.map((target) => target.colour)];
@@ -35,31 +38,40 @@ function colours() {
     R: rgb.map((colour) => colour[0]),
     G: rgb.map((colour) => colour[1]),
     B: rgb.map((colour) => colour[2]),
-    A: labels.map((label) => (shown.get(label) ? 255 : 0)),
+    A: labels.map((label) => (shown[overlay].has(label) ? 255 : 0)),
     I: labels,
     labels: ["", ...scan.targets.map((target) => target.name)],
   };
 }
 
 function paint() {
-  view.volumes[1].setColormapLabel(colours());
+  overlays.forEach((id, i) => view.volumes[i + 1].setColormapLabel(colours(id)));
   view.updateGLVolume();
   tick();
 }
 
 function tick() {
   for (const box of document.querySelectorAll("input[data-label]")) {
-    box.checked = shown.get(Number(box.dataset.label));
+    box.checked = shown[box.dataset.overlay].has(Number(box.dataset.label));
   }
-  document.body.dataset.shown = scan.targets
-    .filter((target) => shown.get(target.label))
-    .map((target) => target.name)
-    .join(" ");
+  for (const button of document.querySelectorAll("button[data-all]")) {
+    button.setAttribute("aria-pressed", String(shown[button.dataset.all].size > 0));
+  }
+  for (const id of overlays) {
+    const names = scan.targets.filter((target) => shown[id].has(target.label));
+    document.body.dataset[`${id}Shown`] = names.map((target) => target.name).join(" ");
+  }
 }
 
-function show(labels, on) {
-  for (const label of labels) shown.set(label, on);
+function show(labels, on, where = overlays) {
+  for (const id of where) {
+    for (const label of labels) on ? shown[id].add(label) : shown[id].delete(label);
+  }
   paint();
+}
+
+function toggleAll(overlay) {
+  if (overlays.includes(overlay)) show(every, shown[overlay].size === 0, [overlay]);
 }
 
 function goTo(target) {
@@ -100,14 +112,15 @@ function body(on) {
 }
 
 let bodyShown = true;
-const labels = scan.targets.map((target) => target.label);
 
 function key(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT") return;
   const number = Number(event.key);
   const actions = {
-    a: () => show(labels, true),
-    n: () => show(labels, false),
+    a: () => show(every, true),
+    n: () => show(every, false),
+    p: () => toggleAll("labels"),
+    r: () => toggleAll("reference"),
     c: () => body(!bodyShown),
     w: () => nextWindow(),
     v: () => nextLayout(),
@@ -115,7 +128,7 @@ function key(event) {
     PageDown: () => view.moveCrosshairInVox(0, 0, -1),
   };
   const target = number >= 1 ? scan.targets[number - 1] : undefined;
-  if (target) show([target.label], !shown.get(target.label));
+  if (target) show([target.label], !overlays.some((id) => shown[id].has(target.label)));
   else if (event.key in actions) actions[event.key]();
   else return;
   event.preventDefault();
@@ -135,7 +148,12 @@ function nextWindow() {
 
 function listen() {
   for (const box of document.querySelectorAll("input[data-label]")) {
-    box.addEventListener("change", () => show([Number(box.dataset.label)], box.checked));
+    box.addEventListener("change", () =>
+      show([Number(box.dataset.label)], box.checked, [box.dataset.overlay]),
+    );
+  }
+  for (const button of document.querySelectorAll("button[data-all]")) {
+    button.addEventListener("click", () => toggleAll(button.dataset.all));
   }
   for (const link of document.querySelectorAll("button[data-centre]")) {
     link.addEventListener("click", () => goTo(scan.targets[Number(link.dataset.centre)]));
@@ -143,8 +161,8 @@ function listen() {
   for (const button of document.querySelectorAll("button[data-layout]")) {
     button.addEventListener("click", () => layout(button.dataset.layout));
   }
-  document.getElementById("every").addEventListener("click", () => show(labels, true));
-  document.getElementById("none").addEventListener("click", () => show(labels, false));
+  document.getElementById("every").addEventListener("click", () => show(every, true));
+  document.getElementById("none").addEventListener("click", () => show(every, false));
   document.getElementById("body").addEventListener("click", () => body(!bodyShown));
   const choice = document.getElementById("window");
   choice.addEventListener("change", () => window_(...choice.value.split(" ").map(Number)));
@@ -156,12 +174,12 @@ async function open() {
   layout("all"); // before there is a volume: then it is drawn once
   body(false);
   const [low, high] = scan.window;
-  const [image, labels] = await Promise.all([
+  const [image, ...maps] = await Promise.all([
     load("image", { colormap: "gray", cal_min: low, cal_max: high, trustCalMinMax: true }),
-    load("labels", { opacity: 0.5 }),
+    ...overlays.map((id) => load(id, { opacity: OPACITY[id] })),
   ]);
-  labels.setColormapLabel(colours());
-  view.volumes = [image, labels];
+  overlays.forEach((id, i) => maps[i].setColormapLabel(colours(id)));
+  view.volumes = [image, ...maps];
   view.setVolume(image, 0);
   tick();
   const first = scan.targets.find((target) => target.centre);
