@@ -31,7 +31,7 @@ OURS = "store, normalised"
 STATISTICS = CtStatistics(lower=-900, upper=300, mean=60, sd=170)
 
 
-def write_case(root: Path, shape: tuple[int, int, int]) -> CaseStore:
+def write_case(root: Path, shape: tuple[int, int, int], case: str = "one") -> CaseStore:
     """Write one synthetic CT case, and its float32 copy as nnU-Net v1 keeps it."""
     rng = np.random.default_rng(0)
     smooth = ndimage.gaussian_filter(rng.normal(size=shape).astype(np.float32), 3)
@@ -42,8 +42,8 @@ def write_case(root: Path, shape: tuple[int, int, int]) -> CaseStore:
     geometry = Geometry(shape, (1.5, 1.0, 1.0), (0.0, 0.0, 0.0), identity)
     record = CaseRecord(
         dataset="benchmark",
-        case="one",
-        patient="one",
+        case=case,
+        patient=case,
         modality="CT",
         channels=1,
         geometry=geometry,
@@ -60,7 +60,7 @@ def write_case(root: Path, shape: tuple[int, int, int]) -> CaseStore:
         image_identity="",
     )
     store = CaseStore(root)
-    store.write(record, image[None], labels, {}, np.empty((0, 1), np.float32))
+    store.write(record, image[None], labels, {}, image[labels > 0][::1000, None])
     np.save(root / "float32.npy", np.stack([image, labels.astype(np.float32)]))
     return store
 

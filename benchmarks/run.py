@@ -1,7 +1,7 @@
 """Run the benchmarks behind the figures of README and docs, and write docs/benchmarks.md.
 
-    make benchmarks                                  # all: 20 minutes on two quiet cores
-    python benchmarks/run.py [--only NAME ...]       # some; the figures of the others are kept
+    make benchmarks                              # 20 minutes on two quiet cores
+    python benchmarks/run.py --only NAME ...     # some; the figures of the others are kept
 
 Each script runs alone and hands its figures over (figures.py). They go, with machine, load,
 versions and date, to results/MACHINE.json, which page.py turns into the page. What needs
@@ -47,6 +47,8 @@ class Benchmark:
         command: arguments of Python.
         peer: arguments that bring in nnU-Net v2, where its environment is there.
         real: whether it reads the folder of TSFM_REALDATA.
+        on_request: whether it takes so long, or so much, that only `--only` runs it.
+        picture: what it draws, in docs/.
     """
 
     title: str
@@ -54,6 +56,8 @@ class Benchmark:
     command: tuple[str, ...]
     peer: tuple[str, ...] = ()
     real: bool = False
+    on_request: bool = False
+    picture: str = ""
 
 
 BENCHMARKS = {
@@ -133,12 +137,26 @@ BENCHMARKS = {
         "The page of a scan of 512x512x300", ("predict.md",), ("-m", "benchmarks.scan_page")
     ),
     "report_page": Benchmark("The report", ("evaluation.md",), ("benchmarks/report_page.py",)),
+    "scale": Benchmark(
+        "As work grows", (), ("benchmarks/scale.py",), on_request=True, picture="scale.svg"
+    ),
+    "huge_memory": Benchmark(
+        "Memory of the paper's network on a CPU, by phase",
+        (),
+        ("benchmarks/huge_memory.py",),
+        on_request=True,
+    ),
 }
 
 
 def measure(benchmark: Benchmark) -> dict[str, Any]:
     """Run a script; return its figures with all that they depend on, or why there are none."""
-    entry: dict[str, Any] = {"title": benchmark.title, "pages": benchmark.pages, "figures": []}
+    entry: dict[str, Any] = {
+        "title": benchmark.title,
+        "pages": benchmark.pages,
+        "picture": benchmark.picture,
+        "figures": [],
+    }
     if benchmark.real and not Path(os.environ.get(REAL_DATA, "")).is_dir():
         return entry | {"left_out": f"{REAL_DATA} names no folder of real volumes"}
     command, versions = list(benchmark.command), {"ours": versions_of(sys.executable, PACKAGES)}
@@ -202,7 +220,8 @@ def main() -> int:
     path = RESULTS / f"{slug}.json"
     kept = json.loads(path.read_text())["benchmarks"] if path.exists() else {}
     failed = False
-    for name in arguments.only or BENCHMARKS:
+    usual = [name for name, benchmark in BENCHMARKS.items() if not benchmark.on_request]
+    for name in arguments.only or usual:
         print(f"\n=== {name}: {BENCHMARKS[name].title}", flush=True)
         kept[name] = measure(BENCHMARKS[name])
         print(kept[name].get("left_out") or f"{kept[name]['seconds']} s", flush=True)
