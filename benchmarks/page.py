@@ -30,7 +30,9 @@ SIGNIFICANT_BELOW = 1000
 def write(results: Path, path: Path) -> None:
     """Write the page of all machines whose results lie in a folder."""
     found = [json.loads(file.read_text()) for file in sorted(results.glob("*.json"))]
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
     requests = [[f"`python benchmarks/{name}`", what, takes] for name, what, takes in ON_REQUEST]
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         machines=found,
