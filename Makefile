@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo nnunet viz lineage mlflow test test-slow faults lint docs constraints audit
+.PHONY: help install demo nnunet viz lineage mlflow test test-slow faults benchmarks lint docs constraints audit
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -59,6 +59,9 @@ test-slow: $(STAMP)  ## full-scale checks
 
 faults: $(STAMP)  ## kills, full disks, flipped bytes ...: the table of docs/reliability.md (hours)
 	$(BIN)/python -m tests.faults
+
+benchmarks: $(STAMP)  ## every figure of the docs that takes minutes: docs/benchmarks.md (20 minutes, quiet)
+	$(BIN)/python benchmarks/run.py
 
 lint: $(STAMP)  ## style, types and the layers of the package
 	$(BIN)/ruff check .

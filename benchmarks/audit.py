@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from figures import Figure, hand_over
 from preparation import TARGETS, write_dataset
 
 from tsfm_pipeline.imaging.labels import LabelTable
@@ -63,6 +64,7 @@ def main() -> None:
             seconds = time.perf_counter() - start
             share = 100 * seconds / prepared
             print(f"{run} in {seconds:.3f} s, {share:.2f} % of it")
+            hand_over(Figure(f"{run}: share of screening and preparing", "%", share))
 
 
 if __name__ == "__main__":

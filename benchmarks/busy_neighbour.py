@@ -17,6 +17,7 @@ import time
 from unittest import mock
 
 import numpy as np
+from figures import Figure, hand_over
 from threadpoolctl import threadpool_limits
 
 from tsfm_pipeline.imaging import resampling
@@ -70,6 +71,10 @@ def main() -> None:
             print(
                 f"{case:16}{medians[0]:9.4f}{medians[1]:9.4f}{medians[1] / medians[0]:7.1f}"
                 f"{max(beside):14.4f}"
+            )
+            hand_over(
+                Figure(f"{case}, quiet", "s", medians[0]),
+                Figure(f"{case}, beside {options.neighbours} busy", "s", medians[1]),
             )
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from figures import Figure, hand_over
 
 from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.network.tsfm import TSFM
@@ -70,6 +71,9 @@ def main() -> None:
         ratio = median / statistics.median(seconds[0])
         number_format = "bf16" if bf16 else "float32"
         print(f"{layout:20}{number_format:10}{compiled!s:10}{median:12.3f}{ratio:8.2f}")
+        compiling = ", compiled" if compiled else ""
+        way = f"{arguments.size}, {layout}, {number_format}{compiling}"
+        hand_over(Figure(way, "s a step", median))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from figures import Figure, hand_over
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -81,6 +82,7 @@ def main() -> None:
                 f"  strangers, {len(strangers)} pairs: highest {strangers.max():.2f},"
                 f" 99 % below {np.quantile(strangers, 0.99):.2f}"
             )
+            hand_over(Figure(f"{name}: strangers, highest", "correlation", strangers.max().item()))
         lowest: dict[str, float] = {}
         step = arguments.every if len(images) > arguments.every else 1
         for image, thumbnail in zip(images[::step], thumbnails[::step], strict=True):
@@ -90,6 +92,7 @@ def main() -> None:
                 lowest[change] = min(lowest.get(change, 1.0), value)
         for change, value in lowest.items():
             print(f"  same scan, {change}: lowest {value:.2f}")
+            hand_over(Figure(f"{name}: same scan, {change}, lowest", "correlation", float(value)))
 
 
 if __name__ == "__main__":

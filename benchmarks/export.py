@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from child import peak_gb, run
+from figures import Figure, hand_over
 
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.imaging.resampling import resampled_shape
@@ -79,7 +80,9 @@ def main() -> None:
             ours = run([sys.executable, __file__, "--child", name, *grid])
             values, voxels = args.regions * np.prod(shape) / 2**30, np.prod(original) / 2**30
             _row(slices, "tsfm-pipeline", ours, values * 4 + voxels, "")
+            what = f"{args.regions} regions, {slices} slices"
             if not args.reference_python:
+                hand_over(Figure(what, "s", ours["seconds"], ours_gb=ours["peak_gb"]))
                 continue
             files = [str(folder / file) for file in ("logits.npy", "theirs.npy")]
             grids = [json.dumps(item) for item in (original, SPACING, FILE_SPACING)]
@@ -90,6 +93,13 @@ def main() -> None:
             time_share = ours["seconds"] / theirs["seconds"]
             memory_share = ours["peak_gb"] / theirs["peak_gb"]
             print(f"| {slices} | ratio | {time_share:.1%} | {memory_share:.1%} | | |")
+            seconds, memory = zip(
+                *((found["seconds"], found["peak_gb"]) for found in (ours, theirs)), strict=True
+            )
+            hand_over(
+                Figure(what, "s", seconds[0], "nnunetv2", seconds[1], *memory),
+                Figure(f"{what}: voxels that differ", "voxels", int(np.count_nonzero(differ))),
+            )
 
 
 def _row(slices: int, tool: str, found: dict[str, float], given: float, differ: str) -> None:

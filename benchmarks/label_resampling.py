@@ -13,6 +13,7 @@ import sys
 import time
 
 import numpy as np
+from figures import Figure, hand_over
 from scipy import ndimage
 
 from tsfm_pipeline.imaging.resampling import resample_labels, resampled_shape
@@ -46,6 +47,7 @@ def resample(name: str, shape: tuple[int, int, int], classes: int) -> None:
     seconds = time.perf_counter() - start
     row = [name, shape, new_shape, f"{seconds:.1f}", f"{before:.2f}", f"{_peak_gb():.2f}"]
     print(f"| {' | '.join(map(str, row))} |", flush=True)
+    hand_over(Figure(f"{name}, {classes} classes", "s", seconds, ours_gb=_peak_gb()))
 
 
 def _peak_gb() -> float:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from child import peak_gb, run
+from figures import Figure, hand_over
 from scipy import ndimage
 
 from tsfm_pipeline.imaging.geometry import Geometry, canonical_reorientation
@@ -109,6 +110,8 @@ def main() -> None:
             f" {took['duplicates']:.0f} of {(options.cases - 1) // every} planted copies found,"
             f" {took['doubtful']:.0f} doubtful pairs"
         )
+        compared = f"comparing {options.cases} cases"
+        hand_over(Figure(compared, "s", took["seconds"], ours_gb=took["peak_gb"]))
 
 
 if __name__ == "__main__":

@@ -1,20 +1,24 @@
 """Time a training step of a network beside its reference implementation, taking turns.
 
-    python benchmarks/network_step.py [--rounds 5] [--only nnunet]
+    python benchmarks/network_step.py [--reference-python .venv-nnunet/bin/python] [--rounds 5]
+        [--only nnunet]
 
-nnunet: `PlainConvUNet` of dynamic-network-architectures (pip install --no-deps --target FOLDER
-dynamic-network-architectures, and FOLDER on PYTHONPATH). swinunetr: MONAI's own. A step is forward,
-loss over all outputs, backward and SGD, of one sample, on the first GPU (mixed precision) or the
-CPU (float32). Medians of the rounds are printed, and their ratio. nnU-Net's network has one head
-more, of weight 0.
+nnunet: `PlainConvUNet` of dynamic-network-architectures, which is found in the environment of
+`--reference-python` (`make nnunet`), everything else in ours. swinunetr: MONAI's own. A step is
+forward, loss over all outputs, backward and SGD, of one sample, on the first GPU (mixed precision)
+or the CPU (float32). Medians of the rounds are printed, and their ratio. nnU-Net's network has one
+head more, of weight 0.
 """
 
 import argparse
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 
 import torch
+from figures import Figure, hand_over
 from torch import Tensor, nn
 
 from tsfm_pipeline.imaging.geometry import Triple, TripleFloat
@@ -101,17 +105,28 @@ def medians(steps: Sequence[Callable[[], None]], rounds: int) -> list[float]:
     return [statistics.median(measured) for measured in seconds]
 
 
+def packages_of(python: str) -> str:
+    """Return the folder of another environment's packages."""
+    command = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", choices=["nnunet", "swinunetr"])
+    parser.add_argument("--reference-python", help="interpreter with nnunetv2")
     arguments = parser.parse_args()
+    if arguments.reference_python:
+        sys.path.append(packages_of(arguments.reference_python))  # last: ours wins
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark = True  # as in our trainings and nnU-Net's
     print(f"{device.type}, {torch.get_num_threads()} threads; seconds per step")
     print(f"{'network':18}{'patch':14}{'reference':>10}{'ours':>8}{'ratio':>7}")
     for name, size, spacing, patch in SETTINGS:
         if arguments.only not in (None, name):
+            continue
+        if name == "nnunet" and not arguments.reference_python:
             continue
         settings = TrainingSettings(network=name, size=size, patch=patch)
         architecture = architecture_for(settings, spacing)
@@ -124,6 +139,8 @@ def main() -> None:
         sides = "x".join(map(str, patch))
         line = f"{name + ' ' + size:18}{sides:14}{theirs:10.3f}{own:8.3f}{own / theirs:7.2f}"
         print(line, flush=True)
+        peer = "dynamic-network-architectures" if name == "nnunet" else "monai"
+        hand_over(Figure(f"{name} {size}, {sides}", "s a step", own, peer, theirs))
 
 
 if __name__ == "__main__":

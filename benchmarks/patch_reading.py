@@ -3,8 +3,9 @@
     python benchmarks/patch_reading.py [--shape 200 410 410] [--patch 112 160 192]
 
 The case is smooth tissue with the noise of a CT. "normalised" adds clipping and scaling. Beside
-it: the same steps one after the other on the whole patch, and what nnU-Net v1 reads, an
-uncompressed memory-mapped float32 array of image and labels.
+it: the same steps one after the other on the whole patch; what nnU-Net v1 reads, an uncompressed
+memory-mapped float32 array of image and labels; and what nnU-Net v2 reads, blosc2 files of float32
+and int8 (nnunetv2_storage.py).
 """
 
 import argparse
@@ -13,7 +14,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import nnunetv2_storage
 import numpy as np
+from figures import Figure, hand_over
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from tsfm_pipeline.imaging.geometry import Geometry, Reorientation
@@ -23,10 +27,11 @@ from tsfm_pipeline.store import CaseRecord, CaseStore
 from tsfm_pipeline.store.encoding import open_array
 
 REPEATS = 30
+OURS = "store, normalised"
 STATISTICS = CtStatistics(lower=-900, upper=300, mean=60, sd=170)
 
 
-def write_case(root: Path, shape: tuple[int, int, int]) -> CaseStore:
+def write_case(root: Path, shape: tuple[int, int, int], case: str = "one") -> CaseStore:
     """Write one synthetic CT case, and its float32 copy as nnU-Net v1 keeps it."""
     rng = np.random.default_rng(0)
     smooth = ndimage.gaussian_filter(rng.normal(size=shape).astype(np.float32), 3)
@@ -37,8 +42,8 @@ def write_case(root: Path, shape: tuple[int, int, int]) -> CaseStore:
     geometry = Geometry(shape, (1.5, 1.0, 1.0), (0.0, 0.0, 0.0), identity)
     record = CaseRecord(
         dataset="benchmark",
-        case="one",
-        patient="one",
+        case=case,
+        patient=case,
         modality="CT",
         channels=1,
         geometry=geometry,
@@ -55,9 +60,21 @@ def write_case(root: Path, shape: tuple[int, int, int]) -> CaseStore:
         image_identity="",
     )
     store = CaseStore(root)
-    store.write(record, image[None], labels, {}, np.empty((0, 1), np.float32))
+    store.write(record, image[None], labels, {}, image[labels > 0][::1000, None])
     np.save(root / "float32.npy", np.stack([image, labels.astype(np.float32)]))
     return store
+
+
+def write_blosc2(
+    folder: Path,
+    image_CZYX: NDArray[np.float32],
+    labels_CZYX: NDArray[np.int8],
+    patch: tuple[int, int, int],
+) -> None:
+    """Write image and labels as nnU-Net v2 keeps them."""
+    folder.mkdir()
+    nnunetv2_storage.write(folder / "one.b2nd", np.ascontiguousarray(image_CZYX), patch)
+    nnunetv2_storage.write(folder / "one_seg.b2nd", labels_CZYX, patch)
 
 
 def read_at_once(
@@ -91,22 +108,39 @@ def main() -> None:
             box = tuple(slice(a, a + n) for a, n in zip(lower, size, strict=True))
             return np.array(np.load(plain, mmap_mode="r")[(slice(None), *box)])
 
+        theirs = Path(folder) / "nnunetv2"
+        stored = np.load(plain, mmap_mode="r")
+        write_blosc2(theirs, stored[:1], stored[1:].astype(np.int8), size)
+
+        def nnunetv2(lower: tuple[int, int, int]) -> object:
+            box = tuple(slice(a, a + n) for a, n in zip(lower, size, strict=True))
+            return [nnunetv2_storage.read(path, box) for path in sorted(theirs.iterdir())]
+
         case = Path(folder) / "benchmark" / "one"
         kept = sum(file.stat().st_size for file in case.iterdir()) / 1e6
         ways: dict[str, tuple[Callable[[tuple[int, int, int]], object], float]] = {
             "store, HU": (lambda lower: store.read_patch("benchmark/one", lower, size), kept),
-            "store, normalised": (
+            OURS: (
                 lambda lower: store.read_patch("benchmark/one", lower, size, STATISTICS),
                 kept,
             ),
             "the same, decoded at once": (lambda lower: read_at_once(store, lower, size), kept),
             "float32 .npy, memory-mapped": (memory_mapped, plain.stat().st_size / 1e6),
+            "blosc2 of nnU-Net v2": (
+                nnunetv2,
+                sum(file.stat().st_size for file in theirs.iterdir()) / 1e6,
+            ),
         }
         elapsed, processor = measure({name: read for name, (read, _) in ways.items()}, corners)
         print(f"patch {size} of a case {shape}, image and labels, median of {REPEATS}\n")
         print("| read | ms | CPU ms | MB on disk |\n|---|---|---|---|")
         for name, (_, megabytes) in ways.items():
             print(f"| {name} | {elapsed[name]:.1f} | {processor[name]:.1f} | {megabytes:.0f} |")
+        for peer in list(ways)[-2:]:
+            hand_over(
+                Figure("patch, normalised", "ms", elapsed[OURS], peer, elapsed[peer]),
+                Figure("case on disk", "MB", ways[OURS][1], peer, ways[peer][1]),
+            )
 
 
 def measure(

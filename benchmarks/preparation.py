@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from figures import Figure, hand_over
 from scipy import ndimage
 
 from tsfm_pipeline.imaging.labels import LabelTable
@@ -181,16 +182,21 @@ def main() -> None:
     )
     print("| program | start-up s | s beyond it | s a case and worker | GB at the peak |")
     print("|---|---|---|---|---|")
-    beyond = {}
+    beyond, memory = {}, {}
     for name, runs in found.items():
         if not runs:
             continue
         (start_up, _), (seconds, peak) = runs
-        beyond[name] = seconds - start_up
+        beyond[name], memory[name] = seconds - start_up, peak
         each = beyond[name] * min(jobs, arguments.cases) / arguments.cases
         print(f"| {name} | {start_up:.1f} | {beyond[name]:.1f} | {each:.2f} | {peak:.2f} |")
+    what = f"{arguments.cases} cases of {'x'.join(map(str, shape))}"
     if len(beyond) == 2:
         print(f"\nratio {beyond['nnUNetv2_preprocess'] / beyond['ours']:.1f}")
+    names = ("ours", "nnUNetv2_preprocess")
+    ours, theirs = ((beyond.get(name), memory.get(name)) for name in names)
+    peer = names[1] if len(beyond) == 2 else ""
+    hand_over(Figure(what, "s", ours[0], peer, theirs[0], ours[1], theirs[1]))
 
 
 if __name__ == "__main__":

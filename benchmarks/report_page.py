@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
+from figures import Figure, hand_over
 
 from tsfm_pipeline.evaluation.metrics import AUTOMATIC, SCORES_SCHEMA
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
@@ -81,6 +82,12 @@ def main() -> None:
     print(f"{len(names)} experiments x {arguments.cases} cases, {len(scores)} scores")
     print(f"{seconds:.1f} s (limit {LIMIT_SECONDS}), {used:.1f} s of them on the processor")
     print(f"{size:.1f} MB (limit {LIMIT_MB})")
+    what = f"{len(names)} experiments x {arguments.cases} cases"
+    hand_over(
+        Figure(what, "s", seconds),
+        Figure(f"{what}, on the processor", "s", used),
+        Figure(f"{what}: page", "MB", size),
+    )
     if arguments.output:
         arguments.output.write_text(page)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from benchmarks.figures import Figure, hand_over
 from tests.scans.browser import CHROMIUM, browser_page
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.scans.loading import volume_of
@@ -43,7 +44,9 @@ def main():
         path = Path(folder) / "ct.html"
         start = time.perf_counter()
         write_page(path, volume, labels, record, in_index=False)
-        print(f"written in {time.perf_counter() - start:.1f} s, {path.stat().st_size / 1e6:.1f} MB")
+        seconds, megabytes = time.perf_counter() - start, path.stat().st_size / 1e6
+        print(f"written in {seconds:.1f} s, {megabytes:.1f} MB")
+        hand_over(Figure("written", "s", seconds), Figure("size", "MB", megabytes))
         if not CHROMIUM:
             print("not opened: no Chromium")
             return
@@ -52,7 +55,9 @@ def main():
             page.open(path.as_uri())
             page.wait("document.body && document.body.dataset.state != 'loading'", 600)
             state = page.evaluate("document.body.dataset.state")
-            print(f"{state} in {time.perf_counter() - start:.1f} s")
+            seconds = time.perf_counter() - start
+            print(f"{state} in {seconds:.1f} s")
+            hand_over(Figure(f"{state} in headless Chromium", "s", seconds))
 
 
 if __name__ == "__main__":

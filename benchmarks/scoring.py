@@ -11,6 +11,7 @@ import resource
 import time
 
 import numpy as np
+from figures import Figure, hand_over
 from numpy.typing import NDArray
 
 from tsfm_pipeline.evaluation.metrics import score_case
@@ -72,6 +73,7 @@ def main() -> None:
             f"{name}: {seconds:.1f} s, mean Dice {dice:.3f},"
             f" peak memory {peak:.1f} GiB ({before:.1f} GiB before)"
         )
+        hand_over(Figure(name, "s", seconds, ours_gb=peak))
 
 
 if __name__ == "__main__":

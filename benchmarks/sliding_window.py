@@ -1,11 +1,11 @@
 """Sliding-window prediction: ours, nnunetv2's predictor and MONAI's inferer, one network.
 
-    python benchmarks/sliding_window.py --reference-python PATH [--tiles 4] [--threads 1]
+    python benchmarks/sliding_window.py [--reference-python PATH] [--tiles 4] [--threads 1]
 
 A traced TSFM of size tiny predicts one CT-like volume on the CPU. The volume's sides are chosen so
 that all three lay the same tiles (nnU-Net spreads them evenly, MONAI takes fixed steps). Each tool
-runs in a process of its own; PATH is the Python of an environment with nnunetv2, monai and the same
-torch. Without it only ours runs.
+runs in a process of its own; PATH is the Python of an environment with nnunetv2, without which
+that is left out. MONAI is the one of our environment.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from child import peak_gb, run
+from figures import Figure, hand_over
 
 from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.inference.sliding_window import predict_tiles
@@ -84,16 +85,27 @@ def main() -> None:
         write_task(Path(name), args.patch, args.tiles, args.regions)
         options = ["--patch", numbers[0], "--regions", numbers[1], "--threads", numbers[2]]
         commands = {"tsfm-pipeline": [sys.executable, __file__, "--child", name, *options]}
-        for tool in ("nnunetv2", "monai") if args.reference_python else ():
-            commands[tool] = [args.reference_python, str(REFERENCE), tool, name, *numbers]
+        commands["monai"] = [sys.executable, str(REFERENCE), "monai", name, *numbers]
+        if args.reference_python:
+            commands["nnunetv2"] = [
+                args.reference_python,
+                str(REFERENCE),
+                "nnunetv2",
+                name,
+                *numbers,
+            ]
         print("| tool | tiles | seconds | time of ours / its | peak GB |\n|---|---|---|---|---|")
-        ours = 0.0
+        measured: dict[str, dict[str, float]] = {}
         for tool, command in commands.items():
-            found = run(command)
-            ours = ours or found["seconds"]
-            ratio = f"{ours / found['seconds']:.2f}"
+            found = measured[tool] = run(command)
+            ours = measured["tsfm-pipeline"]
+            ratio = f"{ours['seconds'] / found['seconds']:.2f}"
             numbers_shown = f"{found['seconds']:.2f} | {ratio} | {found['peak_gb']:.2f}"
             print(f"| {tool} | {found['tiles']:.0f} | {numbers_shown} |", flush=True)
+            if found is not ours:
+                seconds, memory = ((ours[key], found[key]) for key in ("seconds", "peak_gb"))
+                task = f"{found['tiles']:.0f} tiles of {args.patch}^3"
+                hand_over(Figure(task, "s", seconds[0], tool, seconds[1], *memory))
 
 
 if __name__ == "__main__":

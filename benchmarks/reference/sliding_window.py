@@ -9,8 +9,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from monai.inferers import sliding_window_inference
-from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from torch import nn
 
 
@@ -29,6 +27,8 @@ class Counted(nn.Module):
 
 
 def nnunet(network: nn.Module, image: torch.Tensor, patch: int, regions: int) -> None:
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor  # noqa: PLC0415
+
     predictor = nnUNetPredictor(
         use_mirroring=False, device=torch.device("cpu"), verbose=False, allow_tqdm=False
     )
@@ -40,6 +40,8 @@ def nnunet(network: nn.Module, image: torch.Tensor, patch: int, regions: int) ->
 
 
 def monai(network: nn.Module, image: torch.Tensor, patch: int, regions: int) -> None:
+    from monai.inferers import sliding_window_inference  # noqa: PLC0415
+
     with torch.inference_mode():
         sliding_window_inference(image[None], (patch,) * 3, 1, network, 0.5, mode="gaussian")
 

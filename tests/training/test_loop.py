@@ -19,8 +19,9 @@ from tsfm_pipeline.model.training_settings import AugmentationSettings, Training
 from tsfm_pipeline.network.sizes import SIZES
 from tsfm_pipeline.network.tsfm import TSFM
 from tsfm_pipeline.store.case_store import CaseStore
+from tsfm_pipeline.training import checkpoint
 from tsfm_pipeline.training.device import autocast_type
-from tsfm_pipeline.training.loop import train
+from tsfm_pipeline.training.loop import TrainingRun, train
 from tsfm_pipeline.training.task import TrainingError, TrainingTask
 
 MakeTask = Callable[..., TrainingTask]
@@ -272,6 +273,44 @@ def test_what_saves_memory_does_not_change_the_training(
     plain = _losses(task, make_settings(**STEADY), folder)
     losses = _losses(task, make_settings(**STEADY, **changes), folder.with_name("other"))
     assert losses == pytest.approx(plain, rel=1e-4)
+
+
+def test_saving_on_a_cpu_takes_no_memory_beside_the_training(
+    monkeypatch: pytest.MonkeyPatch, make_task: MakeTask, make_settings: MakeSettings, folder: Path
+) -> None:
+    runs: list[TrainingRun] = []
+    saved: list[str] = []
+    make, write_state = TrainingRun.__init__, checkpoint._write_state
+    write_weights = checkpoint.save_weights
+
+    def made(run: TrainingRun, *given: Any) -> None:
+        make(run, *given)
+        runs.append(run)
+
+    def check(what: str, tensors: Mapping[str, torch.Tensor]) -> None:
+        own = dict(runs[0].network.named_parameters())
+        assert all(parameter.grad is None for parameter in own.values())
+        if what == "momentum":
+            state = runs[0].step.optimizer.state
+            own = {name: state[parameter]["momentum_buffer"] for name, parameter in own.items()}
+        assert own.keys() == tensors.keys()
+        assert all(tensors[name].data_ptr() == own[name].data_ptr() for name in own)
+        saved.append(what)
+
+    def state_checked(where: ModelFolder, state: dict[str, Any]) -> None:
+        check("network", state["network"])
+        check("momentum", state["momentum"])
+        write_state(where, state)
+
+    def weights_checked(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
+        check(path.name, weights)
+        write_weights(path, weights)
+
+    monkeypatch.setattr(TrainingRun, "__init__", made)
+    monkeypatch.setattr(checkpoint, "_write_state", state_checked)
+    monkeypatch.setattr(checkpoint, "save_weights", weights_checked)
+    train(with_settings(make_task(), make_settings(epochs=1)), folder, _ignore)
+    assert saved == ["best.safetensors", "network", "momentum", "final.safetensors"]
 
 
 def test_augmentation_on_the_device_trains(

@@ -50,7 +50,8 @@ def written(path: Path) -> Iterator[None]:
 class StateWriter:
     """Writes training states from a thread of its own; the one before stays as a fallback.
 
-    The caller hands over a copy that nobody else changes, and trains on meanwhile.
+    The caller hands over what nobody else changes until it is written: a copy, or its own tensors,
+    and then it waits.
     """
 
     def __init__(self, folder: ModelFolder) -> None:

@@ -312,13 +312,20 @@ class TrainingRun:
         """Start writing the state: everything that the next step depends on."""
         self.states.wait()  # never two states in memory
         optimizer, scaler = self.step.optimizer, self.step.scaler
-        state = collect_state(self.progress, self.network, optimizer, scaler, self.group)
+        optimizer.zero_grad()  # memory: every step computes its own gradients
+        on_cpu = self.device.type == "cpu"
+        state = collect_state(
+            self.progress, self.network, optimizer, scaler, self.group, copy=not on_cpu
+        )
         if self.group.is_main:
             self.states.write(state)
+        if on_cpu:
+            self.states.wait()  # no copy: the next step would change what is being written
         self.saved_at = time.monotonic()
 
     def _save_weights(self, *kinds: Weights) -> None:
-        weights = collect_tensors(self.network.state_dict(), self.group)
+        self.step.optimizer.zero_grad()  # memory, as above
+        weights = collect_tensors(self.network.state_dict(), self.group, copy=False)
         if self.group.is_main:
             for kind in kinds:
                 self.folder.unseal(self.folder.weights(kind))

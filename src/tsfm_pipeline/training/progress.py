@@ -88,14 +88,17 @@ def collect_state(
     optimizer: torch.optim.Optimizer,
     scaler: GradScaler,
     group: Group,
+    *,
+    copy: bool,
 ) -> dict[str, Any]:
-    """Copy everything that the next step depends on: tensors on the CPU and plain values.
+    """Collect everything that the next step depends on: tensors on the CPU and plain values.
 
     Every process takes part in collecting shared-out tensors; only the leading one gets them.
+    Without `copy`, tensors that lie on the CPU are the network's and the optimiser's own.
     """
     # first: with FSDP2 it brings parameters that a validation left whole back to their shares,
     # which the optimiser knows
-    weights = collect_tensors(network.state_dict(), group)
+    weights = collect_tensors(network.state_dict(), group, copy=copy)
     kept = {}
     for ours, theirs in OPTIMIZER_STATE.items():
         found = {
@@ -103,18 +106,23 @@ def collect_state(
             for name, parameter in network.named_parameters()
             if optimizer.state[parameter].get(theirs) is not None
         }
-        kept[ours] = collect_tensors(found, group)
+        kept[ours] = collect_tensors(found, group, copy=copy)
     return {**asdict(progress), "scaler": scaler.state_dict(), "network": weights, **kept}
 
 
-def collect_tensors(tensors: Mapping[str, Tensor], group: Group) -> dict[str, Tensor]:
-    """Copy tensors, complete, to the leading process's main memory; the others get nothing."""
-    copies = {}
+def collect_tensors(
+    tensors: Mapping[str, Tensor], group: Group, *, copy: bool
+) -> dict[str, Tensor]:
+    """Bring tensors, complete, to the leading process's main memory; the others get nothing.
+
+    Without `copy`, what lies there contiguously is returned as it is.
+    """
+    collected = {}
     for name, tensor in tensors.items():
         complete = full_tensor(tensor.detach())
         if group.is_main:
-            copies[name] = complete.to("cpu", copy=True).contiguous()
-    return copies
+            collected[name] = complete.to("cpu", copy=copy).contiguous()
+    return collected
 
 
 def restore_network(network: nn.Module, state: Mapping[str, Any], folder: ModelFolder) -> None:
