@@ -25,7 +25,7 @@ def test_the_grid_is_that_of_the_papers_tables() -> None:
         "baseline": 2 * (7 + 3),
         "transfer": 3 * (4 * 3 + 1),
         "ablation": 4 + 4 * 3,
-        "study": 3 + 3 * (2 + 2 * (3 + 2)) + 2 * 3,
+        "study": 3 + 3 + 3 * (2 + 2 * (3 + 2)) + 2 * 3,
     }
 
 

@@ -1,8 +1,9 @@
 """The report: every table of this run as one Markdown text."""
 
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
+from tsfm_pipeline.reporting.beyond import BEYOND
 from tsfm_pipeline.reporting.comparison import SHOWN
-from tsfm_pipeline.reporting.markdown import paper_table_markdown
+from tsfm_pipeline.reporting.markdown import own_table_markdown, paper_table_markdown
 from tsfm_pipeline.reporting.paper_check import CHECK_TITLE, paper_check_markdown
 from tsfm_pipeline.reporting.paper_tables import PaperTables
 from tsfm_pipeline.reporting.provenance import Provenance
@@ -24,7 +25,7 @@ def report_markdown(
 
     Args:
         tables: what it shows.
-        paper_tables: the paper's tables.
+        paper_tables: definitions of the tables: the paper's, and the one beyond it.
         evaluation: how was scored.
         provenance: for the headers.
     """
@@ -33,7 +34,8 @@ def report_markdown(
     for name, table in paper_tables.root.items():
         rows = comparison[comparison["table"] == name]
         if rows["status"].isin(SHOWN).any():
-            parts.append(paper_table_markdown(rows, table, provenance))
+            render = own_table_markdown if name == BEYOND else paper_table_markdown
+            parts.append(render(rows, table, provenance))
         else:
             parts.append(f"## {table.title}\n\nNot run in this environment.\n")
     parts.append(comparison_tests_markdown(tables.tests, provenance))

@@ -62,7 +62,7 @@ def report_page(
     tests = tables.tests
     return _TEMPLATES.get_template("report.html").render(
         provenance=provenance,
-        headlines=headlines(tables.comparison, paper_tables),
+        headlines=headlines(tables.comparison, paper_tables, tables.dice, provenance.stale),
         missing=what_is_missing(tables.comparison, tables.statuses),
         paper_tables=_page_tables(tables.comparison, paper_tables),
         figures=[Markup(svg) for svg in figures],  # matplotlib escapes their texts
