@@ -54,6 +54,7 @@ def _table(table: PageTable, provenance: Provenance) -> str:
             " the highest printed number and the highest of ours; *:"
             " differs from what it is the baseline of (Wilcoxon, Holm, p < 0.05).",
             *provenance.selected_on(table.experiments),
+            *provenance.starts(table.experiments),
         ]
     )
     lines = [

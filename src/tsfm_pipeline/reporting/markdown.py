@@ -1,6 +1,6 @@
 """Tables as Markdown that reads well as plain text, too."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,12 @@ from tsfm_pipeline.reporting.staleness import MARK, STALE
 MISSING = "-"
 
 
-def paper_table_markdown(frame: pd.DataFrame, table: PaperTable, provenance: Provenance) -> str:
+def paper_table_markdown(
+    frame: pd.DataFrame,
+    table: PaperTable,
+    provenance: Provenance,
+    reasons: Mapping[str, str] | None = None,
+) -> str:
     """Render a table with our figures right of the printed ones.
 
     The paper's columns become lines and its rows become columns, which keeps all numbers of a
@@ -24,6 +29,7 @@ def paper_table_markdown(frame: pd.DataFrame, table: PaperTable, provenance: Pro
         frame: the table's long form (`comparison.build_table`).
         table: its definition.
         provenance: for the header.
+        reasons: experiment -> why it has no figure.
     """
     headings = list(dict.fromkeys(row.heading for block in table.blocks for row in block.rows))
     names = {row.name: row.heading for block in table.blocks for row in block.rows}
@@ -67,12 +73,15 @@ def paper_table_markdown(frame: pd.DataFrame, table: PaperTable, provenance: Pro
     marked = frame[frame["status"] == STALE]
     places = zip(marked["block"], marked["row"], marked["column"], strict=True)
     stale = [name for place in places if (name := experiments[place])]
+    shown = frame.loc[frame["status"].isin(SHOWN), "experiment"]
     notes = [
         *provenance.notes(stale),
-        *provenance.selected_on(frame.loc[frame["status"].isin(SHOWN), "experiment"]),
+        *provenance.selected_on(shown),
+        *provenance.starts(shown),
         "A method's column holds the paper's printed Dice; `ours best` and `ours final` right of"
         " it are this run's, with the best and the final checkpoint.",
         *table.notes,
+        *reason_notes(frame, reasons or {}),
     ]
     return "\n".join(
         [
@@ -88,13 +97,19 @@ def paper_table_markdown(frame: pd.DataFrame, table: PaperTable, provenance: Pro
     )
 
 
-def own_table_markdown(frame: pd.DataFrame, table: PaperTable, provenance: Provenance) -> str:
+def own_table_markdown(
+    frame: pd.DataFrame,
+    table: PaperTable,
+    provenance: Provenance,
+    reasons: Mapping[str, str] | None = None,
+) -> str:
     """Render a table without printed numbers, a line per row: Dice, interval or spread, and cases.
 
     Args:
         frame: the table's long form, with `cell_statistics.STATISTICS_COLUMNS`.
         table: its definition.
         provenance: for the header.
+        reasons: experiment -> why it has no figure.
     """
     cells = {
         (str(cell["block"]), str(cell["row"]), str(cell["column"])): _own_cell(cell)
@@ -114,8 +129,10 @@ def own_table_markdown(frame: pd.DataFrame, table: PaperTable, provenance: Prove
     notes = [
         *provenance.notes(shown),
         *provenance.selected_on(shown),
+        *provenance.starts(shown),
         "Mean Dice of the best checkpoint, 95 % interval or standard deviation, cases.",
         *table.notes,
+        *reason_notes(frame, reasons or {}),
     ]
     return "\n".join(
         [
@@ -129,6 +146,22 @@ def own_table_markdown(frame: pd.DataFrame, table: PaperTable, provenance: Prove
             "",
         ]
     )
+
+
+def reason_notes(frame: pd.DataFrame, reasons: Mapping[str, str]) -> list[str]:
+    """Say why cells of a table have no figure, each reason once.
+
+    Args:
+        frame: the table's long form.
+        reasons: experiment -> why it has no figure.
+    """
+    empty = frame[frame["experiment"].isin(list(reasons)) & ~frame["status"].isin(SHOWN)]
+    why = empty["experiment"].map(reasons)
+    counts = empty.groupby(["status", why.rename("why")], sort=False)["experiment"].nunique()
+    return [
+        f"{status}: {reason} ({number} {'experiment' if number == 1 else 'experiments'})."
+        for (status, reason), number in counts.items()
+    ]
 
 
 def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]], text_columns: int) -> str:

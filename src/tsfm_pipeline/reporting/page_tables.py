@@ -77,6 +77,11 @@ class Cell:
         return self.status == STALE
 
     @property
+    def leads_somewhere(self) -> bool:
+        """Whether one experiment stands behind it: not the mean over several datasets'."""
+        return not is_pattern(self.experiment)
+
+    @property
     def differs(self) -> bool:
         """Whether the test finds a difference from `against`."""
         return self.p < SIGNIFICANT
@@ -128,6 +133,11 @@ class PageTable:
         rows = [row for _, rows in self.blocks for row in rows]
         cells = [cell for row in rows for cell in row.cells]
         return [cell.experiment for cell in cells if cell is not None and cell.has_ours]
+
+
+def is_pattern(experiment: str) -> bool:
+    """Tell whether a cell names no experiment, but those of all its columns (`...nnunet.*`)."""
+    return "*" in experiment
 
 
 def page_table(frame: pd.DataFrame, table: PaperTable, name: str) -> PageTable:
