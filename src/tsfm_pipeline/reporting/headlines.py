@@ -88,13 +88,14 @@ def _best_of_own(dice: pd.DataFrame) -> list[Headline]:
     best = best.drop_duplicates("dataset").sort_values("n", ascending=False, kind="stable")
     return [
         Headline(
-            title=f"Best mean Dice on {row.dataset}",
-            ours=float(row.ours),
+            title=f"Best mean Dice on {row['dataset']}",
+            ours=float(row["ours"]),
             paper=math.nan,
             signed=False,
-            over=f"{row.experiment}, {_counted(row.targets, 'target')}, {_counted(row.n, 'case')}",
+            over=f"{row['experiment']}, {_counted(row['targets'], 'target')},"
+            f" {_counted(row['n'], 'case')}",
         )
-        for row in best.head(MOST_OWN).itertuples()
+        for row in best.head(MOST_OWN).to_dict("records")
     ]
 
 

@@ -155,12 +155,13 @@ def reason_notes(frame: pd.DataFrame, reasons: Mapping[str, str]) -> list[str]:
         frame: the table's long form.
         reasons: experiment -> why it has no figure.
     """
-    empty = frame[frame["experiment"].isin(list(reasons)) & ~frame["status"].isin(SHOWN)]
-    why = empty["experiment"].map(reasons)
-    counts = empty.groupby(["status", why.rename("why")], sort=False)["experiment"].nunique()
+    found: dict[tuple[str, str], set[str]] = {}
+    for cell in frame[~frame["status"].isin(SHOWN)].to_dict("records"):
+        if (name := str(cell["experiment"])) in reasons:
+            found.setdefault((str(cell["status"]), reasons[name]), set()).add(name)
     return [
-        f"{status}: {reason} ({number} {'experiment' if number == 1 else 'experiments'})."
-        for (status, reason), number in counts.items()
+        f"{status}: {reason} ({len(names)} {'experiment' if len(names) == 1 else 'experiments'})."
+        for (status, reason), names in found.items()
     ]
 
 
