@@ -3,6 +3,7 @@ from collections import Counter
 import pytest
 import yaml
 
+from tsfm_pipeline.experiments.comparisons import COMPARISONS
 from tsfm_pipeline.experiments.grid import (
     ABLATED,
     EXPERIMENTS,
@@ -25,7 +26,7 @@ def test_the_grid_is_that_of_the_papers_tables() -> None:
         "baseline": 2 * (7 + 3),
         "transfer": 3 * (4 * 3 + 1),
         "ablation": 4 + 4 * 3,
-        "study": 3 + 3 * (2 + 2 * (3 + 2)) + 2 * 3,
+        "study": 3 + 3 + 3 * (2 + 2 * (3 + 2)) + 2 * 3,
     }
 
 
@@ -49,6 +50,19 @@ def test_the_study_of_ct_statistics_differs_from_a_transfer_in_them_alone(reposi
         assert published.ct_statistics == "own"
     # four MR sequences: nothing to keep
     assert not [name for name in EXPERIMENTS if "ct_statistics" in name and "brats" in name]
+
+
+def test_the_study_of_sizes_differs_from_the_pretraining_in_the_size_alone(repository) -> None:
+    from tsfm_pipeline.parameters import load_parameters
+
+    settings = load_parameters(str(repository / "conf"), "paper").experiments
+    paper = settings.training_of(EXPERIMENTS["pretrain.tsfm"])
+    assert paper is not None and paper.size == "huge"
+    for size in ("small", "base", "large"):
+        study = EXPERIMENTS[f"study.size_{size}"]
+        assert settings.training_of(study) == paper.model_copy(update={"size": size})
+        assert settings.why_left_out(study)
+        assert ("pretrain.tsfm", study.name) in COMPARISONS
 
 
 def test_every_experiment_is_wired_into_a_pipeline() -> None:

@@ -38,6 +38,20 @@ def test_every_entry_says_in_one_sentence_what_it_is(repository) -> None:
             assert len(said) < 100, name
 
 
+def test_what_a_figure_shows_is_said_of_that_figure(repository) -> None:
+    from kedro.config import OmegaConfigLoader
+    from kedro.io import CatalogConfigResolver
+
+    from tsfm_pipeline.pipelines.reporting.pipeline import FIGURES
+    from tsfm_pipeline.settings import CONFIG_LOADER_ARGS
+
+    loader = OmegaConfigLoader(str(repository / "conf"), env="base", **CONFIG_LOADER_ARGS)
+    resolver = CatalogConfigResolver(loader["catalog"])
+    for figure in FIGURES:
+        entry = resolver.resolve_pattern(f"{figure}_figure_data")
+        assert entry["metadata"]["kedro-viz"]["description"] == f"What {figure} shows, as a table."
+
+
 def test_names_and_files_of_the_catalogue_are_those_of_older_workspaces(repository) -> None:
     text = (repository / "conf/base/catalog_data_pool.yml").read_text()
     paths = {name: entry.get("filepath") for name, entry in yaml.safe_load(text).items()}

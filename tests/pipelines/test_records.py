@@ -4,10 +4,12 @@ from pathlib import Path
 
 from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.model.folder import ModelFolder
+from tsfm_pipeline.model.summary import TrainingSummary
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.model.training_spec import TrainingSpec
 from tsfm_pipeline.nnunetv2.task import spec_file
-from tsfm_pipeline.pipelines.reporting.records import selections
+from tsfm_pipeline.pipelines.reporting.records import origins, selections
 from tsfm_pipeline.reporting.selection import Selection
 
 POOL, TRANSFER, ZERO = (
@@ -17,12 +19,13 @@ POOL, TRANSFER, ZERO = (
 )
 
 
-def record(root: Path, name: str, validation, test=(), **fields) -> ModelRecord:
+def record(root: Path, name: str, validation, test=(), training=(), **fields) -> ModelRecord:
     """Write what was trained, and return its record."""
     spec = TrainingSpec(
         name=name,
         settings=TrainingSettings(),
-        training=(),
+        training=training,
+        synthetic=True,
         validation=validation,
         test=test,
         table=LabelTable(targets={"kidney": 22}),
@@ -54,3 +57,47 @@ def test_a_transfer_is_traced_to_what_chose_the_weights_it_started_from(tmp_path
         TRANSFER: Selection(validation=1, scored=1, shared=0, start=1),
         ZERO: Selection(validation=3, scored=2, shared=1),
     }
+
+
+def test_whether_the_last_epoch_is_the_best_comes_from_the_summary(tmp_path: Path) -> None:
+    names = {"last": 9, "earlier": 4, "none": None}
+    records = {}
+    for name, best in names.items():
+        records[name] = record(tmp_path, name, ("kits21/a",))
+        summary = TrainingSummary(
+            name=name,
+            epochs=10,
+            parameters=5,
+            seconds=1.0,
+            dice=0.5,
+            best_dice=0.5,
+            best_epoch=best,
+            skipped_steps=0,
+        )
+        folder = ModelFolder(tmp_path / name)
+        folder.summary_path.write_text(summary.model_dump_json())
+    found = selections(records, tmp_path, set(), {})
+    assert {name: one.best_is_last for name, one in found.items()} == {
+        "last": True,
+        "earlier": False,
+        "none": None,
+    }
+
+
+def test_what_a_transfer_started_from(tmp_path: Path) -> None:
+    stunet = "transfer.kits19.stunet.epoch10"
+    keys = ("kits21/a", "kits21/b", "btcv/c")
+    records = {
+        POOL: record(tmp_path, POOL, (), training=keys),
+        TRANSFER: record(tmp_path, TRANSFER, ()),
+        "pretrain.stunet": ModelRecord(experiment="pretrain.stunet", status="not run"),
+        stunet: record(tmp_path, stunet, ()),
+    }
+    found = origins(records, tmp_path, {})
+    assert found[TRANSFER].start == f"{POOL}, trained here on 2 datasets, synthetic phantoms"
+    assert found[TRANSFER].network == "tsfm huge"
+    assert found[stunet].start == "published weights (experiments.methods.stunet.checkpoint)"
+    assert found[POOL].start == ""
+    records["pretrain.stunet"] = record(tmp_path, "pretrain.stunet", (), training=keys[:1])
+    start = origins(records, tmp_path, {})[stunet].start
+    assert start == "pretrain.stunet, trained here on kits21, synthetic phantoms"

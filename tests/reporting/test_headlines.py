@@ -2,15 +2,18 @@ import numpy as np
 import pytest
 
 from tests.reporting.test_comparison import TUMOURS
+from tsfm_pipeline.evaluation.summary import summarise
+from tsfm_pipeline.reporting.dice_summary import dice_summary
 from tsfm_pipeline.reporting.headlines import headlines
 from tsfm_pipeline.reporting.paper_tables import PaperTables
 
 
 @pytest.fixture
-def found(tables, comparison_of):
+def found(tables, comparison_of, evaluation):
     def make(scores, stale=()):
         root = PaperTables.model_validate(tables)
-        return headlines(comparison_of(scores, stale=stale), root)
+        dice = dice_summary(summarise(scores, 10), evaluation)
+        return headlines(comparison_of(scores, stale=stale), root, dice, stale)
 
     return make
 
@@ -50,3 +53,22 @@ def test_what_was_not_run_or_is_stale_has_no_figure(found, scores_of):
     for headline in found(scores, stale={"pretrain.tsfm"}):
         assert np.isnan(headline.ours) and np.isnan(headline.paper)
         assert "not run" in str(headline)
+
+
+def test_on_a_pool_of_ones_own_the_best_of_what_was_run_stands_instead(found, scores_of):
+    scores = scores_of(
+        ("pretrain.tsfm", "hippocampus", "anterior", [0.8, 0.9]),
+        ("pretrain.tsfm", "hippocampus", "posterior", [0.7, 0.8]),
+        ("own.swin", "hippocampus", "anterior", [0.9, 0.9]),
+        ("own.swin", "hippocampus", "posterior", [0.4, 0.4]),
+        ("own.swin", "thyroid", "thyroid", [0.3, 0.3, 0.3]),
+    )
+    thyroid, hippocampus = found(scores)  # most cases first
+    assert hippocampus.ours == pytest.approx((0.85 + 0.75) / 2)
+    assert (hippocampus.title, hippocampus.over) == (
+        "Best mean Dice on hippocampus",
+        "pretrain.tsfm, 2 targets, 2 cases",
+    )
+    assert str(thyroid) == "Best mean Dice on thyroid: 0.3000; own.swin, 1 target, 3 cases"
+    again = found(scores, stale={"pretrain.tsfm"})
+    assert again[1].ours == pytest.approx((0.9 + 0.4) / 2)

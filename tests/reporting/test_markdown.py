@@ -80,3 +80,13 @@ def test_numbers_are_right_aligned():
         "| a     |   1 |",
         "| bcdef |  22 |",
     ]
+
+
+def test_why_a_cell_is_empty_stands_below(tables, summary_of):
+    table = tables["table_2"]
+    frame = build_table("table_2", table, summary_of(), {})
+    why = "set experiments.methods.stunet.checkpoint to its published weights"
+    names = [name for name in frame["experiment"] if ".stunet." in name]
+    text = paper_table_markdown(frame, table, PHANTOMS, dict.fromkeys(names, why))
+    assert f"- not run: {why} ({len(names)} experiments).\n" in text
+    assert text.count(why) == 1

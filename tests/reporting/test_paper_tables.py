@@ -114,7 +114,7 @@ def _table(**changes):
     [
         ({"columns": [{"key": "a", "name": "A"}]}, "exactly one of column scores"),
         ({"columns": [{"key": "a", "name": "A", "mean_of": ["b"]}]}, "mean_of: ['b'] not among"),
-        ({"blocks": [{"rows": [{"name": "r"}]}]}, "either an experiment or a status"),
+        ({"blocks": [{"rows": [{"name": "r"}]}]}, "either an experiment or cells"),
         ({"blocks": [{"rows": [{"name": "r", "experiment": "x", "paper": {"b": 1}}]}]}, "['b']"),
     ],
 )

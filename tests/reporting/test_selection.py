@@ -45,6 +45,13 @@ def test_the_sentences_tell_the_ways_apart() -> None:
         "The weights that 2 of 4 trainings started from were chosen with 1 to 4 of the scored"
         " persons' cases.",
     ]
+    same = dataclasses.replace(apart, best_is_last=True)
+    other = dataclasses.replace(apart, best_is_last=False)
+    assert selection_notes([same, other, same, apart])[1] == (
+        "Best is the last epoch in 2 of 3 trainings, so both columns are the same there: the moving"
+        " average of the pseudo-Dice still rose."
+    )
+    assert len(selection_notes([other, apart])) == 1
     earlier = selection_notes([dataclasses.replace(apart, current=False), apart])
     assert earlier[1].startswith("1 of 2 trainings were scored on cases that the present split")
 

@@ -109,6 +109,7 @@ def write_results(
     from tsfm_pipeline.evaluation.folds import pool_folds
     from tsfm_pipeline.files import write_text
     from tsfm_pipeline.pipelines.reporting.nodes import (
+        add_table_beyond,
         build_tables,
         check_claims,
         compare_grid,
@@ -128,7 +129,8 @@ def write_results(
     scores, left_out = pool_folds({name: fold.scores for name, fold in folds.items()})
     provenance = pooled_provenance([fold.provenance for fold in folds.values()])
     statuses = pooled_statuses(folds, left_out)
-    paper, evaluation = parameters.paper_tables, parameters.evaluation
+    evaluation = parameters.evaluation
+    paper = add_table_beyond(scores, parameters.paper_tables, evaluation)
     tests = compare_grid(scores)
     comparison = build_tables(scores, statuses, tests, paper, evaluation, provenance)
     tables = ReportTables(

@@ -9,6 +9,7 @@ from tsfm_pipeline.experiments.grid import (
     METHODS,
     ORGAN_SETS,
     SEEDS,
+    SIZES,
     TUMOUR_SETS,
     VARIANTS,
 )
@@ -36,6 +37,7 @@ COMPARISONS: tuple[tuple[str, str], ...] = (
         for dataset in DOWNSTREAM
     ),
     *(("pretrain.tsfm", f"study.{variant}") for variant in VARIANTS),
+    *(("pretrain.tsfm", f"study.size_{size}") for size in SIZES),
     *(
         (f"transfer.{dataset}.pretrained.epoch10", f"study.without_transformer.{dataset}")
         for dataset in DOWNSTREAM
@@ -57,4 +59,4 @@ COMPARISONS: tuple[tuple[str, str], ...] = (
 )
 """(experiment, baseline): TSFM against the systems of Table 1 and S1, against training from scratch
 and the systems of Table 2, and the whole pool against other pools (Table 3); TSFM against itself
-without one of its parts, or with CT statistics of the downstream dataset."""
+without one of its parts, in other sizes, or with CT statistics of the downstream dataset."""

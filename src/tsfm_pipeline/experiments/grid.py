@@ -29,7 +29,9 @@ TUMOUR_SETS = (
 ORGAN_SETS = ("amos22", "btcv", "totalsegmentator")
 """The pool's other datasets: Table S1."""
 _OWN = read_own_grid(Path.cwd())
-DOWNSTREAM = ("brats2020", "kits19", "abdomenct1k", *_OWN.downstream)
+OWN_DOWNSTREAM = _OWN.downstream
+"""A user's datasets for transfer."""
+DOWNSTREAM = ("brats2020", "kits19", "abdomenct1k", *OWN_DOWNSTREAM)
 """The paper's datasets for transfer, and a user's."""
 BUDGETS = ("epoch10", "epoch20", "epoch50", "epoch100")
 """Table 2's columns for what is fine-tuned."""
@@ -52,6 +54,8 @@ PARTLY_ANNOTATED = ("amos22",)
 """Its MR cases lack two organs, so a softmax over all classes can't be trained on it."""
 VARIANTS = ("without_transformer", "unmasked_loss", "uniform_sampling")
 """TSFM without one of its parts, pre-trained on the pool."""
+SIZES = ("small", "base", "large")
+"""Of TSFM's network, pre-trained on the pool; the paper's is huge."""
 FEW = ("few1", "few2", "few4")
 """Numbers of cases that a few-case transfer trains on."""
 SEEDS = (1, 2)
@@ -137,6 +141,9 @@ def _studies() -> list[Experiment]:
     grid = [
         Experiment(name=f"study.{variant}", role="study", method=f"tsfm_{variant}")
         for variant in VARIANTS
+    ]
+    grid += [
+        Experiment(name=f"study.size_{size}", role="study", method=f"tsfm_{size}") for size in SIZES
     ]
     for dataset in DOWNSTREAM:
         grid += [

@@ -8,7 +8,7 @@ import pandas as pd
 from tsfm_pipeline.evaluation.extra_targets import without_extra
 from tsfm_pipeline.evaluation.metrics import ONLY
 from tsfm_pipeline.evaluation.statistics import CONFIDENCE, SEED
-from tsfm_pipeline.reporting.paper_tables import Block, Column, PaperTable, Scores
+from tsfm_pipeline.reporting.paper_tables import PaperTable, Scores
 
 STATISTICS_COLUMNS = ("ours_low", "ours_high", "against", "p_holm")
 """`ours_low`, `ours_high`: 95 % confidence interval of our figure, that of the best weights where
@@ -34,7 +34,7 @@ def with_statistics(
         tests: rows of `evaluation.statistics.compare_experiments`.
         resamples: of the bootstrap.
     """
-    blocks = {block.name: block for block in table.blocks}
+    rows_of = {(block.name, row.name): (block, row) for block in table.blocks for row in block.rows}
     columns = {column.key: column for column in table.columns}
     by_experiment = {str(name): rows for name, rows in scores.groupby("experiment")}
     by_baseline = {str(name): rows for name, rows in tests.groupby("baseline")}
@@ -42,25 +42,16 @@ def with_statistics(
     for cell in frame.to_dict("records"):
         low, high, against, p_holm = np.nan, np.nan, "", np.nan
         rows = by_experiment.get(str(cell["experiment"]))
-        if rows is not None and not (np.isnan(cell["ours_best"]) and np.isnan(cell["ours_final"])):
+        if rows is not None and cell["seeds"] == 1:
             weights = ("final", ONLY) if np.isnan(cell["ours_best"]) else ("best",)
-            parts = cell_scores(columns[cell["column"]], blocks[cell["block"]], table)
+            block, row = rows_of[cell["block"], cell["row"]]
+            parts = table.scores_of(block, row, columns[cell["column"]])
             low, high = mean_interval(rows[rows["weights"].isin(weights)], parts, resamples)
             if (tested := by_baseline.get(str(cell["experiment"]))) is not None:
                 against, p_holm = _test(tested, rows, parts)
         lines.append((low, high, against, p_holm))
     added = pd.DataFrame(lines, columns=list(STATISTICS_COLUMNS), index=frame.index)
     return pd.concat([frame, added], axis=1)
-
-
-def cell_scores(column: Column, block: Block, table: PaperTable) -> list[Scores]:
-    """Return the scores behind a cell: one entry, or one per column that a mean averages."""
-    if column.mean_of:
-        others = {other.key: other for other in table.columns}
-        return [s for key in column.mean_of for s in cell_scores(others[key], block, table)]
-    scores = column.scores or block.scores
-    assert scores is not None  # the table's validator
-    return [scores]
 
 
 def mean_interval(

@@ -1,7 +1,7 @@
 """Our scores in the cells of the paper's tables."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -22,12 +22,15 @@ TABLE_COLUMNS = (
     "ours_final",
     "n",
     "status",
+    "seeds",
+    "ours_sd",
 )
 """Long form: one line per cell. `row` is as printed, `column` is the column's key, `experiment`
-gives our figure (empty where none does). A method without checkpoints has its figure in
-`ours_final`. `n`: cases with a Dice, the smallest count where targets are averaged. `status`: done,
-stale (a figure from another version of the pool), not run, failed, not scored, not implemented yet
-or needs checkpoint."""
+gives our figure (empty where none does), the first of several. A method without checkpoints has its
+figure in `ours_final`. `n`: cases with a Dice, the smallest count where targets are averaged.
+`status`: done, stale (a figure from another version of the pool), not run, failed, not scored or
+needs checkpoint. `seeds`: trainings that our figure averages, 0 without one; `ours_sd`: the
+standard deviation over several, of the best weights where there are such."""
 
 SHOWN = ("done", STALE)
 """Statuses of the cells that have a figure."""
@@ -35,12 +38,19 @@ SHOWN = ("done", STALE)
 
 @dataclass(frozen=True)
 class Figure:
-    """Our figure of one cell: Dice of both checkpoints, cases, and why there is none."""
+    """Our figure of one cell: Dice of both checkpoints, cases, why there is none, and spread."""
 
     best: float
     final: float
     n: int
     status: str
+    seeds: int = 1
+    sd: float = float("nan")
+
+    @property
+    def shown(self) -> float:
+        """The best weights' Dice, or that of a method without checkpoints."""
+        return self.final if np.isnan(self.best) else self.best
 
 
 def build_table(
@@ -70,9 +80,8 @@ def build_table(
             figures: dict[str, Figure] = {}
             for column in table.columns:
                 figures[column.key] = _figure(
-                    row,
-                    column,
-                    block,
+                    table,
+                    (block, row, column),
                     row_figures=figures,
                     summary=summary,
                     statuses=statuses,
@@ -84,38 +93,59 @@ def build_table(
                     continue
                 ours = figures[column.key]
                 cell = (name, block.name, row.name, column.key, experiment or "", paper)
-                lines.append((*cell, ours.best, ours.final, ours.n, ours.status))
+                lines.append(
+                    (*cell, ours.best, ours.final, ours.n, ours.status, ours.seeds, ours.sd)
+                )
     return pd.DataFrame(lines, columns=list(TABLE_COLUMNS))
 
 
 def _figure(
-    row: Row,
-    column: Column,
-    block: Block,
+    table: PaperTable,
+    place: tuple[Block, Row, Column],
     *,
     row_figures: Mapping[str, Figure],
     summary: pd.DataFrame,
     statuses: Mapping[str, str],
     stale: Collection[str],
 ) -> Figure:
-    experiment = row.experiment_of(column)
-    if experiment is None:
-        return _without(row.status or "")
+    _, row, column = place
+    experiments = row.experiments_of(column)
+    if not experiments:
+        return _without("")
     if column.mean_of:
-        parts = [row_figures[key] for key in column.mean_of]
-        missing = [part.status for part in parts if part.status not in SHOWN]
-        if missing:
-            return _without(missing[0])
-        return Figure(
-            best=float(np.mean([part.best for part in parts])),
-            final=float(np.mean([part.final for part in parts])),
-            n=min(part.n for part in parts),
-            status=STALE if any(part.status == STALE for part in parts) else "done",
-        )
-    scores = column.scores or block.scores
-    assert scores is not None  # the table's validator
-    best, best_n = _mean(summary, experiment, ("best",), scores)
-    final, final_n = _mean(summary, experiment, ("final", ONLY), scores)
+        return _mean_of([row_figures[key] for key in column.mean_of])
+    parts = table.scores_of(*place)
+    figures = [_training(name, parts, summary, statuses, stale) for name in experiments]
+    found = [figure for figure in figures if figure.status in SHOWN]
+    if len(found) < 2:
+        return found[0] if found else figures[0]
+    return replace(
+        _mean_of(found), seeds=len(found), sd=float(np.std([one.shown for one in found], ddof=1))
+    )
+
+
+def _mean_of(parts: Sequence[Figure]) -> Figure:
+    missing = [part.status for part in parts if part.status not in SHOWN]
+    if missing:
+        return _without(missing[0])
+    return Figure(
+        best=float(np.mean([part.best for part in parts])),
+        final=float(np.mean([part.final for part in parts])),
+        n=min(part.n for part in parts),
+        status=STALE if any(part.status == STALE for part in parts) else "done",
+    )
+
+
+def _training(
+    experiment: str,
+    parts: Sequence[Scores],
+    summary: pd.DataFrame,
+    statuses: Mapping[str, str],
+    stale: Collection[str],
+) -> Figure:
+    """Return the figure of one training; its cases are those of the best weights."""
+    best, best_n = _mean(summary, experiment, ("best",), parts)
+    final, final_n = _mean(summary, experiment, ("final", ONLY), parts)
     if np.isnan(best) and np.isnan(final):
         status = statuses.get(experiment, "not run")
         return _without("not scored" if status == "finished" else status)
@@ -124,21 +154,25 @@ def _figure(
 
 
 def _mean(
-    summary: pd.DataFrame, experiment: str, weights: tuple[str, ...], scores: Scores
+    summary: pd.DataFrame, experiment: str, weights: tuple[str, ...], parts: Sequence[Scores]
 ) -> tuple[float, int]:
-    """Return the mean over the targets and the smallest case count; NaN where one is missing."""
-    found = summary[
-        (summary["experiment"] == experiment)
-        & summary["weights"].isin(weights)
-        & (summary["dataset"] == scores.dataset)
-    ].set_index("target")
-    everything = without_extra(found).index
-    targets = list(everything) if scores.targets == "all" else list(scores.targets)
-    found = found.reindex(targets)
-    if found.empty or found["dice"].isna().any():
-        return float("nan"), 0
-    return float(found["dice"].mean()), int(found["n"].min())
+    """Return the mean of the parts' means over targets and the smallest case count.
+
+    NaN where a target is missing.
+    """
+    rows = summary[(summary["experiment"] == experiment) & summary["weights"].isin(weights)]
+    means, counts = [], []
+    for part in parts:
+        found = rows[rows["dataset"] == part.dataset].set_index("target")
+        everything = without_extra(found).index
+        targets = list(everything) if part.targets == "all" else list(part.targets)
+        found = found.reindex(targets)
+        if found.empty or found["dice"].isna().any():
+            return float("nan"), 0
+        means.append(float(found["dice"].mean()))
+        counts.append(int(found["n"].min()))
+    return float(np.mean(means)), min(counts)
 
 
 def _without(status: str) -> Figure:
-    return Figure(best=float("nan"), final=float("nan"), n=0, status=status)
+    return Figure(best=float("nan"), final=float("nan"), n=0, status=status, seeds=0)

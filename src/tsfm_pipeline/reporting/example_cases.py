@@ -40,7 +40,7 @@ def systems_of_tables(
     Args:
         comparison: all tables in long form.
         scores: rows of `metrics.SCORES_SCHEMA`.
-        tables: their definitions.
+        tables: definitions of those that are looked at.
 
     Returns:
         Dataset -> heading of the row -> experiment; of a row of several budgets the largest. An
@@ -54,7 +54,7 @@ def systems_of_tables(
     }
     datasets = {str(e): list(rows.unique()) for e, rows in scores.groupby("experiment")["dataset"]}
     found: dict[str, dict[str, str]] = {}
-    for cell in comparison.to_dict("records"):
+    for cell in comparison[comparison["table"].isin(tables.root)].to_dict("records"):
         experiment = str(cell["experiment"])
         for dataset in datasets.get(experiment, []):
             systems = found.setdefault(dataset, {})

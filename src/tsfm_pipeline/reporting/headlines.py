@@ -1,13 +1,18 @@
-"""The three figures that matter most, each beside the paper's in the same cells."""
+"""The three figures that matter most: beside the paper's, or the best of what was run instead."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from tsfm_pipeline.evaluation.metrics import AUTOMATIC
 from tsfm_pipeline.reporting.cells import Cells
 from tsfm_pipeline.reporting.paper_tables import PaperTable, PaperTables
+
+MOST_OWN = 3
+"""Headlines of a run that has nothing of the paper's."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,7 @@ class Headline:
     Attributes:
         title: what it is.
         ours: NaN where nothing was run.
-        paper: from the printed numbers of the same cells.
+        paper: from the printed numbers of the same cells; NaN where the paper has none.
         signed: whether it is a difference.
         over: which cells it is taken over.
         low: lower bound of the 95 % interval; NaN where there is none.
@@ -35,19 +40,29 @@ class Headline:
     def __str__(self) -> str:
         """Return it as a line of the log."""
         sign = "+" if self.signed else ""
-        ours, paper = (f"{value:{sign}.4f}" for value in (self.ours, self.paper))
-        text = "not run" if np.isnan(self.ours) else f"{ours} (paper {paper})"
+        text = "not run" if np.isnan(self.ours) else f"{self.ours:{sign}.4f}"
+        if not np.isnan(self.paper):
+            text += f" (paper {self.paper:{sign}.4f})"
         return f"{self.title}: {text}; {self.over}"
 
 
-def headlines(comparison: pd.DataFrame, tables: PaperTables) -> list[Headline]:
+def headlines(
+    comparison: pd.DataFrame,
+    tables: PaperTables,
+    dice: pd.DataFrame,
+    stale: Collection[str] = (),
+) -> list[Headline]:
     """Return TSFM's mean tumour Dice, the gain by pre-training, and the gain by the whole pool.
 
-    Stale figures count as missing. Tables that the parameters leave out give no headline.
+    Where nothing of these was run, as on a pool of one's own datasets, the best training on each
+    dataset stands instead. Stale figures count as missing. Tables that the parameters leave out
+    give no headline.
 
     Args:
         comparison: all tables in long form, with `cell_statistics.STATISTICS_COLUMNS`.
         tables: their definitions.
+        dice: rows of `dice_summary.dice_summary`.
+        stale: experiments that were run on another version of the pool.
     """
     ours, paper = (Cells.of(comparison, kind) for kind in ("ours", "paper"))
     found = []
@@ -57,7 +72,35 @@ def headlines(comparison: pd.DataFrame, tables: PaperTables) -> list[Headline]:
         found.append(_pretraining_gain(table, ours, paper))
     if (table := tables.root.get("table_3")) is not None:
         found.append(_pool_gain(table, ours, paper))
+    if all(np.isnan(headline.ours) for headline in found):
+        return _best_of_own(dice[~dice["experiment"].isin(stale)]) or found
     return found
+
+
+def _best_of_own(dice: pd.DataFrame) -> list[Headline]:
+    """Return the highest mean Dice on each of the datasets with most cases."""
+    rows = dice[dice["kind"].isin(("organ", "tumour")) & dice["protocol"].eq(AUTOMATIC)]
+    rows = rows.assign(ours=rows["best"].fillna(rows["final"]))
+    means = rows.groupby(["experiment", "dataset"], sort=False).agg(
+        ours=("ours", "mean"), targets=("target", "count"), n=("n", "min")
+    )
+    best = means.dropna().reset_index().sort_values("ours", ascending=False, kind="stable")
+    best = best.drop_duplicates("dataset").sort_values("n", ascending=False, kind="stable")
+    return [
+        Headline(
+            title=f"Best mean Dice on {row['dataset']}",
+            ours=float(row["ours"]),
+            paper=math.nan,
+            signed=False,
+            over=f"{row['experiment']}, {_counted(row['targets'], 'target')},"
+            f" {_counted(row['n'], 'case')}",
+        )
+        for row in best.head(MOST_OWN).to_dict("records")
+    ]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _mean_tumour(

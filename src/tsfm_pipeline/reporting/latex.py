@@ -49,10 +49,12 @@ def _table(table: PageTable, provenance: Provenance) -> str:
     caption = " ".join(
         [
             f"{table.title.partition('. ')[2] or table.title}. {synthetic}Dataset pool"
-            f" {provenance.pool}. Ours with the best checkpoint and, below, 95 % interval; bold:"
+            f" {provenance.pool}. Ours with the best checkpoint and, below, 95 % interval, or"
+            " standard deviation over seeds; bold:"
             " the highest printed number and the highest of ours; *:"
             " differs from what it is the baseline of (Wilcoxon, Holm, p < 0.05).",
             *provenance.selected_on(table.experiments),
+            *provenance.starts(table.experiments),
         ]
     )
     lines = [
@@ -83,15 +85,11 @@ def _lines(row: PageRow) -> list[str]:
     if row.has_paper:
         printed = [_bold(c.paper, c.paper_is_best) if c and c.has_paper else "" for c in row.cells]
         lines.append([escape(row.heading), *printed])
-    if row.has_ours:
-        heading = "ours" if row.has_paper else f"{row.heading} (ours)"
-        lines.append([rf"\quad {escape(heading)}", *map(_ours, row.cells)])
-        intervals = [
-            rf"\tiny {c.low:.2f}--{c.high:.2f}" if c and c.has_ours and c.has_interval else ""
-            for c in row.cells
-        ]
-        if any(intervals):
-            lines.append(["", *intervals])
+    heading = "ours" if row.has_paper else f"{row.heading} (ours)"
+    lines.append([rf"\quad {escape(heading)}", *map(_ours, row.cells)])
+    spreads = [_spread(c) if c and c.has_ours else "" for c in row.cells]
+    if any(spreads):
+        lines.append(["", *spreads])
     return [" & ".join(cells) + r" \\" for cells in lines]
 
 
@@ -103,6 +101,13 @@ def _ours(cell: Cell | None) -> str:
     mark = r"$^{*}$" if cell.differs else ""
     stale = r"$^{\dagger}$" if cell.is_stale else ""
     return f"{_bold(cell.ours, cell.ours_is_best)}{mark}{stale}"
+
+
+def _spread(cell: Cell) -> str:
+    """Return the interval of a training, or the spread of several."""
+    if cell.seeds > 1:
+        return rf"\tiny $\pm$ {cell.sd:.2f} ({cell.seeds} seeds)"
+    return rf"\tiny {cell.low:.2f}--{cell.high:.2f}" if cell.has_interval else ""
 
 
 def _bold(value: float, bold: bool) -> str:

@@ -28,6 +28,8 @@ class Cell:
         low: lower bound of the 95 % interval of `ours`.
         high: upper bound.
         n: cases.
+        seeds: trainings that it averages.
+        sd: standard deviation over these.
         paper_is_best: whether `paper` is the highest printed in its column and block.
         ours_is_best: whether `ours` is the highest of ours there, and not the only one.
         against: the experiment it was tested against.
@@ -42,6 +44,8 @@ class Cell:
     low: float
     high: float
     n: int
+    seeds: int
+    sd: float
     paper_is_best: bool
     ours_is_best: bool
     against: str
@@ -73,6 +77,11 @@ class Cell:
         return self.status == STALE
 
     @property
+    def leads_somewhere(self) -> bool:
+        """Whether one experiment stands behind it: not the mean over several datasets'."""
+        return not is_pattern(self.experiment)
+
+    @property
     def differs(self) -> bool:
         """Whether the test finds a difference from `against`."""
         return self.p < SIGNIFICANT
@@ -80,21 +89,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class PageRow:
-    """A method: its heading, why we have no figure of it, and a cell or None per column."""
+    """A method: its heading, and a cell or None per column."""
 
     heading: str
-    status: str
     cells: list[Cell | None]
 
     @property
     def has_paper(self) -> bool:
         """Whether any number is printed."""
         return any(cell is not None and cell.has_paper for cell in self.cells)
-
-    @property
-    def has_ours(self) -> bool:
-        """Whether an experiment of ours stands behind it."""
-        return not self.status
 
 
 @dataclass(frozen=True)
@@ -120,11 +123,21 @@ class PageTable:
     blocks: list[tuple[str, list[PageRow]]]
 
     @property
+    def has_paper(self) -> bool:
+        """Whether any number is printed."""
+        return any(row.has_paper for _, rows in self.blocks for row in rows)
+
+    @property
     def experiments(self) -> list[str]:
         """The experiments whose figures it shows."""
         rows = [row for _, rows in self.blocks for row in rows]
         cells = [cell for row in rows for cell in row.cells]
         return [cell.experiment for cell in cells if cell is not None and cell.has_ours]
+
+
+def is_pattern(experiment: str) -> bool:
+    """Tell whether a cell names no experiment, but those of all its columns (`...nnunet.*`)."""
+    return "*" in experiment
 
 
 def page_table(frame: pd.DataFrame, table: PaperTable, name: str) -> PageTable:
@@ -144,7 +157,6 @@ def page_table(frame: pd.DataFrame, table: PaperTable, name: str) -> PageTable:
         rows = [
             PageRow(
                 heading=row.heading,
-                status=row.status or "",
                 cells=[cells.get((block.name, row.name, c.key)) for c in table.columns],
             )
             for row in block.rows
@@ -186,6 +198,8 @@ def _cell(row: dict[Hashable, Any]) -> Cell:
         low=float(row["ours_low"]),
         high=float(row["ours_high"]),
         n=int(row["n"]),
+        seeds=int(row["seeds"]),
+        sd=float(row["ours_sd"]),
         paper_is_best=bool(row["paper_is_best"]),
         ours_is_best=bool(row["ours_is_best"]),
         against=str(row["against"]),

@@ -1,5 +1,6 @@
 """The paper's Tables 1-3 as data: printed numbers, and which experiment gives ours."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import ConfigDict, Field, RootModel, model_validator
@@ -38,6 +39,18 @@ class Column(FrozenModel):
     mean_of: tuple[str, ...] = ()
 
 
+class OwnCell(FrozenModel):
+    """What our figure of a single cell is made of.
+
+    Attributes:
+        experiments: that give it: one, or the same training with several seeds.
+        scores: the means that it averages.
+    """
+
+    experiments: tuple[str, ...] = Field(min_length=1)
+    scores: tuple[Scores, ...] = Field(min_length=1)
+
+
 class Row(FrozenModel):
     """One method of a table.
 
@@ -46,14 +59,14 @@ class Row(FrozenModel):
         label: short heading for our rendering; the name where empty.
         experiment: the experiment that gives our figure; `{column}` stands for the column's key,
             `{dataset}` for the dataset that it scores.
-        status: why there is no experiment.
+        cells: instead of `experiment`, by column key; other columns are empty.
         paper: printed number by column key.
     """
 
     name: str
     label: str = ""
     experiment: str | None = None
-    status: Literal["needs checkpoint"] | None = None
+    cells: dict[str, OwnCell] = Field(default={})
     paper: dict[str, float] = Field(default={})
 
     @property
@@ -61,12 +74,19 @@ class Row(FrozenModel):
         """Its label, or its name."""
         return self.label or self.name
 
-    def experiment_of(self, column: Column) -> str | None:
-        """Return the experiment behind a cell; None where we show no figure."""
-        if self.experiment is None or (self.paper and column.key not in self.paper):
-            return None
+    def experiments_of(self, column: Column) -> tuple[str, ...]:
+        """Return the experiments behind a cell, several of several seeds; none without a figure."""
+        if self.experiment is None:
+            own = self.cells.get(column.key)
+            return own.experiments if own else ()
+        if self.paper and column.key not in self.paper:
+            return ()
         dataset = column.scores.dataset if column.scores else "*"
-        return self.experiment.replace("{column}", column.key).replace("{dataset}", dataset)
+        return (self.experiment.replace("{column}", column.key).replace("{dataset}", dataset),)
+
+    def experiment_of(self, column: Column) -> str | None:
+        """Return the experiment that a cell names, the first of several; None without a figure."""
+        return next(iter(self.experiments_of(column)), None)
 
 
 class Block(FrozenModel):
@@ -108,9 +128,10 @@ class PaperTable(FrozenModel):
         for column in self.columns:
             _refuse_unknown(column.mean_of, keys, f"{self.title}: {column.key}.mean_of")
         for block in self.blocks:
+            by_column = any(not row.cells for row in block.rows)
             for column in self.columns:
                 sources = [column.scores, block.scores, column.mean_of or None]
-                if sum(source is not None for source in sources) != 1:
+                if by_column and sum(source is not None for source in sources) != 1:
                     raise ValueError(
                         f"{self.title}: cells of {block.name or 'the block'} / {column.key} need"
                         " exactly one of column scores, block scores and mean_of"
@@ -118,18 +139,34 @@ class PaperTable(FrozenModel):
             for row in block.rows:
                 where = f"{self.title}: {block.name} {row.name}"
                 _refuse_unknown(row.paper, keys, f"{where}: paper")
-                if (row.experiment is None) == (row.status is None):
-                    raise ValueError(f"{where}: give either an experiment or a status")
+                _refuse_unknown(row.cells, keys, f"{where}: cells")
+                if (row.experiment is None) != bool(row.cells):
+                    raise ValueError(f"{where}: give either an experiment or cells")
         return self
+
+    def scores_of(self, block: Block, row: Row, column: Column) -> tuple[Scores, ...]:
+        """Return the scores behind a cell: one entry, or those that its figure averages."""
+        if row.cells:
+            return row.cells[column.key].scores
+        if column.mean_of:
+            others = {other.key: other for other in self.columns}
+            return tuple(
+                s for key in column.mean_of for s in self.scores_of(block, row, others[key])
+            )
+        scores = column.scores or block.scores
+        assert scores is not None  # the validator above
+        return (scores,)
 
 
 class PaperTables(RootModel[dict[str, PaperTable]]):
-    """All tables by name (`table_1`, ...), in the paper's order."""
+    """All tables by name (`table_1`, ...), in the order that they are shown in."""
 
     model_config = ConfigDict(frozen=True)
 
 
-def _refuse_unknown(given: tuple[str, ...] | dict[str, float], keys: list[str], where: str) -> None:
+def _refuse_unknown(
+    given: tuple[str, ...] | Mapping[str, object], keys: list[str], where: str
+) -> None:
     unknown = [key for key in given if key not in keys]
     if unknown:
         raise ValueError(f"{where}: {unknown} not among the columns {keys}")

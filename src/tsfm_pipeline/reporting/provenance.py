@@ -29,6 +29,9 @@ class Origin:
         digest: of everything that decides the weights but the number of epochs.
         folder: of the model, relative to the folder of all models.
         epochs: trained.
+        network: its name and size.
+        parameters: of the network; 0 where not known.
+        start: the weights that the training started from; empty from scratch.
         hours: of training, over all restarts; None where it has not ended.
         pool: version of the pool it was run on.
         commit: of the code that trained it.
@@ -39,11 +42,19 @@ class Origin:
     digest: str = ""
     folder: str = ""
     epochs: int = 0
+    network: str = ""
+    parameters: int = 0
+    start: str = ""
     hours: float | None = None
     pool: str = ""
     commit: str = ""
     run: str = ""
     run_url: str = ""
+
+    def start_note(self) -> str:
+        """Say which network started from which weights."""
+        size = f" ({self.parameters / 1e6:.3g} M parameters)" if self.parameters else ""
+        return f"{self.network}{size} started from {self.start}."
 
 
 @dataclass(frozen=True)
@@ -117,6 +128,11 @@ class Provenance:
         """Say what chose the best weights of these experiments, as far as it is known."""
         names = dict.fromkeys(experiments)
         return selection_notes(one for name in names for one in self.selections.get(name, ()))
+
+    def starts(self, experiments: Iterable[str]) -> list[str]:
+        """Say which networks of these experiments started from which weights."""
+        found = [self.origins[name] for name in experiments if name in self.origins]
+        return list(dict.fromkeys(origin.start_note() for origin in found if origin.start))
 
     def notes(self, experiments: Iterable[str]) -> list[str]:
         """Return what explains the marks of these experiments; nothing where there is none."""

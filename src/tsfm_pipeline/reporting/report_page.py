@@ -10,14 +10,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
+from tsfm_pipeline.evaluation.threshold import BASELINE
+from tsfm_pipeline.reporting.comparison import SHOWN
 from tsfm_pipeline.reporting.dice_summary import experiment_title
 from tsfm_pipeline.reporting.headlines import headlines
 from tsfm_pipeline.reporting.missing import what_is_missing
-from tsfm_pipeline.reporting.page_tables import PageTable, page_table
+from tsfm_pipeline.reporting.page_tables import PageTable, is_pattern, page_table
 from tsfm_pipeline.reporting.paper_check import CHECK_TITLE, in_unit
 from tsfm_pipeline.reporting.paper_tables import PaperTables
 from tsfm_pipeline.reporting.provenance import Origin, Provenance
-from tsfm_pipeline.reporting.report_tables import ReportTables
+from tsfm_pipeline.reporting.report_tables import ReportTables, reasons_of
+from tsfm_pipeline.reporting.staleness import BASELINE_RUNS_WITH
 
 _TEMPLATES = Environment(
     loader=PackageLoader("tsfm_pipeline.reporting"),
@@ -64,7 +67,7 @@ def report_page(
     tests = tables.tests
     return _TEMPLATES.get_template("report.html").render(
         provenance=provenance,
-        headlines=headlines(tables.comparison, paper_tables),
+        headlines=headlines(tables.comparison, paper_tables, tables.dice, provenance.stale),
         missing=what_is_missing(tables.comparison, tables.statuses),
         paper_tables=_page_tables(tables.comparison, paper_tables),
         figures=[Markup(svg) for svg in figures if svg],  # matplotlib escapes their texts
@@ -75,6 +78,7 @@ def report_page(
         tests=tests[tests["status"] == "tested"].to_dict("records"),
         untested=int((tests["status"] != "tested").sum()),
         nsd_mm=evaluation.nsd_tolerance_mm,
+        reasons=reasons_of(tables.statuses),
         anchor=anchor,
         number=_number,
         signed=_signed,
@@ -96,21 +100,28 @@ def _page_tables(comparison: pd.DataFrame, paper_tables: PaperTables) -> list[Pa
 
 def _experiments(tables: ReportTables, provenance: Provenance) -> list[_Experiment]:
     """List all experiments that have a status, a cell or scores."""
-    statuses = {str(row["experiment"]): row for row in tables.statuses.to_dict("records")}
+    statuses = {str(row["experiment"]): str(row["status"]) for row in _rows(tables.statuses)}
+    reasons = reasons_of(tables.statuses)
     scores = {str(name): rows for name, rows in tables.dice.groupby("experiment", sort=False)}
-    in_tables = [name for name in tables.comparison["experiment"] if name]
+    cells: dict[str, str] = {}
+    for cell in _rows(tables.comparison):
+        name = str(cell["experiment"])
+        if name and not is_pattern(name):
+            shown = cell["status"] in SHOWN
+            cells[name] = "finished" if shown else cells.get(name, str(cell["status"]))
     found = []
-    for name in dict.fromkeys([*statuses, *scores, *in_tables]):
-        row: dict[Hashable, Any] = statuses.get(name, {})
+    for name in dict.fromkeys([*statuses, *scores, *cells]):
         rows = scores.get(name)
-        status = str(row.get("status", "not run" if rows is None else "finished"))
-        reason = row.get("reason")
+        status = statuses.get(name) or ("finished" if rows is not None else cells[name])
+        reason = reasons.get(name, "")
+        if name == BASELINE and status == "not run":
+            reason = f"it is scored with the pipeline of {BASELINE_RUNS_WITH}"
         found.append(
             _Experiment(
                 name=name,
                 anchor=anchor(name),
                 status="stale" if name in provenance.stale else status,
-                reason=reason if isinstance(reason, str) else "",
+                reason=reason,
                 origin=provenance.origins.get(name, Origin()),
                 stale=name in provenance.stale,
                 command=provenance.command(name),
@@ -119,6 +130,10 @@ def _experiments(tables: ReportTables, provenance: Provenance) -> list[_Experime
             )
         )
     return found
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    return frame.to_dict("records")
 
 
 def _number(value: float, digits: int = 4) -> str:

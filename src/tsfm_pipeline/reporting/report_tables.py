@@ -22,3 +22,13 @@ class ReportTables:
     tests: pd.DataFrame
     statuses: pd.DataFrame
     paper_check: pd.DataFrame
+
+
+def reasons_of(statuses: pd.DataFrame) -> dict[str, str]:
+    """Return why experiments failed or were not run; those without a recorded reason are not in it.
+
+    Args:
+        statuses: experiment and reason of each experiment.
+    """
+    rows = statuses[statuses["reason"].fillna("") != ""]
+    return dict(zip(rows["experiment"], rows["reason"], strict=True))

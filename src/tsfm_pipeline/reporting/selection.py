@@ -14,6 +14,8 @@ class Selection:
         shared: scored cases of persons who are among the validation cases.
         start: scored cases of persons who chose the weights that the training started from.
         current: whether the present split holds out all scored cases.
+        best_is_last: whether the best weights are those of the last epoch; None where that is not
+            known, or no case could choose.
     """
 
     validation: int
@@ -21,6 +23,7 @@ class Selection:
     shared: int = 0
     start: int = 0
     current: bool = True
+    best_is_last: bool | None = None
 
 
 def selection_of(
@@ -29,6 +32,7 @@ def selection_of(
     start: Collection[str],
     held_out: Collection[str],
     persons: Mapping[str, str],
+    best_is_last: bool | None = None,
 ) -> Selection:
     """Compare the cases that chose with those that are scored, by person.
 
@@ -38,6 +42,7 @@ def selection_of(
         start: keys of the validation cases of the trainings that it started from.
         held_out: keys of all cases that the present split holds out.
         persons: key -> person; a case that it lacks is a person of its own.
+        best_is_last: whether the last epoch has the best weights; None where that is not known.
     """
 
     def shared_with(keys: Collection[str]) -> int:
@@ -50,6 +55,7 @@ def selection_of(
         shared=shared_with(validation),
         start=shared_with(start),
         current=set(held_out).issuperset(scored),
+        best_is_last=best_is_last,
     )
 
 
@@ -61,6 +67,8 @@ def selection_notes(selections: Iterable[Selection]) -> list[str]:
     last = [one for one in known if not one.validation]
     started = [one for one in known if one.start]
     earlier = [one for one in known if not one.current]
+    known_epoch = [one for one in known if one.best_is_last is not None]
+    rising = [one for one in known_epoch if one.best_is_last]
     notes = []
     if apart:
         notes.append(
@@ -76,6 +84,11 @@ def selection_notes(selections: Iterable[Selection]) -> list[str]:
     if last:
         notes.append(
             f"Best weights{_part(last, known)} are the final ones: no case was left to choose on."
+        )
+    if rising:
+        notes.append(
+            f"Best is the last epoch in {len(rising)} of {len(known_epoch)} trainings, so both"
+            " columns are the same there: the moving average of the pseudo-Dice still rose."
         )
     if started:
         notes.append(

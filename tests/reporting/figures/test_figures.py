@@ -65,11 +65,15 @@ def test_dots_of_table_1_and_their_intervals(comparison, tables, nothing_is_cut)
     nothing_is_cut(drawing.figure)
 
 
-def test_without_a_figure_of_ours_the_caption_says_so(comparison_of, scores_of, tables):
-    frame = of(comparison_of(scores_of()), "table_3")
-    drawing = draw_table(frame, tables["table_3"], PHANTOMS)
-    assert "Nothing of this table was run" in drawing.figure.texts[1].get_text()
-    assert len(drawing.figure.axes[0].get_yticklabels()) == 3
+@pytest.mark.parametrize(("name", "draw"), [("table_2", draw_budgets), ("table_3", draw_table)])
+def test_the_papers_numbers_alone_are_not_drawn(
+    name, draw, comparison_of, scores_of, tables, nothing_is_cut
+):
+    drawing = draw(of(comparison_of(scores_of()), name), tables[name], LONG)
+    assert "Nothing of this table was run here" in drawing.figure.texts[1].get_text()
+    assert not drawing.figure.axes and drawing.data.empty
+    assert "ours_low" in drawing.data
+    nothing_is_cut(drawing.figure)
 
 
 def test_curves_over_the_budget(comparison, tables, nothing_is_cut):

@@ -8,12 +8,14 @@ import pandas as pd
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.evaluation.statistics import compare_experiments
 from tsfm_pipeline.evaluation.summary import summarise
+from tsfm_pipeline.experiments.beyond import BEYOND_ROWS
 from tsfm_pipeline.experiments.comparisons import COMPARISONS
 from tsfm_pipeline.pipelines.phantom.datasets import phantoms_among
 from tsfm_pipeline.pool.duplicates import patient_groups
 from tsfm_pipeline.pool.leakage import leaking_cases
 from tsfm_pipeline.pool.roles import scored_role
 from tsfm_pipeline.pool.settings import PoolSettings
+from tsfm_pipeline.reporting.beyond import with_table_beyond
 from tsfm_pipeline.reporting.cell_statistics import with_statistics
 from tsfm_pipeline.reporting.cells import Cells
 from tsfm_pipeline.reporting.comparison import build_table
@@ -78,6 +80,13 @@ def describe_provenance(
     )
 
 
+def add_table_beyond(
+    all_scores: pd.DataFrame, paper_tables: PaperTables, evaluation: EvaluationSettings
+) -> PaperTables:
+    """Add the table of studies and of a user's own experiments to the paper's."""
+    return with_table_beyond(paper_tables, BEYOND_ROWS, all_scores, evaluation)
+
+
 def build_tables(
     all_scores: pd.DataFrame,
     experiment_statuses: pd.DataFrame,
@@ -86,7 +95,7 @@ def build_tables(
     evaluation: EvaluationSettings,
     provenance: Provenance,
 ) -> pd.DataFrame:
-    """Build every table of the paper in long form, with our figures and how sure they are."""
+    """Build every table in long form, with our figures and how sure they are."""
     summary = summarise(all_scores, resamples=1)  # of the cells' own intervals, below
     statuses = dict(
         zip(experiment_statuses["experiment"], experiment_statuses["status"], strict=True)
@@ -120,7 +129,7 @@ def check_claims(comparison: pd.DataFrame, paper_tables: PaperTables) -> pd.Data
 
 
 def write_latex(comparison: pd.DataFrame, paper_tables: PaperTables, provenance: Provenance) -> str:
-    """Write every table of the paper as LaTeX."""
+    """Write every table as LaTeX."""
     return tables_latex(comparison, paper_tables, provenance)
 
 
@@ -177,6 +186,6 @@ def write_report_page(
     cases = (worst_cases, example_cases)
     page = report_page(tables, paper_tables, evaluation, provenance, figures, cases)
     log_text(page, "report.html")
-    for headline in headlines(comparison, paper_tables):
+    for headline in headlines(comparison, paper_tables, dice, provenance.stale):
         logger.info("%s", headline)
     return page

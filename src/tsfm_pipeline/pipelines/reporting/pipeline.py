@@ -19,6 +19,7 @@ from tsfm_pipeline.pipelines.reporting.figure_nodes import (
     draw_worst_cases,
 )
 from tsfm_pipeline.pipelines.reporting.nodes import (
+    add_table_beyond,
     build_tables,
     check_claims,
     compare_grid,
@@ -84,7 +85,7 @@ def create_pipeline() -> Pipeline:
         "comparison_tests",
         "experiment_statuses",
         "paper_check",
-        "params:paper_tables",
+        "shown_tables",
         "params:evaluation",
         "provenance",
     ]
@@ -117,12 +118,18 @@ def create_pipeline() -> Pipeline:
             ),
             Node(compare_grid, "all_scores", "comparison_tests", name="compare_experiments"),
             Node(
+                add_table_beyond,
+                ["all_scores", "params:paper_tables", "params:evaluation"],
+                "shown_tables",
+                name="add_table_beyond",
+            ),
+            Node(
                 build_tables,
                 [
                     "all_scores",
                     "experiment_statuses",
                     "comparison_tests",
-                    "params:paper_tables",
+                    "shown_tables",
                     "params:evaluation",
                     "provenance",
                 ],
@@ -135,7 +142,12 @@ def create_pipeline() -> Pipeline:
                 "paper_check",
                 name="check_claims",
             ),
-            Node(write_latex, list(OF_TABLES), "tables_latex", name="write_latex"),
+            Node(
+                write_latex,
+                ["comparison", "shown_tables", "provenance"],
+                "tables_latex",
+                name="write_latex",
+            ),
             Node(write_report, shown, "report", name="write_report"),
             *(
                 Node(

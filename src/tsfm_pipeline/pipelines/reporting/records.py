@@ -11,7 +11,7 @@ from tsfm_pipeline.experiments.grid import EXPERIMENTS
 from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.experiments.prediction_run import PREDICTIONS_SCHEMA
 from tsfm_pipeline.experiments.progress import spec_of
-from tsfm_pipeline.model.folder import Weights
+from tsfm_pipeline.model.folder import ModelFolder, Weights
 from tsfm_pipeline.model.training_spec import TrainingSpec
 from tsfm_pipeline.reporting.provenance import Origin
 from tsfm_pipeline.reporting.selection import Selection, selection_of
@@ -91,12 +91,16 @@ def origins(
         if record is None or record.status != "finished":
             found[name] = Origin(pool=pools.get(name, ""))
             continue
-        summary = record.model_folder(models_root).summary
+        folder = record.model_folder(models_root)
+        summary, spec = folder.summary, spec_of(folder)
         run = tracked.get(record.digest, TrackedRun("", "", ""))
         found[name] = Origin(
             digest=record.digest,
             folder=record.folder,
             epochs=record.epochs,
+            network="" if spec is None else f"{spec.settings.network} {spec.settings.size}",
+            parameters=0 if summary is None else summary.parameters,
+            start=_start(name, records, models_root),
             hours=None if summary is None else summary.seconds / 3600,
             pool=pools.get(name, ""),
             commit=run.commit,
@@ -104,6 +108,23 @@ def origins(
             run_url=run.url,
         )
     return found
+
+
+def _start(experiment: str, records: Mapping[str, ModelRecord], models_root: Path) -> str:
+    """Say which weights a training started from; empty where from scratch or not known."""
+    entry = EXPERIMENTS.get(experiment)
+    if entry is None or entry.initial is None:
+        return ""
+    record = records.get(entry.initial)
+    if record is None or record.status != "finished":  # it ran, so the settings named other weights
+        return f"published weights (experiments.methods.{entry.method}.checkpoint)"
+    spec = spec_of(record.model_folder(models_root))
+    if spec is None:
+        return f"{entry.initial}, trained here"
+    datasets = sorted({key.split("/", 1)[0] for key in spec.training})
+    on = datasets[0] if len(datasets) == 1 else f"{len(datasets)} datasets"
+    data = {True: ", synthetic phantoms", False: ", real data", None: ""}[spec.synthetic]
+    return f"{entry.initial}, trained here on {on}{data}"
 
 
 def selections(
@@ -131,9 +152,17 @@ def selections(
             [key for start in _starts(name) if start in specs for key in specs[start].validation],
             held_out,
             persons,
+            _best_is_last(records[name].model_folder(models_root)),
         )
         for name, spec in specs.items()
     }
+
+
+def _best_is_last(folder: ModelFolder) -> bool | None:
+    summary = folder.summary
+    if summary is None or summary.best_epoch is None:
+        return None
+    return summary.best_epoch == summary.epochs - 1
 
 
 def _starts(experiment: str) -> list[str]:

@@ -65,6 +65,15 @@ def caption_of(provenance: Provenance) -> str:
     return f"{data}Workspace {provenance.workspace}, dataset pool {provenance.pool}."
 
 
+def not_run(title: str, provenance: Provenance) -> Figure:
+    """Return the figure of a table of which nothing was run: its title, and a line that says so.
+
+    The paper's numbers alone would be taken for ours.
+    """
+    caption = f"Nothing of this table was run here. {caption_of(provenance)}"
+    return titled_figure(8.0, 0.1, title, caption)
+
+
 def tidy(axes: Any, grid: str = "both") -> None:
     """Leave the axes as little ink as they need."""
     axes.spines[["top", "right"]].set_visible(False)

@@ -14,6 +14,7 @@ from tsfm_pipeline.reporting.figures.style import (
     TEXT_SIZE,
     Drawing,
     caption_of,
+    not_run,
     tidy,
     titled_figure,
 )
@@ -27,8 +28,8 @@ ROW_INCHES = 0.42
 def draw_table(frame: pd.DataFrame, table: PaperTable, provenance: Provenance) -> Drawing:
     """Draw a line per column of the table and a mark per method.
 
-    Columns without a figure of ours are left out where other columns have one. Stale figures are
-    left out; the caption says both.
+    Columns without a figure of ours are left out; where all are, the figure says so and shows
+    none. Stale figures are left out; the caption says both.
 
     Args:
         frame: the table's long form, with `cell_statistics.STATISTICS_COLUMNS`.
@@ -39,9 +40,11 @@ def draw_table(frame: pd.DataFrame, table: PaperTable, provenance: Provenance) -
     data = frame.assign(ours=shown(frame).mask(stale))
     ours_in = data.groupby(["block", "column"], sort=False)["ours"].transform("count") > 0
     caption = ["Hollow: the paper. Filled: this run, with 95 % interval (patients resampled)."]
+    columns = ["block", "row", "column", "experiment", "status", "paper", "ours"]
+    columns += ["ours_low", "ours_high", "n"]
     if not ours_in.any():
-        caption.append("Nothing of this table was run here.")
-    elif not ours_in.all():
+        return Drawing(not_run(table.title, provenance), data.loc[[], columns])
+    if not ours_in.all():
         without = data.loc[~ours_in, ["block", "column"]].drop_duplicates()
         caption.append(f"{len(without)} columns without a figure of ours are left out.")
         data = data[ours_in]
@@ -98,5 +101,4 @@ def draw_table(frame: pd.DataFrame, table: PaperTable, provenance: Provenance) -
     tidy(axes, grid="x")
     axes.tick_params(axis="y", length=0)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=SMALL)
-    columns = ["block", "row", "column", "experiment", "status", "paper", "ours"]
-    return Drawing(figure, data[[*columns, "ours_low", "ours_high", "n"]])
+    return Drawing(figure, data[columns])

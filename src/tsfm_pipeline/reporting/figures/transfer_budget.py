@@ -13,6 +13,7 @@ from tsfm_pipeline.reporting.figures.style import (
     TEXT_SIZE,
     Drawing,
     caption_of,
+    not_run,
     tidy,
     titled_figure,
 )
@@ -24,12 +25,18 @@ from tsfm_pipeline.reporting.staleness import STALE
 def draw_budgets(frame: pd.DataFrame, table: PaperTable, provenance: Provenance) -> Drawing:
     """Draw a panel per block and a line per method over the table's columns.
 
+    Where none of them was run the figure says so and shows none.
+
     Args:
         frame: Table 2's long form, with `cell_statistics.STATISTICS_COLUMNS`.
         table: its definition; its columns are budgets.
         provenance: for the caption.
     """
     data = frame.assign(ours=shown(frame).mask(frame["status"] == STALE))
+    columns = ["block", "row", "column", "experiment", "status", "paper", "ours"]
+    columns += ["ours_low", "ours_high", "n"]
+    if data["ours"].isna().all():
+        return Drawing(not_run(table.title, provenance), data.loc[[], columns])
     caption = (
         "Dashed, hollow: the paper. Solid, filled: this run, with 95 % interval (patients"
         " resampled). The columns are the paper's budgets; an environment sets its own number of"
@@ -83,5 +90,4 @@ def draw_budgets(frame: pd.DataFrame, table: PaperTable, provenance: Provenance)
         frameon=False,
         fontsize=SMALL,
     )
-    columns = ["block", "row", "column", "experiment", "status", "paper", "ours"]
-    return Drawing(figure, data[[*columns, "ours_low", "ours_high", "n"]])
+    return Drawing(figure, data[columns])
