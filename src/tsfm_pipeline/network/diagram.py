@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tsfm_pipeline.network.blocks import DownSample, Grid, Stem
-from tsfm_pipeline.network.sizes import SIZES, SizeName
+from tsfm_pipeline.network.sizes import TsfmSize
 from tsfm_pipeline.network.tsfm import TSFM
 
 
@@ -19,14 +19,14 @@ class _Box:
     shape: str
 
 
-def diagram(size: SizeName, in_channels: int, out_channels: int, patch: Grid) -> str:
-    """Draw a named size in training mode, as Mermaid flowchart text.
+def diagram(size: TsfmSize, in_channels: int, out_channels: int, patch: Grid) -> str:
+    """Draw a size in training mode, as Mermaid flowchart text.
 
     The stages' shapes are recorded while an empty image runs through the network on the meta
     device: nothing is allocated, and what is drawn is what runs.
     """
     with torch.device("meta"):
-        network = TSFM(in_channels, out_channels, SIZES[size], patch)
+        network = TSFM(in_channels, out_channels, size, patch)
         image_BCDHW = torch.empty(1, in_channels, *patch)
     shapes: dict[nn.Module, str] = {}
 
@@ -45,7 +45,7 @@ def diagram(size: SizeName, in_channels: int, out_channels: int, patch: Grid) ->
     boxes = [_Box("image", "image", _shape(image_BCDHW))]
     for name, stage in stages.items():
         boxes.append(_Box(name, _blocks(stage), shapes[last[name]]))
-    label = f"D, {network.size.layers} layers of width {network.size.width}"
+    label = f"D, {size.layers} layers of width {size.width}" if size.layers else "no D"
     boxes.append(_Box("bottleneck", label, shapes[network.bottleneck]))
     levels = len(network.up)
     boxes += [_Box(f"up{i}", "E", shapes[network.up[i]]) for i in range(levels)]
