@@ -2,13 +2,19 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.model.training_spec import TrainingSpec
 from tsfm_pipeline.nnunetv2.task import spec_file
-from tsfm_pipeline.pipelines.reporting.records import selections
+from tsfm_pipeline.pipelines.reporting.records import origins, selections
 from tsfm_pipeline.reporting.selection import Selection
+from tsfm_pipeline.tracking import runs
+from tsfm_pipeline.tracking.described import TrainingDescription
+from tsfm_pipeline.tracking.settings import TrackingSettings
+from tsfm_pipeline.tracking.trainings import training_run
 
 POOL, TRANSFER, ZERO = (
     "pretrain.tsfm",
@@ -54,3 +60,33 @@ def test_a_transfer_is_traced_to_what_chose_the_weights_it_started_from(tmp_path
         TRANSFER: Selection(validation=1, scored=1, shared=0, start=1),
         ZERO: Selection(validation=3, scored=2, shared=1),
     }
+
+
+def test_a_training_leads_to_its_run_and_to_what_its_command_line_set(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    models = {POOL: ModelRecord(experiment=POOL, status="finished", digest="d1", folder="x")}
+    cases = TrainingDescription(tags={}, cases=pd.DataFrame({"key": ["a"]}), store=tmp_path)
+
+    def started(kedro_run: str, params: str) -> None:
+        tags = {runs.KEDRO_RUN_TAG: kedro_run, runs.PARAMS_TAG: params}
+        runs.start_run(TrackingSettings(), tmp_path, "all", tags)
+
+    try:
+        started("first", "workspace=fold1")
+        with training_run(POOL, "d1", TrainingSettings(), cases) as report:
+            report(0, {"train/loss": 1.0})
+        runs.end_run()
+        started("second", "")  # that run only reports
+        found = origins(models, tmp_path, {POOL: "p", TRANSFER: "p"})
+        assert found[POOL].params == "workspace=fold1"
+        assert (
+            found[POOL].run_url == f"http://127.0.0.1:5000/#/experiments/2/runs/{found[POOL].run}"
+        )
+        assert (found[TRANSFER].run_url, found[TRANSFER].params) == ("", "")
+        runs.end_run()
+        started("third", "splits.fold=2")
+        assert origins({}, tmp_path, {TRANSFER: "p"})[TRANSFER].params == "splits.fold=2"
+    finally:
+        runs.end_run("KILLED")

@@ -19,7 +19,7 @@ class CheckExperimentsHook:
         """Raise where a training would fail; warn where experiments are not run for an extra."""
         from tsfm_pipeline.experiments.grid import EXPERIMENTS, PROMPTED
 
-        namespaces = {node.namespace for node in pipeline.nodes}
+        namespaces = {node.namespace for node in pipeline.nodes if node.namespace}
         prompted = PROMPTED in namespaces
         named = [EXPERIMENTS[name] for name in sorted(namespaces & EXPERIMENTS.keys())]
         if not named and not prompted:

@@ -1,5 +1,6 @@
 """Where the figures of a report come from, and how they are made again."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,7 +23,8 @@ class Origin:
         pool: version of the pool it was run on.
         commit: of the code that trained it.
         run: id of its MLflow run.
-        run_url: address of that run, where a server holds it.
+        run_url: address of that run's page.
+        params: what the command line of its run set, as `kedro run --params` takes it.
     """
 
     digest: str = ""
@@ -33,6 +35,7 @@ class Origin:
     commit: str = ""
     run: str = ""
     run_url: str = ""
+    params: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,17 @@ class Provenance:
         return f"folds {numbers} in turn" if self.folds[1:] else f"fold {numbers} held out"
 
     def command(self, experiment: str) -> str:
-        """Return the command that makes the figures of an experiment again."""
-        known = self.environment not in ("", BASE)
-        environment = f" --env {self.environment}" if known else ""
-        return f"kedro run{environment} --pipelines {pipeline_of(experiment)}"
+        """Return the command that makes the figures of an experiment again, and of it alone.
+
+        What it starts from, and the pool, are those on the disk.
+        """
+        words = ["kedro", "run"]
+        if self.environment not in ("", BASE):
+            words += ["--env", self.environment]
+        words += ["--pipelines", pipeline_of(experiment), "--namespaces", experiment]
+        if params := self.origins.get(experiment, Origin()).params:
+            words += ["--params", params]
+        return shlex.join(words)
 
     def marked(self, text: str, experiment: str) -> str:
         """Return a text about an experiment, with the mark where that is stale."""

@@ -45,7 +45,8 @@ def describe_provenance(
 ) -> Provenance:
     """Say which data the figures come from, what chose the weights, and which are of before."""
     from tsfm_pipeline.pipelines.reporting.records import (
-        kedro_environment,
+        ENVIRONMENT_TAG,
+        kedro_tag,
         model_records,
         origins,
         selections,
@@ -64,7 +65,7 @@ def describe_provenance(
         leaking=int(leaking_cases(used, leakage, pool).sum()),
         phantoms=raw_root == phantom_root or (raw_root / MARKER).is_file(),
         stale=stale_experiments(experiment_statuses, version),
-        environment=kedro_environment(),
+        environment=kedro_tag(ENVIRONMENT_TAG),
         datasets={str(name): int(n) for name, n in used["dataset"].value_counts().items()},
         origins=origins(records, models_root, pools),
         selections={
