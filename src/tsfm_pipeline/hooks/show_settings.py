@@ -12,4 +12,4 @@ class ShowSettingsHook:
         """Keep it; it is read when a drawing is asked for."""
         from tsfm_pipeline.pipelines.experiment.preview import SHOWN
 
-        SHOWN.configuration = context.config_loader
+        SHOWN.show(context.config_loader)

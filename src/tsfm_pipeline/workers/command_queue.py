@@ -52,10 +52,10 @@ def run_jobs(
                 failed.add(job.name)
                 ended(job, None)
             for slot in [slot for slot in range(len(slots)) if slot not in running]:
-                job = next((job for job in waiting if job.after not in missing), None)
-                if job is not None:
-                    waiting.remove(job)
-                    running[slot] = (job, _start(job, slots[slot]))
+                ready = [job for job in waiting if job.after not in missing]
+                if ready:
+                    waiting.remove(ready[0])
+                    running[slot] = (ready[0], _start(ready[0], slots[slot]))
             time.sleep(POLL_SECONDS)
             for slot, (job, process) in list(running.items()):
                 status = process.poll()
