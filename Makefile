@@ -47,7 +47,7 @@ mlflow: $(STAMP)  ## page of all runs; prints the address of their charts
 nnunet:  ## make .venv-nnunet, where the real nnU-Net v2 runs (several GB; docs/nnunetv2.md)
 	test -x .venv-nnunet/bin/python || $(PYTHON) -m venv .venv-nnunet
 	.venv-nnunet/bin/python -m pip install --quiet --upgrade pip
-	.venv-nnunet/bin/python -m pip install --quiet "nnunetv2>=2.8,<3"
+	.venv-nnunet/bin/python -m pip install --quiet "nnunetv2>=2.8,<3" "torch>=2.8,<2.14"
 	.venv-nnunet/bin/python -c "from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer; import timm"
 
 # Files in two processes: one is idle half of the time.

@@ -263,3 +263,25 @@ print(set(plain.first_layers) <= set(dict(plain.named_parameters())))
     assert ran.stdout.splitlines() == ["(1, 5, 8, 7, 6) (1, 5, 3, 4, 5)", "True", "True"], (
         ran.stderr
     )
+
+
+NOT_IN_ONE_TEXT = ("`--env", "`unknown key", "`killed its worker")
+OF_OTHERS = ("`Invalid YAML", "`Failed to find", "`No space left")
+"""Messages of Kedro and of the system."""
+
+
+def test_every_message_of_troubleshooting_is_one_of_ours(repository: Path) -> None:
+    source = "\n".join(path.read_text() for path in (repository / "src").rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # texts over several lines
+    looked_for = 0
+    for row in (repository / "docs/troubleshooting.md").read_text().splitlines():
+        if not row.startswith("| `") or row[2:].startswith((*NOT_IN_ONE_TEXT, *OF_OTHERS)):
+            continue
+        cell = row.split(" | ")[0]
+        for message in re.findall(r"``? ?(.+?) ?``?(?=[, ]|$)", cell):
+            for part in re.split(r"\.\.\.|\b[NM]\b", message):
+                words = part.strip(" `,;?")
+                if len(words.split()) > 1:
+                    assert words in source, words
+                    looked_for += 1
+    assert looked_for > 30

@@ -7,10 +7,12 @@ from kedro.config import OmegaConfigLoader
 from kedro.utils import KedroExperimentalWarning
 
 from tsfm_pipeline.hooks import (
+    CheckExperimentsHook,
     CheckParametersHook,
     CheckRawDataHook,
     ExitStatusHook,
     LatestResultsHook,
+    ShowSettingsHook,
     TellRunHook,
     TerminationHook,
     TrackRunHook,
@@ -26,7 +28,9 @@ warnings.filterwarnings("ignore", "The 'preview_fn' feature", KedroExperimentalW
 
 HOOKS = (
     CheckParametersHook(),
+    ShowSettingsHook(),
     CheckRawDataHook(),
+    CheckExperimentsHook(),
     TrackRunHook(),
     LatestResultsHook(),
     TellRunHook(),

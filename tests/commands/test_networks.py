@@ -1,5 +1,8 @@
 """`tsfm-pipeline networks`: every network that can be named has its line."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from tsfm_pipeline.commands import networks
@@ -57,3 +60,9 @@ def test_a_size_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         networks.main(["--diagram", "enormous"])
     assert "TSFM has tiny, small" in capsys.readouterr().err
+
+
+def test_the_development_environment_has_every_network() -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    extras_of = tomllib.loads(text)["project"]["optional-dependencies"]
+    assert set(extras_of["baselines"]) <= set(extras_of["dev"])

@@ -137,3 +137,26 @@ def test_the_public_network_has_the_published_tensors() -> None:
     assert found == PUBLISHED["sam_med3d"]
     # README and facts: vit_b_ori has 100.51 M
     assert sum(p.numel() for p in network.parameters()) == 100_509_232
+
+
+def test_a_checkpoint_of_true_names_and_shapes_fills_the_network(tmp_path: Path) -> None:
+    pytest.importorskip("medim", reason="the extra `baselines` is not installed")
+    path = tmp_path / "sam_med3d_turbo.pth"
+    given = {  # a value for each tensor, expanded to its shape: the file is small
+        name: torch.tensor(float(number)).expand(shape)
+        for number, (name, shape) in enumerate(PUBLISHED["sam_med3d"].items())
+    }
+    torch.save({"model_state_dict": given, "epoch": 1}, path)
+    sam_med3d.check_sam_med3d(path)
+    network = sam_med3d.load_sam_med3d(path)
+    assert not network.training
+    loaded = network.state_dict()
+    assert loaded.keys() == given.keys()
+    for name, tensor in loaded.items():
+        assert tensor.min() == tensor.max() == given[name].flatten()[0], name
+
+    last = list(given)[-1]
+    torch.save({"model_state_dict": {**given, last: torch.zeros(7)}}, path)
+    for read in (sam_med3d.check_sam_med3d, sam_med3d.load_sam_med3d):
+        with pytest.raises(PublishedError, match=rf"{last}, \(7,\) in the file"):
+            read(path)

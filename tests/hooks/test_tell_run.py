@@ -30,6 +30,11 @@ def record(name, status="finished", epochs=1) -> ModelRecord:
         ),
         (
             [],
+            [record("a"), record("b", "needs checkpoint")],
+            "Experiments: 1 trained now (a), 1 need a checkpoint",
+        ),
+        (
+            [],
             [record(name) for name in "abcde"],
             "Experiments: 5 trained now (a, b, c, ...)",
         ),

@@ -51,6 +51,7 @@ def test_a_run_says_what_was_asked_for(begun) -> None:
     assert run.info.run_name.startswith("data_pool ")
     assert run.data.params == {"pool.datasets": "['kits19']"}
     tags = {"kedro_run": "2026-11-26T15.00.00.000Z", "environment": "test", "workspace": "phantom"}
+    tags["params"] = 'pool.datasets=["kits19"]'
     assert {name: run.data.tags[name] for name in tags} == tags
 
 

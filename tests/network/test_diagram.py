@@ -4,18 +4,18 @@ import re
 from pathlib import Path
 
 from tsfm_pipeline.network.diagram import diagram
-from tsfm_pipeline.network.sizes import PAPER_PATCH
+from tsfm_pipeline.network.sizes import NETWORKS, PAPER_PATCH, SIZES
 
 DOCS = Path(__file__).parents[2] / "docs" / "network.md"
 
 
 def test_docs_show_todays_network() -> None:
     (shown,) = re.findall(r"```mermaid\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    assert shown == diagram("huge", 1, 30, PAPER_PATCH)
+    assert shown == diagram(SIZES["huge"], 1, 30, PAPER_PATCH)
 
 
 def test_shapes_and_blocks_of_another_size() -> None:
-    text = diagram("tiny", 4, 3, (32, 48, 64))
+    text = diagram(SIZES["tiny"], 4, 3, (32, 48, 64))
     for line in (
         'image["image<br/>4 channels, 32 x 48 x 64"]',
         'encoder0["A<br/>8 channels, 32 x 48 x 64"]',
@@ -26,3 +26,8 @@ def test_shapes_and_blocks_of_another_size() -> None:
         "encoder3 -- skip --> decoder3",
     ):
         assert line in text
+
+
+def test_without_the_transformer_the_bottleneck_says_so() -> None:
+    size = NETWORKS["tsfm_without_transformer"]["tiny"]
+    assert 'bottleneck["no D<br/>128 channels, 2 x 3 x 4"]' in diagram(size, 1, 3, (32, 48, 64))

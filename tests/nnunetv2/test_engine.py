@@ -7,6 +7,7 @@ import dataclasses
 import json
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -212,3 +213,9 @@ def test_an_environment_that_does_not_work_says_how_to_make_one(
     with pytest.raises(NnunetError, match=f"{message}.*make nnunet"):
         run_nnunetv2(task, lambda epoch, metrics: None)
     assert not (task.folder / "raw").exists()
+
+
+def test_the_environment_is_made_with_a_torch_that_ours_allows(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    (torch,) = (one for one in project["dependencies"] if one.startswith("torch>"))
+    assert f'"nnunetv2>=2.8,<3" "{torch}"' in (repository / "Makefile").read_text()

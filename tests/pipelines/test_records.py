@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.model.folder import ModelFolder
@@ -11,6 +13,10 @@ from tsfm_pipeline.model.training_spec import TrainingSpec
 from tsfm_pipeline.nnunetv2.task import spec_file
 from tsfm_pipeline.pipelines.reporting.records import origins, selections
 from tsfm_pipeline.reporting.selection import Selection
+from tsfm_pipeline.tracking import runs
+from tsfm_pipeline.tracking.described import TrainingDescription
+from tsfm_pipeline.tracking.settings import TrackingSettings
+from tsfm_pipeline.tracking.trainings import training_run
 
 POOL, TRANSFER, ZERO = (
     "pretrain.tsfm",
@@ -101,3 +107,33 @@ def test_what_a_transfer_started_from(tmp_path: Path) -> None:
     records["pretrain.stunet"] = record(tmp_path, "pretrain.stunet", (), training=keys[:1])
     start = origins(records, tmp_path, {})[stunet].start
     assert start == "pretrain.stunet, trained here on kits21, synthetic phantoms"
+
+
+def test_a_training_leads_to_its_run_and_to_what_its_command_line_set(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    models = {POOL: ModelRecord(experiment=POOL, status="finished", digest="d1", folder="x")}
+    cases = TrainingDescription(tags={}, cases=pd.DataFrame({"key": ["a"]}), store=tmp_path)
+
+    def started(kedro_run: str, params: str) -> None:
+        tags = {runs.KEDRO_RUN_TAG: kedro_run, runs.PARAMS_TAG: params}
+        runs.start_run(TrackingSettings(), tmp_path, "all", tags)
+
+    try:
+        started("first", "workspace=fold1")
+        with training_run(POOL, "d1", TrainingSettings(), cases) as report:
+            report(0, {"train/loss": 1.0})
+        runs.end_run()
+        started("second", "")  # that run only reports
+        found = origins(models, tmp_path, {POOL: "p", TRANSFER: "p"})
+        assert found[POOL].params == "workspace=fold1"
+        assert (
+            found[POOL].run_url == f"http://127.0.0.1:5000/#/experiments/2/runs/{found[POOL].run}"
+        )
+        assert (found[TRANSFER].run_url, found[TRANSFER].params) == ("", "")
+        runs.end_run()
+        started("third", "splits.fold=2")
+        assert origins({}, tmp_path, {TRANSFER: "p"})[TRANSFER].params == "splits.fold=2"
+    finally:
+        runs.end_run("KILLED")

@@ -154,6 +154,7 @@ def test_provenance_of_a_figure(page_of, scores):
         commit="c0ffee",
         run="run42",
         run_url="https://mlflow.example/#/runs/run42",
+        params='workspace=fold1,experiments.left_out=["study.*"]',
     )
     provenance = dataclasses.replace(
         PHANTOMS, environment="test", origins={"pretrain.tsfm": origin}, stale={SCRATCH: "old1"}
@@ -163,7 +164,16 @@ def test_provenance_of_a_figure(page_of, scores):
     text = Page("<div " + part[: part.index("</details>")]).text
     for fact in ("abc123", "1.5 hours", "p1", "c0ffee", "run42", "liver_tumor"):
         assert fact in text
-    assert "kedro run --env test --pipelines pretrain" in text
+    assert (
+        "kedro run --env test --pipelines pretrain --namespaces pretrain.tsfm"
+        " --params 'workspace=fold1,experiments.left_out=[\"study.*\"]'"
+    ) in text
+    assert "make mlflow" not in text
+    local = dataclasses.replace(origin, run_url="http://127.0.0.1:5000/#/runs/run42")
+    origins = {"pretrain.tsfm": local}
+    whole_local = page_of(scores, provenance=dataclasses.replace(provenance, origins=origins))
+    assert 'href="http://127.0.0.1:5000/#/runs/run42"' in whole_local
+    assert "run42 , while make mlflow runs" in Page(whole_local).text
     assert 'href="https://mlflow.example/#/runs/run42"' in whole
     assert "stale" in Page(whole).text
 

@@ -7,7 +7,9 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.tracking.conftest import trainings
+from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.tracking import runs
+from tsfm_pipeline.tracking.results import log_model
 
 
 def local(uri: str) -> str:
@@ -21,6 +23,7 @@ def test_a_copied_project(tmp_path, start, train, name) -> None:
     run_id = start(folder=old)
     runs.log_text("before", "a.txt")
     train("d1", range(1))
+    log_model("d1", ModelFolder(old / "data/06_models/d1"))
     runs.end_run()
     new = tmp_path / name
     shutil.copytree(old, new)
@@ -38,6 +41,8 @@ def test_a_copied_project(tmp_path, start, train, name) -> None:
     )
     for run in trainings():
         assert local(f"{run.info.artifact_uri}/settings.json").startswith(f"{new}/mlartifacts/")
+    (version,) = MlflowClient().search_model_versions("name = 'pretrain.tsfm'")
+    assert version.source == (new / "data/06_models/d1").as_uri()
 
 
 def test_files_elsewhere_stay_there(tmp_path, start) -> None:

@@ -2,16 +2,32 @@
 
 import subprocess
 
+import click
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 from tests.tracking.conftest import trainings
+from tsfm_pipeline import cli
 from tsfm_pipeline.tracking import runs
 
 
 def test_flatten() -> None:
     assert runs.flatten({"a": {"b": 1, "c": {}}, "d": [1, 2]}) == {"a.b": 1, "a.c": {}, "d": [1, 2]}
+
+
+def test_what_a_command_line_set_is_read_back_by_the_command_line() -> None:
+    given = {
+        "workspace": "fold1",
+        "raw_root": "/data/raw sets",
+        "splits": {"fold": 2, "inner_folds": None, "seed": "7", "file": "null"},
+        "experiments": {"left_out": ["study.*", "a,b"], "pretrain": {"training": {"amp": True}}},
+        "pool": {"datasets": []},
+    }
+    option = next(each for each in cli.run.params if each.name == "params")
+    with click.Context(cli.run) as context:
+        assert option.callback(context, option, runs.params_text(given)) == given
+    assert runs.params_text({}) == ""
 
 
 def test_a_run_that_was_refused_leaves_none_behind(start) -> None:

@@ -169,6 +169,26 @@ def test_scores_are_a_few_metrics_and_a_table(start, train) -> None:
     assert MlflowClient().get_run(first).data.metrics == {}  # named alike for all, on the training
 
 
+def test_a_finished_model_is_a_version_that_refers_to_its_folder(project, start, train) -> None:
+    start()
+    name = "transfer.kits19.pretrained.epoch100"
+    for digest in ("d1", "d2"):
+        train(digest, range(1), name)
+        folder = ModelFolder(project / digest)
+        folder.path.mkdir()
+        folder.weights("best").write_bytes(b"weights")
+        log_model(digest, folder)
+        log_model(digest, folder)  # asked for again: the same version
+    log_scores("d2", {"dice/mean": 0.62514}, pd.DataFrame())
+    versions = MlflowClient().search_model_versions(f"name = '{name}'")
+    found = {version.tags["tsfm.digest"]: version for version in versions}
+    assert sorted(version.version for version in versions) == [1, 2]
+    assert found["d2"].source == (project / "d2").as_uri()
+    assert found["d2"].tags["dice/mean"] == "0.6251"
+    assert "dice/mean" not in found["d1"].tags
+    assert len(list(project.rglob("best.safetensors"))) == 2  # no copies
+
+
 def test_files_and_missing_points_come_from_the_model_folder(project, start, train) -> None:
     folder = ModelFolder(project / "model")
     folder.path.mkdir()

@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kedro.io import DataCatalog
-
     from tsfm_pipeline.experiments.cost import Cost, CostEstimator
-    from tsfm_pipeline.parameters import Parameters
 
 COLUMNS = "{:<41} {:<14} {:>12} {:>5} {:>9} {:>7} {:>9} {:>9} {:<9} {:>9} {:>8}"
 HEADING = COLUMNS.format(
@@ -46,17 +43,13 @@ def main(arguments: Sequence[str]) -> int:
     if given.tflops is not None and given.tflops <= 0:
         parse.error(f"--tflops {given.tflops} is not above 0")
 
-    from kedro.io import DataCatalog, DatasetError  # heavy imports wait for right arguments
+    from kedro.io import DatasetError  # heavy imports wait for right arguments
     from tqdm import tqdm
 
     from tsfm_pipeline.experiments.grid import GRID
-    from tsfm_pipeline.parameters import Parameters, load_configuration
 
     try:
-        configuration = load_configuration(given.conf_source, given.env)
-        parameters = Parameters.from_mapping(configuration["parameters"])
-        catalog = DataCatalog.from_config(configuration["catalog"])
-        estimator = _estimator(parameters, catalog, given.tflops)
+        estimator = load_estimator(given.conf_source, given.env, given.tflops)
     except (ValueError, DatasetError) as error:
         sys.stderr.write(f"tsfm-pipeline cost: {error}\n")
         return 2
@@ -128,12 +121,28 @@ def _write_csv(path: Path, costs: Sequence["Cost"]) -> None:
     write_text(path, csv_text(pd.DataFrame([{**vars(c), "patch": _sides(c)} for c in costs])))
 
 
-def _estimator(
-    parameters: "Parameters", catalog: "DataCatalog", tflops: float | None
+def load_estimator(
+    conf_source: str, environment: str, tflops: float | None = None
 ) -> "CostEstimator":
-    """Collect what is known before any run, and what earlier runs have left."""
-    from tsfm_pipeline.experiments.cost import CostEstimator, measured_seconds, model_folders
+    """Collect what is known before any run, and what earlier runs have left.
 
+    Args:
+        conf_source: folder of the configuration.
+        environment: its name.
+        tflops: that a device reaches; None takes a share of an H100's.
+
+    Raises:
+        ValueError: settings are wrong.
+        DatasetError: what earlier runs have left can't be read.
+    """
+    from kedro.io import DataCatalog
+
+    from tsfm_pipeline.experiments.cost import CostEstimator, measured_seconds, model_folders
+    from tsfm_pipeline.parameters import Parameters, load_configuration
+
+    configuration = load_configuration(conf_source, environment)
+    parameters = Parameters.from_mapping(configuration["parameters"])
+    catalog = DataCatalog.from_config(configuration["catalog"])
     spacing: Any = parameters.preparation.target_spacing
     if catalog["target_spacing"].exists():
         spacing = catalog.load("target_spacing").spacing

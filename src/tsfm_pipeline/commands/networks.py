@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     if size is not None:
         if size not in SIZES:
             parser.error(f"--diagram {size}: TSFM has {', '.join(SIZES)}")
-        sys.stdout.write(diagram(size, 1, POOL_TARGETS, PAPER_PATCH))
+        sys.stdout.write(diagram(SIZES[size], 1, POOL_TARGETS, PAPER_PATCH))
         return 0
     lines, missing = [HEADING], {}
     rows: dict[tuple[str, str], Callable[[], NetworkRow]] = {

@@ -26,9 +26,32 @@ def main(arguments: Sequence[str]) -> int:
     )
     given = parse.parse_args(arguments)
 
-    import time  # heavy imports wait for right arguments
+    from kedro.io import DatasetError  # heavy imports wait for right arguments
 
-    from kedro.io import DataCatalog, DatasetError
+    try:
+        rows = load_progress(given.conf_source, given.env, given.workspace)
+    except (ValueError, DatasetError) as error:
+        sys.stderr.write(f"tsfm-pipeline status: {error}\n")
+        return 2
+    sys.stdout.write(table_of(rows) + "\n")
+    return 0
+
+
+def load_progress(conf_source: str, environment: str, workspace: str | None) -> list["Progress"]:
+    """Find out how far every experiment has come.
+
+    Args:
+        conf_source: folder of the configuration.
+        environment: its name.
+        workspace: where the results lie; None is the environment's own.
+
+    Raises:
+        ValueError: settings are wrong.
+        DatasetError: a record can't be read.
+    """
+    import time
+
+    from kedro.io import DataCatalog
 
     from tsfm_pipeline.experiments.grid import GRID, PROMPTED
     from tsfm_pipeline.experiments.progress import (
@@ -38,25 +61,20 @@ def main(arguments: Sequence[str]) -> int:
     )
     from tsfm_pipeline.parameters import Parameters, load_configuration
 
-    try:
-        configuration = load_configuration(given.conf_source, given.env, given.workspace)
-        parameters = Parameters.from_mapping(configuration["parameters"])
-        catalog = DataCatalog.from_config(configuration["catalog"])
-        environment = Environment(
-            settings=parameters.experiments,
-            datasets=(*parameters.pool.datasets, *parameters.pool.downstream),
-            pool=_pool_version(catalog),
-            models_root=catalog.load("models_root"),
-            predictions_root=catalog.load("predictions_root"),
-        )
-        left = {experiment.name: _left_by(experiment, catalog) for experiment in GRID}
-        prompted = catalog.load(f"{PROMPTED.replace('.', '_')}_statuses")
-    except (ValueError, DatasetError) as error:
-        sys.stderr.write(f"tsfm-pipeline status: {error}\n")
-        return 2
-    rows = progress_of_all(GRID, left, environment, time.time())
-    sys.stdout.write(table_of([*rows, prompted_progress(prompted, environment)]) + "\n")
-    return 0
+    configuration = load_configuration(conf_source, environment, workspace)
+    parameters = Parameters.from_mapping(configuration["parameters"])
+    catalog = DataCatalog.from_config(configuration["catalog"])
+    place = Environment(
+        settings=parameters.experiments,
+        datasets=(*parameters.pool.datasets, *parameters.pool.downstream),
+        pool=_pool_version(catalog),
+        models_root=catalog.load("models_root"),
+        predictions_root=catalog.load("predictions_root"),
+    )
+    left = {experiment.name: _left_by(experiment, catalog) for experiment in GRID}
+    prompted = catalog.load(f"{PROMPTED.replace('.', '_')}_statuses")
+    rows = progress_of_all(GRID, left, place, time.time())
+    return [*rows, prompted_progress(prompted, place)]
 
 
 def table_of(rows: Sequence["Progress"]) -> str:

@@ -123,7 +123,7 @@ class CostEstimator:
             architecture_for(training, self.spacing),
             training.patch,
             training.activation_checkpointing,
-        ).with_outputs(self._outputs(experiment, training, datasets))
+        ).with_outputs(self.outputs_of(experiment))
         parameters = network.parameters + network.supervision_parameters
         devices = training.parallel.processes * training.parallel.machines
         at_once = training.batch_size // devices // training.micro_batches
@@ -150,14 +150,14 @@ class CostEstimator:
             disk_gb=values * WEIGHT_BYTES * parameters / 1e9,
         )
 
-    def _outputs(
-        self, experiment: Experiment, training: TrainingSettings, datasets: Sequence[str]
-    ) -> int:
+    def outputs_of(self, experiment: Experiment) -> int:
         """Count the channels of a network that learns all that its datasets annotate."""
+        training = self.settings.training_of(experiment)
+        assert training is not None  # `why_free`
         annotated = sorted(
             {
                 target
-                for dataset in datasets
+                for dataset in experiment.datasets or self.pool
                 for modality in ("CT", "MR")
                 for target in self.sources[dataset].annotated_targets(modality, self.table)
             }

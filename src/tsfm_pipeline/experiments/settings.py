@@ -12,7 +12,7 @@ from tsfm_pipeline.experiments.grid import BUDGETS, FEW, GRID, LONG, PROMPTED
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.model.training_settings import TrainingSettings
-from tsfm_pipeline.network.extras import MissingExtra, require_packages
+from tsfm_pipeline.network.extras import why_missing
 
 Planned = Literal["patch", "batch_size"]
 """Settings of a training that the plan of its dataset can decide."""
@@ -220,7 +220,7 @@ class ExperimentSettings(FrozenModel):
             return "left out in this environment (experiments.left_out)"
         if self.methods["sam_med3d"].checkpoint is None:
             return "set experiments.methods.sam_med3d.checkpoint to its published weights"
-        return None
+        return why_missing("sam_med3d")
 
     def why_left_out(self, experiment: Experiment) -> str | None:
         """Say by which choice of the environment an experiment is not run; None where by none."""
@@ -240,11 +240,11 @@ class ExperimentSettings(FrozenModel):
             )
         if method.checkpoint is not None and experiment.initial is None:
             return f"published weights are taken instead: {method.checkpoint}"
-        try:
-            require_packages(str(method.training.get("network", "tsfm")))
-        except MissingExtra as error:
-            return str(error)
-        return None
+        return why_missing(self.network_of(experiment))
+
+    def network_of(self, experiment: Experiment) -> str:
+        """Return the name of an experiment's network."""
+        return str(self.methods[experiment.method].training.get("network", "tsfm"))
 
     def engine_of(self, experiment: Experiment) -> Literal["native", "nnunetv2"]:
         """Return what trains an experiment: nnU-Net v2 can train on one dataset."""

@@ -15,6 +15,9 @@ logger = logging.getLogger(__name__)
 NAMED = 3
 """So many trained experiments are named; of more the rest is counted."""
 
+UNFINISHED = {"failed": "failed", "not run": "not run", "needs checkpoint": "need a checkpoint"}
+"""Status of a record -> how the number of its experiments is told."""
+
 
 class TellRunHook:
     """What Kedro says of every node goes to the log file alone; this is what a user reads."""
@@ -68,7 +71,7 @@ def model_records(pipeline: Pipeline, catalog: Any) -> dict[str, Any]:
 
 
 def news(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """Say how many experiments were trained now, finished before, not run and failed.
+    """Say how many experiments were trained now, finished before, failed and so on.
 
     Args:
         before: `ModelRecord` by experiment, as the run found them.
@@ -86,7 +89,7 @@ def news(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         parts.append(f"{len(trained)} trained now ({', '.join(trained[:NAMED] + more)})")
     if len(finished) > len(trained):
         parts.append(f"{len(finished) - len(trained)} finished before")
-    parts += [f"{others[status]} {status}" for status in ("failed", "not run") if others[status]]
+    parts += [f"{others[status]} {words}" for status, words in UNFINISHED.items() if others[status]]
     return f"Experiments: {', '.join(parts)}" if parts else ""
 
 

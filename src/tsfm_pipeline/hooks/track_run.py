@@ -35,6 +35,7 @@ class TrackRunHook:
         self._began, self._catalog = False, catalog
         parameters = Parameters.from_mapping(catalog.load("parameters"))
         names = run_params.get("pipeline_names") or ["all"]
+        given = run_params.get("runtime_params") or {}
         try:
             runs.start_run(
                 parameters.tracking,
@@ -45,12 +46,13 @@ class TrackRunHook:
                     "environment": run_params.get("env") or "base",
                     "workspace": parameters.reporting.workspace,
                     "pipelines": "+".join(names),
+                    runs.PARAMS_TAG: runs.params_text(given),
                 },
             )
         except TrackingError as error:
             # The command line shows its message alone, without a traceback.
             raise click.ClickException(str(error)) from error
-        runs.log_parameters(run_params.get("runtime_params") or {})
+        runs.log_parameters(given)
         runs.log_document(parameters.model_dump(mode="json"), "parameters.json")
 
     @hook_impl

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tsfm_pipeline.network.blocks import DownSample, Grid, Stem
-from tsfm_pipeline.network.sizes import SIZES, SizeName
+from tsfm_pipeline.network.sizes import TsfmSize
 from tsfm_pipeline.network.tsfm import TSFM
 
 
@@ -27,14 +27,14 @@ class Stage:
     grid: Grid
 
 
-def trace_stages(size: SizeName, in_channels: int, out_channels: int, patch: Grid) -> list[Stage]:
-    """List the stages of a named size in training mode.
+def trace_stages(size: TsfmSize, in_channels: int, out_channels: int, patch: Grid) -> list[Stage]:
+    """List the stages of a size in training mode.
 
     Shapes are recorded while an empty image runs through the network on the meta device: nothing
     is allocated, and what is listed is what runs.
     """
     with torch.device("meta"):
-        network = TSFM(in_channels, out_channels, SIZES[size], patch)
+        network = TSFM(in_channels, out_channels, size, patch)
         image_BCDHW = torch.empty(1, in_channels, *patch)
     shapes: dict[nn.Module, torch.Size] = {}
 
@@ -56,15 +56,15 @@ def trace_stages(size: SizeName, in_channels: int, out_channels: int, patch: Gri
     traced = [Stage("image", "image", in_channels, patch)]
     for name, module in stages.items():
         traced.append(stage(name, _blocks(module), list(module.children())[-1]))
-    label = f"D, {network.size.layers} layers of width {network.size.width}"
+    label = f"D, {size.layers} layers of width {size.width}" if size.layers else "no D"
     traced.append(stage("bottleneck", label, network.bottleneck))
     traced += [stage(f"up{i}", "E", module) for i, module in enumerate(network.up)]
     traced += [stage(f"head{i}", "F", module) for i, module in enumerate(network.heads)]
     return traced
 
 
-def diagram(size: SizeName, in_channels: int, out_channels: int, patch: Grid) -> str:
-    """Draw a named size in training mode, as Mermaid flowchart text (see `trace_stages`)."""
+def diagram(size: TsfmSize, in_channels: int, out_channels: int, patch: Grid) -> str:
+    """Draw a size in training mode, as Mermaid flowchart text (see `trace_stages`)."""
     stages = trace_stages(size, in_channels, out_channels, patch)
     names = [stage.name for stage in stages]
     levels = sum(name.startswith("up") for name in names)

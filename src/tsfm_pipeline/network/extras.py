@@ -20,9 +20,15 @@ def require_packages(network: str) -> None:
     Raises:
         MissingExtra: one is not.
     """
+    if reason := why_missing(network):
+        raise MissingExtra(reason)
+
+
+def why_missing(network: str) -> str | None:
+    """Say which of a network's packages are not there; None where all are."""
     missing = [name for name in PACKAGES.get(network, ()) if find_spec(name) is None]
-    if missing:
-        raise MissingExtra(
-            f"network {network} needs {' and '.join(missing)};"
-            ' pip install "tsfm-pipeline[baselines]"'
-        )
+    if not missing:
+        return None
+    return (
+        f'network {network} needs {" and ".join(missing)}; pip install "tsfm-pipeline[baselines]"'
+    )

@@ -1,5 +1,6 @@
 """Where the figures of a report come from, and how they are made again."""
 
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -36,7 +37,8 @@ class Origin:
         pool: version of the pool it was run on.
         commit: of the code that trained it.
         run: id of its MLflow run.
-        run_url: address of that run, where a server holds it.
+        run_url: address of that run's page.
+        params: what the command line of its run set, as `kedro run --params` takes it.
     """
 
     digest: str = ""
@@ -50,6 +52,7 @@ class Origin:
     commit: str = ""
     run: str = ""
     run_url: str = ""
+    params: str = ""
 
     def start_note(self) -> str:
         """Say which network started from which weights."""
@@ -112,9 +115,15 @@ class Provenance:
         return f"folds {numbers} in turn" if self.folds[1:] else f"fold {numbers} held out"
 
     def command(self, experiment: str) -> str:
-        """Return the command that makes the figures of an experiment again."""
+        """Return the command that makes the figures of an experiment again, and of it alone.
+
+        What it starts from, and the pool, are those on the disk.
+        """
         environment = environment_option(self.environment)
-        return f"kedro run{environment} --pipelines {pipeline_of(experiment)}"
+        command = f"kedro run{environment} --pipelines {pipeline_of(experiment)}"
+        params = self.origins.get(experiment, Origin()).params
+        with_params = f" --params {shlex.quote(params)}" if params else ""
+        return f"{command} --namespaces {experiment}{with_params}"
 
     def view_command(self, case: str, experiment: str) -> str:
         """Return the command that shows an experiment's prediction of a case."""

@@ -8,6 +8,7 @@ copied or moved.
 import logging
 import sqlite3
 import time
+from itertools import product
 from pathlib import Path
 
 from mlflow.exceptions import MlflowException
@@ -28,7 +29,9 @@ KEEPS_PATHS = (
     ("runs", "artifact_uri"),
     ("logged_models", "artifact_location"),
 )
-"""Tables and columns of MLflow in which absolute paths stand."""
+"""Tables and columns of MLflow in which absolute paths of artifacts stand."""
+KEEPS_FOLDERS = (("model_versions", "source"), ("model_versions", "storage_location"))
+"""And those of model folders."""
 
 
 def ready_database(path: Path, artifacts: Path) -> None:
@@ -70,7 +73,7 @@ def _open(path: Path, artifacts: Path) -> None:
 
 
 def _follow(path: Path, artifacts: Path) -> None:
-    """Let the paths of a database lead below `artifacts`, where they led below its old place.
+    """Let the paths of a database lead below the project, where they led below its old place.
 
     The old place stands in experiment 0, which MLflow makes with the database. Paths elsewhere
     stay as they are.
@@ -83,10 +86,12 @@ def _follow(path: Path, artifacts: Path) -> None:
         if old == artifacts or old.name != artifacts.name or not old.is_absolute():
             return
         with connection:  # one transaction
-            for table, column in KEEPS_PATHS:
-                for before, after in (
-                    (str(old), str(artifacts)),
-                    (old.as_uri(), artifacts.as_uri()),
+            for columns, place, new in (
+                (KEEPS_PATHS, old, artifacts),
+                (KEEPS_FOLDERS, old.parent, artifacts.parent),
+            ):
+                for (table, column), (before, after) in product(
+                    columns, ((str(place), str(new)), (place.as_uri(), new.as_uri()))
                 ):
                     connection.execute(
                         f"UPDATE {table} SET {column} = ? || substr({column}, ?)"

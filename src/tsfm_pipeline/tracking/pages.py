@@ -12,6 +12,7 @@ from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.entities import RunInfo
 
 VIEW_TAG = "mlflow.sharedViewState."
 NEWEST, ALL, LIST = "newest", "all", "list"
@@ -87,10 +88,18 @@ def newest_page(kedro_run: str = "") -> str | None:
 
 def charts_page(experiment: str, view: str) -> str:
     """Return the address of a view of trainings, as charts."""
-    uri = mlflow.get_tracking_uri().rstrip("/")
-    server = uri if uri.startswith("http") else LOCAL_SERVER
     query = f"viewStateShareKey={view}&compareRunsMode=CHART&workflowType=machine_learning"
-    return f"{server}/#/experiments/{experiment}/runs?{query}"
+    return f"{_server()}/#/experiments/{experiment}/runs?{query}"
+
+
+def run_page(run: RunInfo) -> str:
+    """Return the address of a run's page."""
+    return f"{_server()}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
+
+
+def _server() -> str:
+    uri = str(mlflow.get_tracking_uri()).rstrip("/")
+    return uri if uri.startswith("http") else LOCAL_SERVER
 
 
 def _save(experiment: str, key: str, name: str, state: dict[str, Any]) -> None:

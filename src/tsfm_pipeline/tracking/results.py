@@ -10,6 +10,7 @@ from mlflow.entities import Metric
 from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.tracking.curve import last_step
 from tsfm_pipeline.tracking.problem import never_fatal
+from tsfm_pipeline.tracking.registry import register_model, tag_model
 from tsfm_pipeline.tracking.trainings import run_of_training
 
 MAX_BATCH = 1000
@@ -35,6 +36,8 @@ def log_model(digest: str, folder: ModelFolder) -> None:
         for path in (folder.card_path, folder.weights_table):
             if path.is_file():
                 MlflowClient().log_artifact(run_id, str(path))
+    with never_fatal("the version of a model"):
+        register_model(run_id, digest, folder.path)
     if folder.metrics.is_file():
         with never_fatal("the curve of a training"):
             _complete_curve(run_id, folder)
@@ -56,6 +59,8 @@ def log_scores(digest: str, dice: Mapping[str, float], table: pd.DataFrame) -> N
         metrics = [Metric(name, value, now, 0) for name, value in dice.items()]
         MlflowClient().log_batch(run_id, metrics=metrics)
         MlflowClient().log_text(run_id, table.to_csv(index=False), SCORES_FILE)
+    with never_fatal("the version of a model"):
+        tag_model(run_id, dice)
 
 
 def _complete_curve(run_id: str, folder: ModelFolder) -> None:

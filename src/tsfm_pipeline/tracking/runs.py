@@ -7,11 +7,13 @@ import atexit
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import yaml  # type: ignore[import-untyped]
 from mlflow import MlflowClient
 
 from tsfm_pipeline.tracking.database import ready_database
@@ -36,6 +38,9 @@ KEDRO_RUN_TAG = "kedro_run"
 
 TRAININGS_TAG = "trainings"
 """Experiments of the grid that a run trained, continued or found finished."""
+
+PARAMS_TAG = "params"
+"""What a run's command line set, as `kedro run --params` takes it."""
 
 FAILURE_TAG = "failure"
 """Why a run failed, in a line."""
@@ -116,6 +121,15 @@ def log_parameters(parameters: Mapping[str, Any]) -> None:
             mlflow.log_params(flatten(parameters))
 
 
+def params_text(parameters: Mapping[str, Any]) -> str:
+    """Return nested parameters as `kedro run --params` takes them.
+
+    >>> params_text({"workspace": "fold1", "pool": {"datasets": ["btcv", "kits21"]}})
+    'workspace=fold1,pool.datasets=["btcv","kits21"]'
+    """
+    return ",".join(f"{name}={_as_yaml(value)}" for name, value in flatten(parameters).items())
+
+
 def tag_run(tags: Mapping[str, str]) -> None:
     """Tag the open run."""
     with never_fatal(f"tags {', '.join(tags)}"):
@@ -140,6 +154,13 @@ def log_file(path: Path) -> None:
     with never_fatal(path.name):
         if mlflow.active_run() is not None:
             mlflow.log_artifact(str(path))
+
+
+def _as_yaml(value: Any) -> str:
+    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z_./][\w./*-]*", value)
+    if plain and yaml.safe_load(value) == value:  # else it is null, a truth value, or the like
+        return str(value)
+    return json.dumps(value, separators=(",", ":"), default=str)
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -63,19 +63,17 @@ def transfer_weights(network: SegmentationNetwork, path: Path) -> list[LoadedWei
             of another network or size.
     """
     published = None
-    try:
-        if path.suffix == WEIGHTS_SUFFIX:
+    if path.suffix == WEIGHTS_SUFFIX:
+        try:
             ModelFolder(path.parent).check(path)
             weights = load_file(path)
-        else:
-            published = read_published(path)
-            weights = published.weights
-    except (OSError, SafetensorError, ModelError) as error:
-        raise TrainingError(f"initial weights {path} can't be read: {error}") from error
-    except PublishedError as error:
-        raise TrainingError(f"initial weights {error}") from error
-    if published is not None:
-        _check_fit(network, published, path)
+        except (OSError, SafetensorError, ModelError) as error:
+            raise TrainingError(_unreadable(path, error)) from error
+    else:
+        published = _read_published(path)
+        weights = published.weights
+        _check_family(network, published, path)
+        _check_size(network, published, path)
     names = {} if published is None else published.names
     table = []
     for name, parameter in network.state_dict().items():
@@ -97,9 +95,7 @@ def transfer_weights(network: SegmentationNetwork, path: Path) -> list[LoadedWei
     counts = Counter(weight.action for weight in table)
     unused = sorted(weights.keys() - {weight.name for weight in table})
     if not counts["loaded"]:
-        raise TrainingError(
-            f"initial weights {path}: no tensor fits this network; is it of another size?"
-        )
+        raise TrainingError(_nothing_fits(path))
     logger.info(
         "Weights of %s: %d loaded, %d adapted (%s), %d initialised (%s), %d unused (%s)",
         path,
@@ -126,6 +122,34 @@ def transfer_weights(network: SegmentationNetwork, path: Path) -> list[LoadedWei
     return table
 
 
+def check_weights(network: SegmentationNetwork, path: Path, any_size: bool = False) -> None:
+    """Refuse what `transfer_weights` would, by names and shapes alone.
+
+    Args:
+        network: it may lie on the meta device.
+        path: as of `transfer_weights`.
+        any_size: whether the network's size is not known yet.
+
+    Raises:
+        TrainingError: as of `transfer_weights`. Values aren't read, so damaged ones are not seen.
+    """
+    if path.suffix != WEIGHTS_SUFFIX:
+        published = _read_published(path)
+        _check_family(network, published, path)
+        if not any_size:
+            _check_size(network, published, path)
+        return
+    try:
+        with safe_open(path, "pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(_unreadable(path, error)) from error
+    ours = network.state_dict().items()
+    fits = any(shapes.get(n) == tuple(t.shape) for n, t in ours if not n.startswith(HEADS))
+    if not fits and not any_size:
+        raise TrainingError(_nothing_fits(path))
+
+
 def weights_json(table: Sequence[LoadedWeight]) -> str:
     """Return the table as JSON text, one tensor a line."""
     rows = ",\n".join(json.dumps(weight.model_dump(mode="json")) for weight in table)
@@ -144,16 +168,28 @@ def adapt_channels(weight_OIDHW: Tensor, channels: int) -> Tensor:
     return weight_OIDHW[:, chosen] * (old / channels)
 
 
-def _check_fit(network: SegmentationNetwork, published: PublishedWeights, path: Path) -> None:
-    """Refuse a published checkpoint of another network, or of another size of it."""
-    family, weights = published.family, published.weights
-    ours = network.state_dict()
+def _read_published(path: Path) -> PublishedWeights:
+    try:
+        return read_published(path)
+    except PublishedError as error:
+        raise TrainingError(f"initial weights {error}") from error
+
+
+def _check_family(network: SegmentationNetwork, published: PublishedWeights, path: Path) -> None:
+    """Refuse a published checkpoint of another network."""
+    family = published.family
     if not isinstance(network, family.network_class):
         raise TrainingError(
             f"initial weights {path} are a checkpoint of {family.title}, which begins with"
             f" {_first(published)}; this network is {type(network).__name__}, which begins with"
-            f" {describe(ours)}; set `network` to {family.network}"
+            f" {describe(network.state_dict())}; set `network` to {family.network}"
         )
+
+
+def _check_size(network: SegmentationNetwork, published: PublishedWeights, path: Path) -> None:
+    """Refuse a published checkpoint of another size of this network."""
+    family, weights = published.family, published.weights
+    ours = network.state_dict()
     for name, parameter in ours.items():
         given = weights.get(name)
         if name.startswith(HEADS) or (given is None and not family.whole):
@@ -167,6 +203,14 @@ def _check_fit(network: SegmentationNetwork, published: PublishedWeights, path: 
                 f" {tuple(parameter.shape)} here; set `size` (and, for a U-Net, `patch`) to the"
                 " checkpoint's"
             )
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    return f"initial weights {path} can't be read: {error}"
+
+
+def _nothing_fits(path: Path) -> str:
+    return f"initial weights {path}: no tensor fits this network; is it of another size?"
 
 
 def _first(published: PublishedWeights) -> str:

@@ -174,7 +174,7 @@ def test_few_cases_and_all_of_them(scores_of, nothing_is_cut):
 
 @pytest.mark.parametrize(("size", "patch"), [("huge", (112, 160, 192)), ("small6", (64, 64, 96))])
 def test_every_stage_of_the_network_is_in_its_place(size, patch, nothing_is_cut):
-    stages = trace_stages(size, 1, 30, patch)
+    stages = trace_stages(SIZES[size], 1, 30, patch)
     drawing = draw_stages(stages, size)
     (axes,) = drawing.figure.axes
     places = {text.get_text().split("\n")[-1]: text.get_position() for text in axes.texts}

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from tsfm_pipeline.model.published.reading import PublishedError, describe, read_state
 from tsfm_pipeline.network.sam_med3d import build_sam_med3d
@@ -15,8 +16,20 @@ def load_sam_med3d(path: Path) -> nn.Module:
         PublishedError: the file can't be read, or is not SAM-Med3D's: every tensor has to fit.
         MissingExtra: medim is not installed.
     """
-    state = read_state(path)
     network = build_sam_med3d()
+    network.load_state_dict(_fitting_state(path, network))
+    return network.eval()
+
+
+def check_sam_med3d(path: Path) -> None:
+    """Refuse what `load_sam_med3d` would, by names and shapes alone."""
+    with torch.device("meta"):
+        network = build_sam_med3d()
+    _fitting_state(path, network)
+
+
+def _fitting_state(path: Path, network: nn.Module) -> dict[str, Tensor]:
+    state = read_state(path)
     ours = network.state_dict()
     for name in [*ours, *state]:
         here, there = (tuple(t[name].shape) if name in t else "absent" for t in (ours, state))
@@ -27,5 +40,4 @@ def load_sam_med3d(path: Path) -> nn.Module:
                 f" is {name}, {there} in the file and {here} here; name a file such as"
                 " sam_med3d_turbo.pth"
             )
-    network.load_state_dict(state)
-    return network.eval()
+    return state

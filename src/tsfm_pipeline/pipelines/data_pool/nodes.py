@@ -142,7 +142,7 @@ def write_pool_page(
     reporting: ReportingSettings,
 ) -> str:
     """Write the pool catalogue as one HTML page."""
-    from tsfm_pipeline.pipelines.reporting.records import kedro_environment
+    from tsfm_pipeline.pipelines.reporting.records import ENVIRONMENT_TAG, kedro_tag
     from tsfm_pipeline.pool.page import PoolTables, pool_page
     from tsfm_pipeline.pool.tables import overlap_table
 
@@ -160,5 +160,5 @@ def write_pool_page(
     )
     names = pool_datasets["dataset"].tolist()
     note = phantom_note(names, phantoms_among(names, datasets, raw_root, phantom_root))
-    view = view_command(kedro_environment())
+    view = view_command(kedro_tag(ENVIRONMENT_TAG))
     return pool_page(tables, pool_store.thumbnail, reporting.workspace, view, note)

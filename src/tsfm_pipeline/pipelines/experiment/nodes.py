@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from kedro.pipeline.preview_contract import MermaidPreview
 
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.experiments.experiment import Experiment
@@ -69,14 +68,6 @@ def train_model(
     if model.status == "finished":
         log_model(model.digest, model.model_folder(models_root))
     return model
-
-
-def draw_network() -> MermaidPreview:
-    """Draw TSFM in the paper's size; the lineage page shows it beside a training."""
-    from tsfm_pipeline.network.diagram import diagram
-    from tsfm_pipeline.network.sizes import PAPER_PATCH
-
-    return MermaidPreview(content=diagram("huge", 1, 30, PAPER_PATCH))
 
 
 def predict_cases(

@@ -13,11 +13,11 @@ from tsfm_pipeline.experiments.grid import EXPERIMENTS, GRID
 from tsfm_pipeline.experiments.outcome import collect_statuses
 from tsfm_pipeline.experiments.tables import concatenate_tables
 from tsfm_pipeline.pipelines.experiment.nodes import (
-    draw_network,
     predict_cases,
     score_predictions,
     train_model,
 )
+from tsfm_pipeline.pipelines.experiment.preview import draw_training
 
 SHARED = (
     "pool_store",
@@ -113,7 +113,7 @@ def _template(experiment: Experiment) -> Pipeline:
                 ],
                 "model",
                 name="train",
-                preview_fn=draw_network if experiment.method.startswith("tsfm") else None,
+                preview_fn=partial(draw_training, experiment),
             ),
             Node(
                 predict_cases,

@@ -12,7 +12,7 @@ from tsfm_pipeline.experiments.experiment import Experiment
 from tsfm_pipeline.experiments.grid import EXPERIMENTS, GRID
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelTable
-from tsfm_pipeline.network.sizes import SizeName
+from tsfm_pipeline.network.sizes import SIZES, SizeName
 from tsfm_pipeline.pool.figures import as_svg
 from tsfm_pipeline.pool.settings import PoolSettings
 from tsfm_pipeline.reporting.example_cases import (
@@ -48,7 +48,8 @@ def draw_network(
     training = experiments.training_of(EXPERIMENTS["pretrain.tsfm"])
     assert training is not None  # only a transfer's budget can be left out
     regions = supervision.loc[supervision["dataset"].isin(pool.datasets), "region"].nunique()
-    stages = trace_stages(cast(SizeName, training.size), 1, regions, training.patch)
+    size = SIZES[cast(SizeName, training.size)]
+    stages = trace_stages(size, 1, regions, training.patch)
     return _parts(draw_stages(stages, training.size))
 
 

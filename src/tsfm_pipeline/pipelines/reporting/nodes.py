@@ -49,7 +49,8 @@ def describe_provenance(
 ) -> Provenance:
     """Say which data the figures come from, what chose the weights, and which are of before."""
     from tsfm_pipeline.pipelines.reporting.records import (
-        kedro_environment,
+        ENVIRONMENT_TAG,
+        kedro_tag,
         model_records,
         origins,
         selections,
@@ -69,7 +70,7 @@ def describe_provenance(
         leaking=int(leaking_cases(used, leakage, pool).sum()),
         phantoms=phantoms_among(names, datasets, raw_root, phantom_root),
         stale=stale_experiments(experiment_statuses, version),
-        environment=kedro_environment(),
+        environment=kedro_tag(ENVIRONMENT_TAG),
         datasets=names,
         origins=origins(records, models_root, pools),
         selections={

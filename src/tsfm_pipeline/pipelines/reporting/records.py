@@ -15,7 +15,9 @@ from tsfm_pipeline.model.folder import ModelFolder, Weights
 from tsfm_pipeline.model.training_spec import TrainingSpec
 from tsfm_pipeline.reporting.provenance import Origin
 from tsfm_pipeline.reporting.selection import Selection, selection_of
+from tsfm_pipeline.tracking.pages import run_page
 from tsfm_pipeline.tracking.problem import never_fatal
+from tsfm_pipeline.tracking.runs import KEDRO_RUN_TAG, PARAMS_TAG
 from tsfm_pipeline.tracking.source import GIT_COMMIT
 from tsfm_pipeline.tracking.trainings import DIGEST_TAG
 
@@ -24,11 +26,19 @@ ENVIRONMENT_TAG = "environment"
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """The MLflow run of a training: its id, its address on a server, and the code's commit."""
+    """The MLflow run of a training.
 
-    run: str
-    url: str
-    commit: str
+    Attributes:
+        run: its id.
+        url: its page.
+        commit: of the code.
+        params: `--params` of the `kedro run` that asked for the training last.
+    """
+
+    run: str = ""
+    url: str = ""
+    commit: str = ""
+    params: str = ""
 
 
 def model_records(models_root: Path, experiments: Iterable[str]) -> dict[str, ModelRecord]:
@@ -85,15 +95,16 @@ def origins(
         pools: experiment -> version of the pool, where it is known.
     """
     tracked = tracked_runs({record.digest for record in records.values() if record.digest})
+    untracked = TrackedRun(params=kedro_tag(PARAMS_TAG))
     found = {}
     for name in {**pools, **records}:
         record = records.get(name)
         if record is None or record.status != "finished":
-            found[name] = Origin(pool=pools.get(name, ""))
+            found[name] = Origin(pool=pools.get(name, ""), params=untracked.params)
             continue
         folder = record.model_folder(models_root)
         summary, spec = folder.summary, spec_of(folder)
-        run = tracked.get(record.digest, TrackedRun("", "", ""))
+        run = tracked.get(record.digest, untracked)
         found[name] = Origin(
             digest=record.digest,
             folder=record.folder,
@@ -106,6 +117,7 @@ def origins(
             commit=run.commit,
             run=run.run,
             run_url=run.url,
+            params=run.params,
         )
     return found
 
@@ -178,20 +190,23 @@ def tracked_runs(digests: set[str]) -> dict[str, TrackedRun]:
     found = {}
     if digests and mlflow.active_run() is not None:
         with never_fatal("the runs behind the report"):
-            server = mlflow.get_tracking_uri().rstrip("/")
-            for run in mlflow.search_runs(search_all_experiments=True, output_format="list"):
-                digest = run.data.tags.get(DIGEST_TAG)
+            runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
+            tags_of = {run.data.tags.get(KEDRO_RUN_TAG): run.data.tags for run in runs}
+            for run in runs:
+                tags = run.data.tags
+                digest = tags.get(DIGEST_TAG)
                 if digest in digests and digest not in found:  # newest first
-                    page = f"{server}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+                    asked_by = [*tags.get(KEDRO_RUN_TAG, "").split(), ""][0]
                     found[digest] = TrackedRun(
                         run=run.info.run_id,
-                        url=page if server.startswith("http") else "",
-                        commit=run.data.tags.get(GIT_COMMIT, ""),
+                        url=run_page(run.info),
+                        commit=tags.get(GIT_COMMIT, ""),
+                        params=tags_of.get(asked_by, {}).get(PARAMS_TAG, ""),
                     )
     return found
 
 
-def kedro_environment() -> str:
-    """Return the environment of the open run; empty where none is tracked."""
+def kedro_tag(tag: str) -> str:
+    """Return a tag of the open run; empty where none is tracked."""
     run = mlflow.active_run()
-    return "" if run is None else run.data.tags.get(ENVIRONMENT_TAG, "")
+    return "" if run is None else run.data.tags.get(tag, "")
