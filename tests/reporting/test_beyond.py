@@ -91,13 +91,13 @@ def test_seeds_are_averaged_and_their_spread_stands_beside(report_of, scores_of,
     dices = {first: [0.5, 0.7], others[0]: [0.3, 0.3], others[1]: [0.1, 0.5]}
     scores = scores_of(*((name, "kits19", "kidney_tumor", dice) for name, dice in dices.items()))
     report, shown, cells = report_of(scores)
-    cell = cells.loc[("Several seeds, smallest budget", "scratch", "kits19")]
+    cell = cells.loc[("Several seeds", "scratch", "kits19")]
     means = [0.6, 0.3, 0.3]
     assert cell["ours_best"] == pytest.approx(np.mean(means))
     assert cell["ours_sd"] == pytest.approx(pd.Series(means).std())
     assert cell["seeds"] == 3 and np.isnan(cell["ours_low"])
     one = scores[scores["experiment"] != others[1]]
-    two = report_of(one)[2].loc[("Several seeds, smallest budget", "scratch", "kits19")]
+    two = report_of(one)[2].loc[("Several seeds", "scratch", "kits19")]
     assert (two["seeds"], two["ours_best"]) == (2, pytest.approx(0.45))
     page = Page(report_page(report, shown, evaluation, PHANTOMS, ()))
     assert "0.4000 ± 0.173, 3 seeds n 2" in page.text

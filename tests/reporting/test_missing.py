@@ -41,3 +41,9 @@ def test_patterns_stand_for_what_is_missing_and_nothing_else():
     assert {"study.*", "ablation.pancreas*", "transfer.*.*.epoch20"} <= set(patterns)
     matched = [n for n in EXPERIMENTS if any(fnmatchcase(n, pattern) for pattern in patterns)]
     assert matched == left_out and sum(patterns.values()) == len(left_out)
+
+
+def test_a_pattern_never_matches_what_is_there():
+    names = ["study.a.x", "study.b.x"]
+    assert shell_patterns(names, names) == {"study.*.x": 2}
+    assert shell_patterns(names, [*names, "study.c.x"]) == {"study.a.x": 1, "study.b.x": 1}

@@ -36,7 +36,7 @@ def _study(name: str, start: str = "") -> Callable[[str], str]:
 
 
 def _pretrained() -> list[BeyondRow]:
-    block = "Pre-trained on the pool; transferred with the smallest budget"
+    block = "Pre-trained on the pool"
     variants = [*VARIANTS, *(f"size_{size}" for size in SIZES)]
     transferred = {"without_transformer"}
     return [
@@ -62,14 +62,14 @@ def _transfers() -> list[BeyondRow]:
     ]
     rows += [
         BeyondRow(
-            "Few cases, smallest budget",
+            "Few cases",
             f"{few}, {start}",
             downstream=_on(DOWNSTREAM, _study(few, start)),
         )
         for few in FEW
         for start in STARTS
     ]
-    block = "Several seeds, smallest budget"
+    block = "Several seeds"
     rows += [
         BeyondRow(
             block,

@@ -26,9 +26,10 @@ NOTES = (
     "Not in the paper. Downstream: mean over all targets of the dataset; Table 2 shows the tumours"
     " of BraTS2020 and KiTS2019 alone. Pool: mean over the targets of the datasets that the"
     " training was scored on.",
-    "A figure of several seeds is the mean over the trainings, with their standard deviation. The"
-    " smallest budget is experiments.transfer.epochs.epoch10; few1, few2 and few4 are"
-    " experiments.transfer.cases. What was not run is left out.",
+    "A figure of several seeds is the mean over the trainings, with their standard deviation."
+    " Transfers take the smallest budget (experiments.transfer.epochs.epoch10) where their row"
+    " names no other; few1, few2 and few4 are experiments.transfer.cases. What was not run is left"
+    " out.",
 )
 POOL = {"pool_tumours": "tumours", "pool_organs": "organs"}
 """Columns of what was trained on the pool."""
