@@ -65,12 +65,13 @@ def caption_of(provenance: Provenance) -> str:
     return f"{data}Workspace {provenance.workspace}, dataset pool {provenance.pool}."
 
 
-def not_run(title: str, provenance: Provenance) -> Figure:
-    """Return the figure of a table of which nothing was run: its title, and a line that says so.
+def not_drawn(title: str, provenance: Provenance, stale: int) -> Figure:
+    """Return the figure of a table without a figure of ours: its title, and a line that says why.
 
-    The paper's numbers alone would be taken for ours.
+    The paper's numbers alone would be taken for ours. `stale` is how many are left out as such.
     """
-    caption = f"Nothing of this table was run here. {caption_of(provenance)}"
+    why = f"{stale} stale figures are left out." if stale else "Nothing of this table was run here."
+    caption = f"{why} {caption_of(provenance)}"
     return titled_figure(8.0, 0.1, title, caption)
 
 

@@ -14,7 +14,7 @@ from tsfm_pipeline.reporting.figures.style import (
     TEXT_SIZE,
     Drawing,
     caption_of,
-    not_run,
+    not_drawn,
     tidy,
     titled_figure,
 )
@@ -43,7 +43,7 @@ def draw_table(frame: pd.DataFrame, table: PaperTable, provenance: Provenance) -
     columns = ["block", "row", "column", "experiment", "status", "paper", "ours"]
     columns += ["ours_low", "ours_high", "n"]
     if not ours_in.any():
-        return Drawing(not_run(table.title, provenance), data.loc[[], columns])
+        return Drawing(not_drawn(table.title, provenance, int(stale.sum())), data.loc[[], columns])
     if not ours_in.all():
         without = data.loc[~ours_in, ["block", "column"]].drop_duplicates()
         caption.append(f"{len(without)} columns without a figure of ours are left out.")

@@ -13,7 +13,7 @@ from tsfm_pipeline.reporting.figures.style import (
     TEXT_SIZE,
     Drawing,
     caption_of,
-    not_run,
+    not_drawn,
     tidy,
     titled_figure,
 )
@@ -32,11 +32,12 @@ def draw_budgets(frame: pd.DataFrame, table: PaperTable, provenance: Provenance)
         table: its definition; its columns are budgets.
         provenance: for the caption.
     """
-    data = frame.assign(ours=shown(frame).mask(frame["status"] == STALE))
+    stale = frame["status"] == STALE
+    data = frame.assign(ours=shown(frame).mask(stale))
     columns = ["block", "row", "column", "experiment", "status", "paper", "ours"]
     columns += ["ours_low", "ours_high", "n"]
     if data["ours"].isna().all():
-        return Drawing(not_run(table.title, provenance), data.loc[[], columns])
+        return Drawing(not_drawn(table.title, provenance, int(stale.sum())), data.loc[[], columns])
     caption = (
         "Dashed, hollow: the paper. Solid, filled: this run, with 95 % interval (patients"
         " resampled). The columns are the paper's budgets; an environment sets its own number of"
