@@ -3,10 +3,14 @@
 import sys
 from pathlib import Path
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tsfm_pipeline.commands import run_many
 from tsfm_pipeline.experiments.grid import EXPERIMENTS
+from tsfm_pipeline.pool.splits import SPLITS_SCHEMA
 
 REPOSITORY = Path(__file__).parents[2]
 START, PRETRAINED, SCRATCH = (
@@ -47,6 +51,15 @@ def test_a_command_is_run_per_experiment_of_the_environment(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run_many, "KEDRO", (sys.executable, "kedro.py"))
     arguments = ["--env", "test", "--pipelines", "pretrain", "transfer", "--devices", "5", "7"]
+    assert run_many.main(arguments) == 2
+    assert "no pool yet; make it: kedro run --env test --pipelines data_pool" in (
+        capsys.readouterr().err
+    )
+    case = ["kits19/a", "kits19", "a", "anna", False, 0, "training", "p1", False]
+    path = tmp_path / "data/05_model_input/w/splits.parquet"
+    path.parent.mkdir(parents=True)
+    splits = pd.DataFrame([case], columns=SPLITS_SCHEMA.names)
+    pq.write_table(pa.Table.from_pandas(splits, SPLITS_SCHEMA, preserve_index=False), path)
     assert run_many.main([*arguments, "--workspace", "w"]) == 1
     told = capsys.readouterr()
     assert f"{SCRATCH} failed (status 1): logs/{SCRATCH}.log" in told.err

@@ -38,16 +38,23 @@ def main(arguments: Sequence[str]) -> int:
     from kedro.io import DatasetError  # heavy imports wait for right arguments
 
     from tsfm_pipeline.commands.cost import load_estimator
-    from tsfm_pipeline.commands.status import load_progress
+    from tsfm_pipeline.commands.status import load_place, progress_in
     from tsfm_pipeline.experiments.grid import GRID, PIPELINES
 
     if unknown := sorted(set(given.pipelines or ()) - set(PIPELINES)):
         parse.error(f"--pipelines {unknown[0]}: the grid has {', '.join(PIPELINES)}")
     try:
         estimator = load_estimator("conf", given.env)
-        rows = load_progress("conf", given.env, given.workspace)
+        place, catalog = load_place("conf", given.env, given.workspace)
+        rows = progress_in(place, catalog)
     except (ValueError, DatasetError) as error:
         sys.stderr.write(f"tsfm-pipeline run-many: {error}\n")
+        return 2
+    if not place.pool:
+        sys.stderr.write(
+            "tsfm-pipeline run-many: there is no pool yet; make it:"
+            f" kedro run --env {given.env} --pipelines data_pool\n"
+        )
         return 2
     finished = {row.experiment for row in rows if row.state == "finished"}
     wanted = [

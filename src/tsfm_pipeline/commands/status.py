@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from kedro.io import DataCatalog
 
     from tsfm_pipeline.experiments.experiment import Experiment
-    from tsfm_pipeline.experiments.progress import Left, Progress
+    from tsfm_pipeline.experiments.progress import Environment, Left, Progress
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     from kedro.io import DatasetError  # heavy imports wait for right arguments
 
     try:
-        rows = load_progress(given.conf_source, given.env, given.workspace)
+        rows = progress_in(*load_place(given.conf_source, given.env, given.workspace))
     except (ValueError, DatasetError) as error:
         sys.stderr.write(f"tsfm-pipeline status: {error}\n")
         return 2
@@ -37,8 +37,10 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def load_progress(conf_source: str, environment: str, workspace: str | None) -> list["Progress"]:
-    """Find out how far every experiment has come.
+def load_place(
+    conf_source: str, environment: str, workspace: str | None
+) -> tuple["Environment", "DataCatalog"]:
+    """Return what experiments run on, and the catalogue of their records.
 
     Args:
         conf_source: folder of the configuration.
@@ -47,18 +49,11 @@ def load_progress(conf_source: str, environment: str, workspace: str | None) -> 
 
     Raises:
         ValueError: settings are wrong.
-        DatasetError: a record can't be read.
+        DatasetError: the split can't be read.
     """
-    import time
-
     from kedro.io import DataCatalog
 
-    from tsfm_pipeline.experiments.grid import GRID, PROMPTED
-    from tsfm_pipeline.experiments.progress import (
-        Environment,
-        progress_of_all,
-        prompted_progress,
-    )
+    from tsfm_pipeline.experiments.progress import Environment
     from tsfm_pipeline.parameters import Parameters, load_configuration
 
     configuration = load_configuration(conf_source, environment, workspace)
@@ -71,6 +66,20 @@ def load_progress(conf_source: str, environment: str, workspace: str | None) -> 
         models_root=catalog.load("models_root"),
         predictions_root=catalog.load("predictions_root"),
     )
+    return place, catalog
+
+
+def progress_in(place: "Environment", catalog: "DataCatalog") -> list["Progress"]:
+    """Find out how far every experiment of the grid has come.
+
+    Raises:
+        DatasetError: a record can't be read.
+    """
+    import time
+
+    from tsfm_pipeline.experiments.grid import GRID, PROMPTED
+    from tsfm_pipeline.experiments.progress import progress_of_all, prompted_progress
+
     left = {experiment.name: _left_by(experiment, catalog) for experiment in GRID}
     prompted = catalog.load(f"{PROMPTED.replace('.', '_')}_statuses")
     rows = progress_of_all(GRID, left, place, time.time())
