@@ -144,6 +144,37 @@ def test_every_link_leads_somewhere_in_the_page(page_of, scores):
     assert not page.sources and "script" not in page.tags
 
 
+def test_an_empty_cell_says_why_and_what_to_set(page_of, scores):
+    why = "set experiments.methods.sam_med3d.checkpoint to its published weights"
+    whole = page_of(scores, [("pretrain.sam_med3d", "needs checkpoint", why)])
+    assert f'title="pretrain.sam_med3d: {why}"' in whole
+
+
+def test_only_experiments_are_listed_as_such(page_of, scores, scores_of):
+    threshold = ("pretrain.threshold", "msd_liver", "liver_tumor", [0.1, 0.3])
+    for given, status in (
+        (scores, "not run"),
+        (pd.concat([scores, scores_of(threshold, weights=("only",))]), "finished"),
+    ):
+        whole = page_of(given)
+        listed = Page(whole[whole.index('<h2 id="experiments"') :].replace("</body></html>", ""))
+        assert f"pretrain.threshold {status}" in listed.text
+        assert ".*" not in listed.text
+        assert ("scored with the pipeline of pretrain.tsfm" in listed.text) == (status == "not run")
+
+
+def test_what_a_network_started_from_stands_under_its_table(page_of, scores):
+    start = "pretrain.stunet, trained here on totalsegmentator, synthetic phantoms"
+    origin = Origin(network="stunet tiny", parameters=1_460_000, start=start)
+    provenance = dataclasses.replace(PHANTOMS, origins={PRETRAINED: origin})
+    text = Page(page_of(scores, provenance=provenance)).text
+    note = f"stunet tiny (1.46 M parameters) started from {start}."
+    assert text.count(note) == 1
+    assert (
+        text.index("Table 2.") < text.index(note) < text.index("Table 3.", text.index("Table 2."))
+    )
+
+
 def test_provenance_of_a_figure(page_of, scores):
     origin = Origin(
         digest="abc123",
@@ -193,34 +224,3 @@ def test_names_are_never_markup(page_of, scores_of):
 def test_figures_stand_inline(page_of, scores):
     assert '<svg id="one"></svg>' in page_of(scores, figures=['<svg id="one"></svg>'])
     assert 'id="figures"' not in page_of(scores)
-
-
-def test_an_empty_cell_says_why_and_what_to_set(page_of, scores):
-    why = "set experiments.methods.sam_med3d.checkpoint to its published weights"
-    whole = page_of(scores, [("pretrain.sam_med3d", "needs checkpoint", why)])
-    assert f'title="pretrain.sam_med3d: {why}"' in whole
-
-
-def test_only_experiments_are_listed_as_such(page_of, scores, scores_of):
-    threshold = ("pretrain.threshold", "msd_liver", "liver_tumor", [0.1, 0.3])
-    for given, status in (
-        (scores, "not run"),
-        (pd.concat([scores, scores_of(threshold, weights=("only",))]), "finished"),
-    ):
-        whole = page_of(given)
-        listed = Page(whole[whole.index('<h2 id="experiments"') :].replace("</body></html>", ""))
-        assert f"pretrain.threshold {status}" in listed.text
-        assert ".*" not in listed.text
-        assert ("scored with the pipeline of pretrain.tsfm" in listed.text) == (status == "not run")
-
-
-def test_what_a_network_started_from_stands_under_its_table(page_of, scores):
-    start = "pretrain.stunet, trained here on totalsegmentator, synthetic phantoms"
-    origin = Origin(network="stunet tiny", parameters=1_460_000, start=start)
-    provenance = dataclasses.replace(PHANTOMS, origins={PRETRAINED: origin})
-    text = Page(page_of(scores, provenance=provenance)).text
-    note = f"stunet tiny (1.46 M parameters) started from {start}."
-    assert text.count(note) == 1
-    assert (
-        text.index("Table 2.") < text.index(note) < text.index("Table 3.", text.index("Table 2."))
-    )
