@@ -21,6 +21,7 @@ from tsfm_pipeline.reporting.report_tables import ReportTables
 
 PRETRAINED, SCRATCH = (f"transfer.kits19.{start}.epoch10" for start in ("pretrained", "scratch"))
 VOID = {"meta", "br", "img", "path", "link"}
+LINEAGE = "http://127.0.0.1:4141/"
 
 
 class Page(HTMLParser):
@@ -139,7 +140,7 @@ def test_every_link_leads_somewhere_in_the_page(page_of, scores):
     assert len(page.ids) == len(set(page.ids))
     inner = [link.removeprefix("#") for link in page.links if link.startswith("#")]
     assert set(inner) <= set(page.ids)
-    assert len(inner) == len(page.links)  # nothing from outside
+    assert set(page.links) - {f"#{link}" for link in inner} == {LINEAGE}  # nothing from outside
     assert "experiment-transfer-kits19-scratch-epoch10" in inner
     assert not page.sources and "script" not in page.tags
 
@@ -207,6 +208,13 @@ def test_provenance_of_a_figure(page_of, scores):
     assert "run42 , while make mlflow runs" in Page(whole_local).text
     assert 'href="https://mlflow.example/#/runs/run42"' in whole
     assert "stale" in Page(whole).text
+
+
+def test_the_report_leads_to_the_lineage_where_make_viz_serves_it(page_of, scores, repository):
+    assert (
+        f'make viz      then open {LINEAGE.rstrip("/")}"' in (repository / "Makefile").read_text()
+    )
+    assert LINEAGE in Page(page_of(scores)).links
 
 
 def test_names_are_never_markup(page_of, scores_of):
