@@ -92,6 +92,9 @@ def run(
 def test_a_budget_takes_its_own_epochs() -> None:
     assert SETTINGS.training_of(EXPERIMENTS["pretrain.tsfm"]).epochs == 7
     assert SETTINGS.training_of(EXPERIMENTS["transfer.kits19.scratch.epoch10"]).epochs == 3
+    longer = changed(methods=METHODS | {"stunet": {"training": {"epochs": 9}}})
+    assert longer.training_of(EXPERIMENTS["pretrain.stunet"]).epochs == 9
+    assert longer.training_of(EXPERIMENTS["transfer.kits19.stunet.epoch10"]).epochs == 3
 
 
 @pytest.mark.parametrize(

@@ -189,13 +189,13 @@ class ExperimentSettings(FrozenModel):
         What is planned has a default in them (`experiments.planned.with_plan`).
         """
         training = self._role(experiment).training
-        epochs: int | None = training.epochs
+        method = self.methods[experiment.method]
+        numbers, _ = _apart(method.training)
+        epochs: int | None = numbers.get("epochs", training.epochs)
         if experiment.budget is not None:
             epochs = self.transfer.epochs.get(experiment.budget)
         if epochs is None:
             return None
-        method = self.methods[experiment.method]
-        numbers, _ = _apart(method.training)
         if method.pretraining == "checkpoint":  # published weights come without CT statistics
             numbers = {"ct_statistics": "own"} | numbers
         own = {"epochs": epochs, "seed": training.seed + experiment.seed}
