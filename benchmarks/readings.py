@@ -1,7 +1,7 @@
 """Print what other readings of BraTS2020's and Abdomen-1K's scores give, for docs/decisions.md.
 
 kedro run
-kedro run --pipelines study --params 'experiments.left_out=[study.few*,study.[cuwz]*]'
+kedro run --pipelines study --params 'experiments.left_out=[study.few*,study.c*,study.u*,study.w*,study.z*,study.size*]'
 python benchmarks/readings.py
 
 And with one channel of BraTS2020, in a workspace of its own:

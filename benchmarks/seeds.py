@@ -1,7 +1,7 @@
 """Print Table 2's smallest budget over the seeds, for docs/baselines.md.
 
 kedro run
-kedro run --pipelines study --params 'experiments.left_out=[study.few*,study.[uwz]*]'
+kedro run --pipelines study --params 'experiments.left_out=[study.few*,study.u*,study.w*,study.z*,study.size*]'
 python benchmarks/seeds.py
 """
 

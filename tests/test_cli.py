@@ -61,6 +61,15 @@ def test_a_mistake_is_told_in_six_lines_before_any_node(kedro, project, argument
     assert not (project / "mlflow.db").exists()
 
 
+def test_parameters_that_are_no_yaml_are_a_mistake_of_use(kedro) -> None:
+    given = "experiments.left_out=[study.[uw]*,study.few*]"
+    done = kedro("run", "--params", given)
+    assert done.exit_code == 2
+    assert f"--params: '{given}' can't be read as YAML: " in done.output
+    assert "Traceback" not in done.output
+    assert len(done.output.splitlines()) <= 6
+
+
 def test_broken_yaml_is_told_as_an_editor_counts(kedro, project) -> None:
     file = project / "conf" / "local" / "parameters_mine.yml"
     file.write_text("splits:\n  fold: [1\n  folds: 3\n")

@@ -38,7 +38,14 @@ def _split_params(context: click.Context, option: click.Parameter, value: Any) -
     for item in items:
         if not item.partition("=")[0].strip() or "=" not in item:
             context.fail(f"--params: {item!r} is no KEY=VALUE; a list is KEY=[A,B], in quotes")
-    return OmegaConf.to_container(OmegaConf.from_dotlist(items))
+    try:
+        return OmegaConf.to_container(OmegaConf.from_dotlist(items))
+    except yaml.YAMLError as error:
+        problem = error.problem if isinstance(error, yaml.MarkedYAMLError) else error
+        context.fail(
+            f"--params: {value!r} can't be read as YAML: {problem}; put what holds brackets,"
+            " asterisks or colons in quotes of its own: KEY=['A*']"
+        )
 
 
 def _in_a_few_lines(kedro_callback: Callable[..., Any]) -> Callable[..., Any]:
