@@ -182,8 +182,8 @@ def test_an_interrupt_stops_promptly_and_keeps_what_is_finished(tmp_path) -> Non
         time.sleep(0.02)
     start = time.monotonic()
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to all processes
-    errors = run.communicate(timeout=20)[1]
-    assert time.monotonic() - start < 10
+    errors = run.communicate(timeout=50)[1]
+    assert time.monotonic() - start < 30  # of 60 that a worker sleeps
     assert run.returncode != 0
     assert (tmp_path / "kept 0").exists()
     assert errors.count("KeyboardInterrupt") == 1, errors
