@@ -160,6 +160,7 @@ def slow(folder, number):
 
 
 def interrupted_run(folder: str) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     for key, _ in run_cases(slow, {str(n): (folder, n) for n in range(4)}, TWO, "Slow"):
         (Path(folder) / f"kept {key}").touch()
 
