@@ -13,7 +13,7 @@ from tsfm_pipeline.experiments.grid import (
     LONG,
     OWN_DOWNSTREAM,
     SEEDS,
-    SIZES,
+    SMALLER_SIZES,
     VARIANTS,
 )
 from tsfm_pipeline.experiments.own_grid import OWN
@@ -37,7 +37,7 @@ def _study(name: str, start: str = "") -> Callable[[str], str]:
 
 def _pretrained() -> list[BeyondRow]:
     block = "Pre-trained on the pool"
-    variants = [*VARIANTS, *(f"size_{size}" for size in SIZES)]
+    variants = [*VARIANTS, *(f"size_{size}" for size in SMALLER_SIZES)]
     transferred = {"without_transformer"}
     return [
         BeyondRow(

@@ -9,7 +9,7 @@ from tsfm_pipeline.experiments.grid import (
     METHODS,
     ORGAN_SETS,
     SEEDS,
-    SIZES,
+    SMALLER_SIZES,
     TUMOUR_SETS,
     VARIANTS,
 )
@@ -37,7 +37,7 @@ COMPARISONS: tuple[tuple[str, str], ...] = (
         for dataset in DOWNSTREAM
     ),
     *(("pretrain.tsfm", f"study.{variant}") for variant in VARIANTS),
-    *(("pretrain.tsfm", f"study.size_{size}") for size in SIZES),
+    *(("pretrain.tsfm", f"study.size_{size}") for size in SMALLER_SIZES),
     *(
         (f"transfer.{dataset}.pretrained.epoch10", f"study.without_transformer.{dataset}")
         for dataset in DOWNSTREAM

@@ -54,8 +54,8 @@ PARTLY_ANNOTATED = ("amos22",)
 """Its MR cases lack two organs, so a softmax over all classes can't be trained on it."""
 VARIANTS = ("without_transformer", "unmasked_loss", "uniform_sampling")
 """TSFM without one of its parts, pre-trained on the pool."""
-SIZES = ("small", "base", "large")
-"""Of TSFM's network, pre-trained on the pool; the paper's is huge."""
+SMALLER_SIZES = ("small", "base", "large")
+"""Of TSFM's network, pre-trained on the pool, beside the paper's huge."""
 FEW = ("few1", "few2", "few4")
 """Numbers of cases that a few-case transfer trains on."""
 SEEDS = (1, 2)
@@ -143,7 +143,8 @@ def _studies() -> list[Experiment]:
         for variant in VARIANTS
     ]
     grid += [
-        Experiment(name=f"study.size_{size}", role="study", method=f"tsfm_{size}") for size in SIZES
+        Experiment(name=f"study.size_{size}", role="study", method=f"tsfm_{size}")
+        for size in SMALLER_SIZES
     ]
     for dataset in DOWNSTREAM:
         grid += [
