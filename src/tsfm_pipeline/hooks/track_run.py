@@ -43,7 +43,7 @@ class TrackRunHook:
                 name=f"{'+'.join(names)} {time.strftime('%d %b %H:%M')}",
                 tags={
                     runs.KEDRO_RUN_TAG: run_params["run_id"],
-                    "environment": run_params.get("env") or "base",
+                    runs.ENVIRONMENT_TAG: run_params.get("env") or "base",
                     "workspace": parameters.reporting.workspace,
                     "pipelines": "+".join(names),
                     runs.PARAMS_TAG: runs.params_text(given),

@@ -39,6 +39,9 @@ KEDRO_RUN_TAG = "kedro_run"
 TRAININGS_TAG = "trainings"
 """Experiments of the grid that a run trained, continued or found finished."""
 
+ENVIRONMENT_TAG = "environment"
+"""Kedro's environment of a run."""
+
 PARAMS_TAG = "params"
 """What a run's command line set, as `kedro run --params` takes it."""
 
@@ -128,6 +131,12 @@ def params_text(parameters: Mapping[str, Any]) -> str:
     'workspace=fold1,pool.datasets=["btcv","kits21"]'
     """
     return ",".join(f"{name}={_as_yaml(value)}" for name, value in flatten(parameters).items())
+
+
+def tag_of_run(tag: str) -> str:
+    """Return a tag of the open run; empty where none is tracked."""
+    run = mlflow.active_run()
+    return "" if run is None else run.data.tags.get(tag, "")
 
 
 def tag_run(tags: Mapping[str, str]) -> None:

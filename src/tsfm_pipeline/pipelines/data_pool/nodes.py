@@ -142,9 +142,9 @@ def write_pool_page(
     reporting: ReportingSettings,
 ) -> str:
     """Write the pool catalogue as one HTML page."""
-    from tsfm_pipeline.pipelines.reporting.records import ENVIRONMENT_TAG, kedro_tag
     from tsfm_pipeline.pool.page import PoolTables, pool_page
     from tsfm_pipeline.pool.tables import overlap_table
+    from tsfm_pipeline.tracking.runs import ENVIRONMENT_TAG, tag_of_run
 
     tables = PoolTables(
         catalogue=pool_catalogue,
@@ -160,5 +160,5 @@ def write_pool_page(
     )
     names = pool_datasets["dataset"].tolist()
     note = phantom_note(names, phantoms_among(names, datasets, raw_root, phantom_root))
-    view = view_command(kedro_tag(ENVIRONMENT_TAG))
+    view = view_command(tag_of_run(ENVIRONMENT_TAG))
     return pool_page(tables, pool_store.thumbnail, reporting.workspace, view, note)

@@ -49,12 +49,11 @@ def describe_provenance(
 ) -> Provenance:
     """Say which data the figures come from, what chose the weights, and which are of before."""
     from tsfm_pipeline.pipelines.reporting.records import (
-        ENVIRONMENT_TAG,
-        kedro_tag,
         model_records,
         origins,
         selections,
     )
+    from tsfm_pipeline.tracking.runs import ENVIRONMENT_TAG, tag_of_run
 
     version = str(splits["pool_version"].iat[0])
     used = pool_catalogue[pool_catalogue["key"].isin(splits["key"])]
@@ -70,7 +69,7 @@ def describe_provenance(
         leaking=int(leaking_cases(used, leakage, pool).sum()),
         phantoms=phantoms_among(names, datasets, raw_root, phantom_root),
         stale=stale_experiments(experiment_statuses, version),
-        environment=kedro_tag(ENVIRONMENT_TAG),
+        environment=tag_of_run(ENVIRONMENT_TAG),
         datasets=names,
         origins=origins(records, models_root, pools),
         selections={

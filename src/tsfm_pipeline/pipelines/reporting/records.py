@@ -17,11 +17,9 @@ from tsfm_pipeline.reporting.provenance import Origin
 from tsfm_pipeline.reporting.selection import Selection, selection_of
 from tsfm_pipeline.tracking.pages import run_page
 from tsfm_pipeline.tracking.problem import never_fatal
-from tsfm_pipeline.tracking.runs import KEDRO_RUN_TAG, PARAMS_TAG
+from tsfm_pipeline.tracking.runs import KEDRO_RUN_TAG, PARAMS_TAG, tag_of_run
 from tsfm_pipeline.tracking.source import GIT_COMMIT
 from tsfm_pipeline.tracking.trainings import DIGEST_TAG
-
-ENVIRONMENT_TAG = "environment"
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def origins(
         pools: experiment -> version of the pool, where it is known.
     """
     tracked = tracked_runs({record.digest for record in records.values() if record.digest})
-    untracked = TrackedRun(params=kedro_tag(PARAMS_TAG))
+    untracked = TrackedRun(params=tag_of_run(PARAMS_TAG))
     found = {}
     for name in {**pools, **records}:
         record = records.get(name)
@@ -204,9 +202,3 @@ def tracked_runs(digests: set[str]) -> dict[str, TrackedRun]:
                         params=tags_of.get(asked_by, {}).get(PARAMS_TAG, ""),
                     )
     return found
-
-
-def kedro_tag(tag: str) -> str:
-    """Return a tag of the open run; empty where none is tracked."""
-    run = mlflow.active_run()
-    return "" if run is None else run.data.tags.get(tag, "")
