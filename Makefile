@@ -50,7 +50,7 @@ nnunet:  ## make .venv-nnunet, where the real nnU-Net v2 runs (several GB; docs/
 	.venv-nnunet/bin/python -m pip install --quiet "nnunetv2>=2.8,<3" "torch>=2.8,<2.14"
 	.venv-nnunet/bin/python -c "from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer; import timm"
 
-# Files in two processes: one is idle half of the time.
+# Two processes, a test file each at a time: alone, one core of two idles.
 test: $(STAMP)  ## all tests that end within minutes
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 

@@ -15,7 +15,7 @@ HEADER = ("what", "unit", "ours", "peer", "peer's", "ratio", "our GB", "peer's G
 ON_REQUEST = (
     ("equal_time.py", "five systems in equal time on Task04 ([page](hippocampus.md))", "2 hours"),
     ("hippocampus.py", "README's curve and Dice ([page](own_dataset.md))", "1 hour"),
-    ("seeds.py", "Table 2's smallest budget over seeds ([page](baselines.md))", "hours"),
+    ("seeds.py", "Table 2's smallest budget over seeds ([page](baselines.md))", "an hour"),
     ("best_minus_final.py", "the worth of the best weights ([page](decisions.md))", "hours"),
     ("cpu_step.py --compile", "steps of `small`, compiled, too ([page](training.md))", "10 min"),
     ("run.py --only scale", "cost as cases and experiments grow", "10 min"),
@@ -38,7 +38,9 @@ def write(results: Path, path: Path) -> None:
         machines=found,
         figures=figures_table,
         versions=versions_table,
-        on_request=markdown_table(("command", "what", "takes"), requests, text_columns=3),
+        on_request=markdown_table(
+            ("command", "what", "takes about (not measured)"), requests, text_columns=3
+        ),
     )
     write_text(path, page)
 

@@ -1,14 +1,15 @@
 """Print what other readings of BraTS2020's and Abdomen-1K's scores give, for docs/decisions.md.
 
 kedro run
-kedro run --pipelines study --params 'experiments.left_out=[study.few*,study.c*,study.u*,study.w*,study.z*,study.size*]'
+LEFT='study.few*,study.c*,study.u*,study.w*,study.z*,study.size*'
+kedro run --pipelines study --params "experiments.left_out=[$LEFT]"
 python benchmarks/readings.py
 
 And with one channel of BraTS2020, in a workspace of its own:
 
 ONE='datasets.brats2020.channels=[flair],workspace=flair'
-kedro run --pipelines data_pool,pretrain,transfer --params "$ONE,experiments.left_out=[...]"
-kedro run --pipelines study --params "$ONE,experiments.left_out=[...]"
+kedro run --params "$ONE"
+kedro run --pipelines study --params "$ONE,experiments.left_out=[$LEFT]"
 python benchmarks/readings.py --one-channel flair
 
 Table 2's smallest budget over the seeds, final weights: the mean over seeds of each held-out case,

@@ -1,7 +1,8 @@
 """Print Table 2's smallest budget over the seeds, for docs/baselines.md.
 
 kedro run
-kedro run --pipelines study --params 'experiments.left_out=[study.few*,study.u*,study.w*,study.z*,study.size*]'
+LEFT='study.few*,study.u*,study.w*,study.z*,study.size*'
+kedro run --pipelines study --params "experiments.left_out=[$LEFT]"
 python benchmarks/seeds.py
 """
 
