@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tsfm_pipeline.experiments.outcome import ModelRecord
-from tsfm_pipeline.model.folder import WEIGHTS, ModelFolder
+from tsfm_pipeline.model.folder import WEIGHTS
 
 PROJECT = Path(__file__).parents[1]
 
@@ -45,7 +45,7 @@ def main() -> None:
     record = ModelRecord.model_validate_json(
         (data / "06_models/hippocampus/pretrain_tsfm.json").read_bytes()
     )
-    folder = ModelFolder(record.path(data / "06_models/hippocampus"))
+    folder = record.model_folder(data / "06_models/hippocampus")
     card, summary = folder.card, folder.summary
     assert summary is not None, "the training has not finished"
     lines = folder.metrics.read_text().splitlines()

@@ -145,6 +145,7 @@ def make_pool(root: Path, given: Parameters) -> tuple[CaseStore, pd.DataFrame, p
         store,
         root / "raw",
         root / "raw",
+        sources,
         pool,
         given.reporting,
     )
@@ -231,7 +232,7 @@ def grow_experiments(watch: Stopwatch, numbers: list[int], folder: Path, card: M
         history = report_page.made_up_history(names)
         origins = {name: Origin(digest="0" * 12, hours=1.0) for name in names}
         provenance = Provenance(
-            workspace="scale", pool="0" * 8, leaking=0, phantoms=True, origins=origins
+            workspace="scale", pool="0" * 8, leaking=0, phantoms=(DATASET,), origins=origins
         )
         resamples = given.evaluation.bootstrap_resamples
         with watch.timed("comparison", number):
