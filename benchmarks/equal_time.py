@@ -1,4 +1,6 @@
-"""Train five systems on Task04_Hippocampus for equal time; draw Dice over time, print the table.
+"""Train five systems, and TSFM by other recipes, on Task04_Hippocampus for equal time.
+
+Draws Dice over time and prints the tables.
 
     python benchmarks/equal_time.py --raw-root FOLDER_OF_Task04_Hippocampus --project FOLDER \
         --nnunet-python .venv-nnunet/bin/python COMMAND
@@ -9,7 +11,8 @@ COMMAND is one of
                              mirrored one get the native one's, so that all train for equally
                              many iterations
     train [SYSTEM ...]       as many iterations as --minutes hold at that speed
-    report                   docs/equal_time.svg and the table, of what has finished
+    report                   of what has finished: docs/equal_time.svg, docs/recipes.svg and
+                             the tables
 
 So systems may be trained side by side, or beside other work: their iterations are those of the
 quiet machine, and so is the time in figure and table. Each has a copy of the project in FOLDER.
@@ -22,7 +25,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -38,7 +44,14 @@ PROJECT = Path(__file__).parents[1]
 EPOCHS = 20
 SPEEDS = "seconds_per_iteration.json"
 OURS = {"patch": [40, 56, 40], "batch_size": 2}
-PLANNED = {"patch": "planned", "batch_size": "planned", "loss": "softmax"}
+TSFM = {"network": "tsfm", "size": "small", **OURS}
+PLANNED = {
+    "network": "nnunet",
+    "size": "base",
+    "patch": "planned",
+    "batch_size": "planned",
+    "loss": "softmax",
+}
 ADAMW = {
     "optimizer": "adamw",
     "schedule": "cosine",
@@ -46,31 +59,70 @@ ADAMW = {
     "weight_decay": 1e-5,
     "warmup_epochs": 1,
 }
+
+
+@dataclass(frozen=True)
+class System:
+    """What is trained.
+
+    Attributes:
+        title: its name in figure and table.
+        method: the experiment's.
+        training: settings besides COMMON.
+        speed: whose iterations it gets; its own by default.
+    """
+
+    title: str
+    method: str
+    training: dict[str, Any]
+    speed: str = ""
+
+
 SYSTEMS = {
-    "tsfm": {"network": "tsfm", "size": "small", **OURS},
-    "nnunet": {"network": "nnunet", "size": "base", **PLANNED},
-    "nnunetv2": {"network": "nnunet", "size": "base", **PLANNED},
-    "nnunet_mirrored": {
-        "network": "nnunet",
-        "size": "base",
-        **PLANNED,
-        "augmentation": {"mirror_axes": [0, 1, 2]},  # as nnU-Net v2 does
-    },
-    "tsfm_small6": {"network": "tsfm", "size": "small6", **OURS},
-    "swinunetr": {"network": "swinunetr", "size": "tiny", "loss": "softmax", **OURS, **ADAMW},
-    "stunet": {"network": "stunet", "size": "small", "loss": "softmax", **OURS},
+    "tsfm": System("TSFM small", "tsfm", TSFM),
+    "nnunet": System("nnU-Net, native", "nnunet", PLANNED),
+    "nnunetv2": System("nnU-Net v2 itself", "nnunet", PLANNED, "nnunet"),
+    "nnunet_mirrored": System(
+        "nnU-Net, native, all axes mirrored",  # as nnU-Net v2 does
+        "nnunet",
+        PLANNED | {"augmentation": {"mirror_axes": [0, 1, 2]}},
+        "nnunet",
+    ),
+    "swinunetr": System(
+        "SwinUNETR, 12 channels",
+        "swinunetr",
+        {"network": "swinunetr", "size": "tiny", "loss": "softmax", **OURS, **ADAMW},
+    ),
+    "stunet": System(
+        "STU-Net small",
+        "stunet",
+        {"network": "stunet", "size": "small", "loss": "softmax", **OURS},
+    ),
 }
-TITLES = {
-    "tsfm": "TSFM small",
-    "nnunet": "nnU-Net, native",
-    "nnunetv2": "nnU-Net v2 itself",
-    "nnunet_mirrored": "nnU-Net, native, all axes mirrored",
-    "tsfm_small6": "TSFM small6",
-    "swinunetr": "SwinUNETR, 12 channels",
-    "stunet": "STU-Net small",
+RECIPES = {
+    "tsfm": System("as in conf/hippocampus", "tsfm", TSFM),
+    "tsfm_small6": System("six resolutions", "tsfm", TSFM | {"size": "small6"}),
+    "tsfm_plain": System(
+        "without transformer",
+        "tsfm_without_transformer",
+        TSFM | {"network": "tsfm_without_transformer"},
+    ),
+    "tsfm_softmax": System("softmax loss", "tsfm", TSFM | {"loss": "softmax"}, "tsfm"),
+    "tsfm_rate": System("rate 0.03", "tsfm", TSFM | {"learning_rate": 0.03}, "tsfm"),
+    "tsfm_adamw": System("AdamW 0.001", "tsfm", TSFM | ADAMW, "tsfm"),
+    "tsfm_mirrored": System(
+        "all axes mirrored",
+        "tsfm",
+        TSFM | {"augmentation": {"mirror_axes": [0, 1, 2]}},
+        "tsfm",
+    ),
+    "tsfm_light": System(
+        "light augmentation",
+        "tsfm",
+        TSFM | {"augmentation": {"transforms": "light", "mirror_axes": [2]}},
+    ),
 }
-SAME_SPEED = {"nnunetv2": "nnunet", "nnunet_mirrored": "nnunet"}
-"""Whose iterations they get."""
+ALL = SYSTEMS | RECIPES
 HALF = 0.5
 TARGETS = ("hippocampus_anterior", "hippocampus_posterior")
 COMMON = {
@@ -90,13 +142,13 @@ def make_project(folder: Path, system: str, iterations: int, epochs: int) -> Non
     for name in ("conf", "src"):
         shutil.copytree(PROJECT / name, folder / name, dirs_exist_ok=True)
     shutil.copyfile(PROJECT / "pyproject.toml", folder / "pyproject.toml")
-    method = SAME_SPEED.get(system, system).removesuffix("_small6")
+    method = ALL[system].method
     experiment = {"name": f"own.{system}", "role": "baseline", "method": method}
     grid = {"experiments": [experiment | {"datasets": ["hippocampus"]}]}
     (folder / "conf/grid.yml").write_text(yaml.safe_dump(grid))
     path = folder / "conf/hippocampus/parameters_experiments.yml"
     settings = yaml.safe_load(path.read_text())
-    own = {**SYSTEMS[system], "iterations_per_epoch": iterations}
+    own = {**ALL[system].training, "iterations_per_epoch": iterations}
     settings["experiments"] |= {
         "left_out": ["pretrain.*", "study.*"],
         "baseline": {"training": {**COMMON, "epochs": epochs, "iterations_per_epoch": iterations}},
@@ -147,7 +199,7 @@ def model_of(folder: Path, system: str) -> ModelFolder:
 def calibrate(arguments: argparse.Namespace) -> None:
     """Time a few iterations of each system, and keep the seconds."""
     kept = arguments.project / SPEEDS
-    for system in arguments.systems or [name for name in SYSTEMS if name not in SAME_SPEED]:
+    for system in arguments.systems or [name for name, one in ALL.items() if not one.speed]:
         folder = arguments.project / f"calibration_{system}"
         train(arguments, folder, system, iterations=12, epochs=2)
         seconds = json.loads(kept.read_text()) if kept.exists() else {}
@@ -159,41 +211,41 @@ def calibrate(arguments: argparse.Namespace) -> None:
 def iterations_of(arguments: argparse.Namespace, system: str) -> int:
     """Return the iterations per epoch that the time holds."""
     seconds = json.loads((arguments.project / SPEEDS).read_text())
-    speed = seconds[SAME_SPEED.get(system, system)]
+    speed = seconds[ALL[system].speed or system]
     return round(arguments.minutes * 60 / EPOCHS / speed)
 
 
-def report(arguments: argparse.Namespace) -> None:
+def report(arguments: argparse.Namespace, systems: Mapping[str, System], picture: str) -> None:
     """Draw the curves and print the scores of what has finished."""
-    mpl.rcParams["svg.hashsalt"] = "equal_time"  # the same file from the same figures
+    mpl.rcParams["svg.hashsalt"] = picture  # the same file from the same figures
     mpl.rcParams["svg.fonttype"] = "none"
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()
     lines, by_case = [], {}
-    for system, title in TITLES.items():
+    for system, one in systems.items():
         folder = arguments.project / system
         scores = folder / "data/07_model_output/hippocampus/own_scores.parquet"
         if not scores.exists():
             continue
         epochs = model_of(folder, system).epochs()
-        dice = pd.read_parquet(scores).query("weights == 'final'")
-        mean = by_case[title] = dice.groupby("case")["dice"].mean()
-        by_target = dice.groupby("target")["dice"].mean()
+        scored = pd.read_parquet(scores).query("weights == 'final'")
+        mean = by_case[one.title] = scored.groupby("case")["dice"].mean()
+        by_target = scored.groupby("target")["dice"].mean()
         figures = [*by_target.loc[list(TARGETS)], mean.mean(), mean.std()]
         iterations = len(epochs) * iterations_of(arguments, system)
-        lines.append([title, f"{iterations:,}", *(f"{figure:.3f}" for figure in figures)])
+        lines.append([one.title, f"{iterations:,}", *(f"{figure:.3f}" for figure in figures)])
         minutes = [(epoch + 1) * arguments.minutes / EPOCHS for epoch in range(len(epochs))]
         curve = [epoch["val/dice"] for epoch in epochs]
-        axes.plot(minutes, curve, label=title)
+        axes.plot(minutes, curve, label=one.title)
         passed = next(
-            (minute for minute, one in zip(minutes, curve, strict=True) if one > HALF), None
+            (minute for minute, dice in zip(minutes, curve, strict=True) if dice > HALF), None
         )
-        print(f"{title}: pseudo-Dice above {HALF} after {passed} minutes")
+        print(f"{one.title}: pseudo-Dice above {HALF} after {passed} minutes")
     axes.set(xlabel="minutes", ylabel="pseudo-Dice of validation patches", ylim=(0, 0.95))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    figure.savefig(PROJECT / "docs/equal_time.svg", metadata={"Date": None})
-    header = ["system", "iterations", "anterior", "posterior", "mean", "sd over cases"]
+    figure.savefig(PROJECT / f"docs/{picture}.svg", metadata={"Date": None})
+    header = ["", "iterations", "anterior", "posterior", "mean", "sd over cases"]
     print(markdown_table(header, lines, text_columns=1))
     for first, second in itertools.combinations(by_case, 2):
         values = (by_case[first] - by_case[second]).to_numpy()
@@ -208,14 +260,15 @@ def main() -> None:
     parser.add_argument("--nnunet-python", type=Path, default=PROJECT / ".venv-nnunet/bin/python")
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("command", choices=("calibrate", "train", "report"))
-    parser.add_argument("systems", nargs="*", choices=[[], *SYSTEMS])
+    parser.add_argument("systems", nargs="*", choices=[[], *ALL])
     arguments = parser.parse_args()
     if arguments.command == "calibrate":
         calibrate(arguments)
     elif arguments.command == "report":
-        report(arguments)
+        report(arguments, SYSTEMS, "equal_time")
+        report(arguments, RECIPES, "recipes")
     else:
-        for system in arguments.systems or SYSTEMS:
+        for system in arguments.systems or ALL:
             iterations = iterations_of(arguments, system)
             train(arguments, arguments.project / system, system, iterations, EPOCHS)
 
