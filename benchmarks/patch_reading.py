@@ -5,7 +5,7 @@
 The case is smooth tissue with the noise of a CT. "normalised" adds clipping and scaling. Beside
 it: the same steps one after the other on the whole patch; what nnU-Net v1 reads, an uncompressed
 memory-mapped float32 array of image and labels; and what nnU-Net v2 reads, blosc2 files of float32
-and int8 (nnunetv2_storage.py).
+and int8 (nnunetv2_storage.py). A second table has the parts of ours, each alone.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from tsfm_pipeline.imaging.geometry import Geometry, Reorientation
 from tsfm_pipeline.imaging.intensity import CtStatistics, normalise_ct
 from tsfm_pipeline.imaging.labels import OUTSIDE
 from tsfm_pipeline.store import CaseRecord, CaseStore
-from tsfm_pipeline.store.encoding import open_array
+from tsfm_pipeline.store.encoding import decode_image, open_array
 
 REPEATS = 30
 OURS = "store, normalised"
@@ -92,6 +92,25 @@ def read_at_once(
     return image, labels
 
 
+def parts_of(
+    store: CaseStore, size: tuple[int, int, int]
+) -> dict[str, Callable[[tuple[int, int, int]], object]]:
+    """Return what reading and normalising a patch consists of."""
+    folder = store.root / "benchmark" / "one"
+    image, labels = (open_array(folder / f"{name}.b2nd") for name in ("image", "labels"))
+    stored, decoded = np.zeros((1, *size), np.int16), np.zeros((1, *size), np.float32)
+
+    def box(lower: tuple[int, int, int]) -> tuple[slice, ...]:
+        return tuple(slice(a, a + n) for a, n in zip(lower, size, strict=True))
+
+    return {
+        "unpacking the image": lambda lower: image[(slice(None), *box(lower))],
+        "unpacking the labels": lambda lower: labels[box(lower)],
+        "to float32, clipped and scaled": lambda _: decode_image(stored, decoded, STATISTICS),
+        "new memory": lambda _: (np.full(size, 1, np.float32), np.full(size, OUTSIDE, np.uint8)),
+    }
+
+
 def main() -> None:
     """Print one row per way of reading; the ways take turns, so that a busy machine is fair."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -136,6 +155,9 @@ def main() -> None:
         print("| read | ms | CPU ms | MB on disk |\n|---|---|---|---|")
         for name, (_, megabytes) in ways.items():
             print(f"| {name} | {elapsed[name]:.1f} | {processor[name]:.1f} | {megabytes:.0f} |")
+        print("\n| part | ms |\n|---|---|")
+        for name, spent in measure(parts_of(store, size), corners)[0].items():
+            print(f"| {name} | {spent:.1f} |")
         for peer in list(ways)[-2:]:
             hand_over(
                 Figure("patch, normalised", "ms", elapsed[OURS], peer, elapsed[peer]),

@@ -1,6 +1,6 @@
 """Cost as work grows: seconds over cases and over experiments, and the slopes; docs/scale.svg.
 
-    python benchmarks/scale.py [--cases 10 100 1000] [--experiments 1 3 10 30 60]
+    python benchmarks/scale.py [--cases 10 100 1000 2779] [--experiments 1 3 10 30 60]
 
 Cases: a few built-in phantoms (msd_liver, about 26x20x14 voxels), each case with noise of its own.
 So that these are many persons, thumbnails are compared but none correlates highly enough to count.
@@ -62,6 +62,8 @@ DATASET, FOLDER = "msd_liver", "Task03_Liver"
 PHANTOMS = 8
 EPOCHS = 1000
 CASES_SCORED = 100
+REPEATS = 3
+"""Of what takes less than a second."""
 SUPER_LINEAR = 1.2
 """Slopes above it are named: up to it, a line that is not quite straight may be the measuring."""
 CATALOGUE = "tsfm_pipeline.preparation.pool.POOL_CATALOGUE_SCHEMA"
@@ -76,10 +78,12 @@ class Stopwatch:
 
     @contextmanager
     def timed(self, what: str, number: int) -> Iterator[None]:
-        """Time what happens inside."""
+        """Time what happens inside; of several times the shortest counts."""
         start = time.perf_counter()
         yield
-        self.times.setdefault(what, {})[number] = time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        of_what = self.times.setdefault(what, {})
+        of_what[number] = min(seconds, of_what.get(number, seconds))
 
 
 def write_cases(root: Path, phantoms: Path, cases: int) -> None:
@@ -197,10 +201,11 @@ def grow_cases(watch: Stopwatch, numbers: list[int], folder: Path) -> ModelCard:
             make_pool(root, given)
         table = CheckedTableDataset(filepath=str(root / "catalogue.parquet"), schema=CATALOGUE)
         table.save(catalogue)
-        with watch.timed("reading the catalogue", number):
-            table.load()
-        with watch.timed("start of a training", number):
-            card = start_training(store, splits, given, root / "model")
+        for repeat in range(REPEATS):
+            with watch.timed("reading the catalogue", number):
+                table.load()
+            with watch.timed("start of a training", number):
+                card = start_training(store, splits, given, root / f"model_{repeat}")
         print(f"{number} cases: {(catalogue['verdict'] == 'ok').sum()} usable", flush=True)
     return card
 
@@ -226,8 +231,9 @@ def grow_experiments(watch: Stopwatch, numbers: list[int], folder: Path, card: M
         model.metrics.write_text(lines)
     for number in numbers:
         names = [experiment.name for experiment in GRID[:number]]
-        with watch.timed("status", number):
-            progress_of_all(GRID[:number], {}, environment, time.time())
+        for _ in range(REPEATS):
+            with watch.timed("status", number):
+                progress_of_all(GRID[:number], {}, environment, time.time())
         scores = report_page.made_up_scores(names, CASES_SCORED, given.paper_tables)
         history = report_page.made_up_history(names)
         origins = {name: Origin(digest="0" * 12, hours=1.0) for name in names}
@@ -282,7 +288,7 @@ def draw(panels: dict[str, Times]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--cases", type=int, nargs="+", default=[10, 100, 1000, 2779])
     parser.add_argument("--experiments", type=int, nargs="+", default=[1, 3, 10, 30, 60])
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)

@@ -5,11 +5,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from kedro.io import DatasetError
+from kedro.io import DatasetError, Version
+from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 from tsfm_pipeline.catalog import (
     CaseStoreDataset,
     CheckedTableDataset,
+    DrawingDataset,
     FolderDataset,
     PageDataset,
     RecordDataset,
@@ -19,6 +22,7 @@ from tsfm_pipeline.evaluation.metrics import SCORES_SCHEMA
 from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.imaging.geometry import Geometry, Reorientation
 from tsfm_pipeline.planning.target_spacing import PoolSpacing
+from tsfm_pipeline.reporting.figures.drawing import Drawing
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.store.record import CaseRecord
 
@@ -170,3 +174,23 @@ def test_a_folder_is_previewed_by_what_it_is_and_holds(tmp_path) -> None:
     assert json.loads(folder.preview()) == {"what": "Raw data.", "entries": 0, "first": []}
     (tmp_path / "raw" / "Task03_Liver").mkdir(parents=True)
     assert json.loads(folder.preview())["first"] == ["Task03_Liver"]
+
+
+@pytest.mark.parametrize("on_page", [True, False])
+def test_a_drawing_is_one_entry_of_three_files(tmp_path, on_page) -> None:
+    figure = Figure(figsize=(2, 1))
+    figure.text(0.5, 0.5, "liver & tumour")
+    data = pd.DataFrame({"case": ["001", "002"], "dice": [0.5, np.nan]})
+    time = "2026-01-01T00.00.00.000Z"
+    dataset = DrawingDataset(
+        filepath=str(tmp_path / "few.png"), pixels_per_inch=50, version=Version(None, time)
+    )
+    dataset.save(Drawing(figure, data, on_page))
+    files = {path.name for path in (tmp_path / "few.png" / time).iterdir()}
+    assert files == {"few.png", "few.svg", "few.csv"}
+    loaded = dataset.load()
+    pd.testing.assert_frame_equal(loaded.data, data)
+    assert ("liver &amp; tumour" in loaded.svg) == on_page
+    png = tmp_path / "few.png" / time / "few.png"
+    assert imread(png).shape[:2] == (50, 100)
+    assert base64.b64decode(dataset.preview()) == png.read_bytes()

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from tsfm_pipeline.commands.cost import table_of
-from tsfm_pipeline.experiments.cost import CostEstimator, measured_seconds, model_folders
+from tsfm_pipeline.experiments.cost import (
+    CostEstimator,
+    hours_at_once,
+    measured_seconds,
+    model_folders,
+)
 from tsfm_pipeline.experiments.grid import EXPERIMENTS, GRID
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelTable
@@ -190,7 +195,7 @@ def test_the_sum_and_what_is_not_trained() -> None:
     assert costs.why_free(BASELINE) is None
     some = costs.cost_of(BASELINE)
     one = replace(some, hours=10.5, disk_gb=1.25)
-    other = replace(some, hours=1000.25, disk_gb=0.5, measured=True)
+    other = replace(some, experiment="other", hours=1000.25, disk_gb=0.5, measured=True)
     names = [
         "baseline.nnunet.btcv",
         "transfer.kits19.scratch.epoch10",
@@ -204,9 +209,26 @@ def test_the_sum_and_what_is_not_trained() -> None:
         "budget epoch20 is left out in this environment",
         "takes weights as they are",
     ]
-    *_, total, left = table_of([one, other], {"a": "x", "b": "x"}, 297).splitlines()
+    *_, total, days, left = table_of([one, other], {"a": "x", "b": "x"}, 297).splitlines()
     assert total == (
         "2 trainings: 1,010.8 device-hours (42.1 days on one), 1.8 GB of models; seconds measured"
         " for 1, estimated for 1 at 297 TFLOP/s."
     )
+    assert days == "Side by side (run-many), in days: 42.1 on 1, 41.7 on 8, 41.7 on 64 devices."
     assert left == "2 not trained: x"
+
+
+def test_side_by_side_nothing_starts_before_what_it_starts_from() -> None:
+    some = estimator().cost_of(BASELINE)
+
+    def training(name: str, hours: float, starts_from: str = "", devices: int = 1):
+        return replace(some, experiment=name, hours=hours, starts_from=starts_from, devices=devices)
+
+    # the long one first, though it is named last: 3 + 3 h beside it, and then what waits for it
+    costs = [
+        training("c", 3), training("d", 3), training("b", 5, "a"), training("e", 2, "elsewhere"),
+        training("a", 10),
+    ]  # fmt: skip
+    assert [hours_at_once(costs, number) for number in (1, 2, 64)] == [23, 15, 15]
+    pair = [training("pair", 10, devices=2), training("one", 4)]
+    assert [hours_at_once(pair, number) for number in (1, 2, 3)] == [14, 9, 5]

@@ -37,3 +37,13 @@ def test_latest_leads_to_the_newest_report(tmp_path, caplog) -> None:
     assert catalog.load("report") == "new"  # `latest` is no version
     moved = shutil.move(folder, tmp_path / "moved")
     assert (tmp_path / "moved/latest/report.html").read_text() == "new", moved
+
+
+def test_latest_has_all_files_of_an_entry(tmp_path) -> None:
+    for time, text in (("2026-01-01T00.00.00.000Z", "old"), ("2026-01-02T00.00.00.000Z", "new")):
+        folder = tmp_path / "report.html" / time
+        folder.mkdir(parents=True)
+        (folder / "report.svg").write_text(text)
+        run_at(tmp_path, time, text)
+    links = {path.name: path.read_text() for path in (tmp_path / "latest").iterdir()}
+    assert links == {"report.html": "new", "report.svg": "new"}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tsfm_pipeline.experiments.cost import Cost, CostEstimator
 
+MACHINES = (1, 8, 64)
+"""Devices for which the days are told."""
 COLUMNS = "{:<41} {:<14} {:>12} {:>5} {:>9} {:>7} {:>9} {:>9} {:<9} {:>9} {:>8}"
 HEADING = COLUMNS.format(
     "experiment",
@@ -83,12 +85,21 @@ def table_of(costs: Sequence["Cost"], free: Mapping[str, str], tflops: float) ->
         f" {disk:,.1f} GB of models; seconds measured for {measured}, estimated for"
         f" {len(costs) - measured} at {tflops:.3g} TFLOP/s."
     )
+    if costs:
+        total += "\n" + _side_by_side(costs)
     if any(cost.assumed for cost in costs):
         total += "\n* patch or batch will be planned for the dataset; the settings' default here."
     reasons = Counter(free.values())
     return "\n".join(
         [*lines, "", total, *(f"{count} not trained: {why}" for why, count in reasons.items())]
     )
+
+
+def _side_by_side(costs: Sequence["Cost"]) -> str:
+    from tsfm_pipeline.experiments.cost import hours_at_once
+
+    days = [f"{hours_at_once(costs, number) / 24:,.1f} on {number}" for number in MACHINES]
+    return f"Side by side (run-many), in days: {', '.join(days)} devices."
 
 
 def _line(cost: "Cost") -> str:

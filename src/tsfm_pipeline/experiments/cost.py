@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from heapq import heappop, heappush
 from pathlib import Path
 from statistics import median
 
@@ -56,6 +57,7 @@ class Cost:
         seconds: per iteration.
         measured: whether a training like it took these seconds; else they follow from its
             operations.
+        devices: that train it together.
         hours: of all devices together, without validation, prediction and scoring.
         disk_gb: 10^9 bytes of its model folder; predictions are not counted.
     """
@@ -72,8 +74,41 @@ class Cost:
     iterations: int
     seconds: float
     measured: bool
+    devices: int
     hours: float
     disk_gb: float
+
+
+def hours_at_once(costs: Sequence[Cost], devices: int) -> float:
+    """Return the hours until all trainings are finished that run side by side on some devices.
+
+    A training begins when as many devices are free as it takes and what it starts from is finished;
+    of those that could, the one with the longest way behind it comes first (list scheduling).
+    """
+    waiting = {cost.experiment: cost for cost in costs}
+    used = {cost.experiment: min(cost.devices, devices) for cost in costs}
+    takes = {cost.experiment: cost.hours / used[cost.experiment] for cost in costs}
+    followers: dict[str, list[str]] = {name: [] for name in waiting}
+    for cost in costs:
+        if cost.starts_from in followers:
+            followers[cost.starts_from].append(cost.experiment)
+
+    @cache
+    def way(name: str) -> float:
+        return takes[name] + max(map(way, followers[name]), default=0.0)
+
+    free, now, running = devices, 0.0, list[tuple[float, str]]()
+    while waiting or running:
+        unfinished = {*waiting, *(name for _, name in running)}
+        ready = [name for name, cost in waiting.items() if cost.starts_from not in unfinished]
+        for name in sorted(ready, key=way, reverse=True):
+            if used[name] <= free:
+                free -= used[name]
+                del waiting[name]
+                heappush(running, (now + takes[name], name))
+        now, name = heappop(running)
+        free += used[name]
+    return now
 
 
 @dataclass(frozen=True)
@@ -146,6 +181,7 @@ class CostEstimator:
             iterations=iterations,
             seconds=seconds,
             measured=measured is not None,
+            devices=devices,
             hours=iterations * seconds * devices / 3600,
             disk_gb=values * WEIGHT_BYTES * parameters / 1e9,
         )

@@ -26,28 +26,25 @@ class LatestResultsHook:
     ) -> None:
         """Make the links; print where the report is."""
         for name in sorted(pipeline.all_outputs()):
-            written = written_file(catalog.get(name))
-            if written is None:
-                continue
-            link = link_latest(written)
-            if link.name == REPORT:
-                logger.info("Report: %s", os.path.relpath(link, run_params["project_path"]))
+            for written in written_files(catalog.get(name)):
+                link = link_latest(written)
+                if link.name == REPORT:
+                    logger.info("Report: %s", os.path.relpath(link, run_params["project_path"]))
 
 
-def written_file(dataset: Any) -> Path | None:
-    """Return the file that a versioned dataset has saved in this run; None of any other."""
+def written_files(dataset: Any) -> list[Path]:
+    """List what a versioned dataset has saved in this run; nothing of any other."""
     if not isinstance(dataset, AbstractVersionedDataset):
-        return None
+        return []
     version = dataset.resolve_save_version()
     if version is None:
-        return None
-    path = Path(dataset._filepath)
-    written = path / version / path.name
-    return written if written.exists() else None
+        return []
+    folder = Path(dataset._filepath) / version
+    return sorted(folder.iterdir()) if folder.exists() else []
 
 
 def link_latest(written: Path) -> Path:
-    """Let `latest/NAME`, beside the folder NAME, lead to NAME/TIME/NAME; return the link.
+    """Let `latest/FILE`, beside the folder NAME, lead to NAME/TIME/FILE; return the link.
 
     The link is relative, so that a copied or moved folder keeps it. It lies outside NAME, where
     Kedro would take it for the version to load.

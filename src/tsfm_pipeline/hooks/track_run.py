@@ -70,7 +70,8 @@ class TrackRunHook:
         shown = (getattr(dataset, "metadata", None) or {}).get("kedro-viz", {})
         if shown.get("layer") == REPORTING_LAYER and isinstance(dataset, AbstractVersionedDataset):
             with never_fatal(dataset_name):
-                runs.log_file(Path(dataset._get_load_path()))
+                for file in sorted(Path(dataset._get_load_path()).parent.iterdir()):
+                    runs.log_file(file)
 
     @hook_impl
     def after_pipeline_run(

@@ -1,11 +1,10 @@
-"""Nodes of the reporting pipeline: figures, each as picture, SVG, and table of what it shows."""
+"""Nodes of the reporting pipeline: figures, each with the table of what it shows."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.experiments.experiment import Experiment
@@ -13,7 +12,6 @@ from tsfm_pipeline.experiments.grid import EXPERIMENTS, GRID
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.network.sizes import SIZES, SizeName
-from tsfm_pipeline.pool.figures import as_svg
 from tsfm_pipeline.pool.settings import PoolSettings
 from tsfm_pipeline.reporting.example_cases import (
     Example,
@@ -22,7 +20,7 @@ from tsfm_pipeline.reporting.example_cases import (
     typical_cases,
 )
 from tsfm_pipeline.reporting.figures.dice_over_time import draw_times
-from tsfm_pipeline.reporting.figures.style import Drawing
+from tsfm_pipeline.reporting.figures.drawing import Drawing
 from tsfm_pipeline.reporting.figures.table_dots import draw_table
 from tsfm_pipeline.reporting.figures.target_boxes import draw_boxes
 from tsfm_pipeline.reporting.figures.training_curves import draw_curves
@@ -35,12 +33,10 @@ from tsfm_pipeline.sources.case_index import case_from_row
 if TYPE_CHECKING:
     from tsfm_pipeline.reporting.case_slices import CaseSlice
 
-Parts = tuple[Figure, str, pd.DataFrame]
-
 
 def draw_network(
     experiments: ExperimentSettings, pool: PoolSettings, supervision: pd.DataFrame
-) -> Parts:
+) -> Drawing:
     """Draw TSFM as it is pre-trained here (Fig. 1)."""
     from tsfm_pipeline.network.diagram import trace_stages
     from tsfm_pipeline.reporting.figures.network_stages import draw_stages
@@ -50,29 +46,29 @@ def draw_network(
     regions = supervision.loc[supervision["dataset"].isin(pool.datasets), "region"].nunique()
     size = SIZES[cast(SizeName, training.size)]
     stages = trace_stages(size, 1, regions, training.patch)
-    return _parts(draw_stages(stages, training.size))
+    return draw_stages(stages, training.size)
 
 
 def draw_table_1(
     comparison: pd.DataFrame, paper_tables: PaperTables, provenance: Provenance
-) -> Parts:
+) -> Drawing:
     """Draw Table 1: the paper's numbers and ours, with intervals."""
-    return _parts(draw_table(_of(comparison, "table_1"), paper_tables.root["table_1"], provenance))
+    return draw_table(_of(comparison, "table_1"), paper_tables.root["table_1"], provenance)
 
 
 def draw_table_2(
     comparison: pd.DataFrame, paper_tables: PaperTables, provenance: Provenance
-) -> Parts:
+) -> Drawing:
     """Draw Table 2: Dice over the transfer budget."""
     table = paper_tables.root["table_2"]
-    return _parts(draw_budgets(_of(comparison, "table_2"), table, provenance))
+    return draw_budgets(_of(comparison, "table_2"), table, provenance)
 
 
 def draw_table_3(
     comparison: pd.DataFrame, paper_tables: PaperTables, provenance: Provenance
-) -> Parts:
+) -> Drawing:
     """Draw Table 3: the paper's numbers and ours, with intervals."""
-    return _parts(draw_table(_of(comparison, "table_3"), paper_tables.root["table_3"], provenance))
+    return draw_table(_of(comparison, "table_3"), paper_tables.root["table_3"], provenance)
 
 
 def draw_target_boxes(
@@ -80,11 +76,11 @@ def draw_target_boxes(
     comparison: pd.DataFrame,
     evaluation: EvaluationSettings,
     provenance: Provenance,
-) -> Parts:
+) -> Drawing:
     """Draw the Dice of every case for the experiments of Table 1."""
     named = dict.fromkeys(_of(comparison, "table_1")["experiment"])
     experiments = [name for name in named if name]
-    return _parts(draw_boxes(all_scores, experiments, evaluation, provenance))
+    return draw_boxes(all_scores, experiments, evaluation, provenance)
 
 
 def draw_few_cases(
@@ -93,18 +89,16 @@ def draw_few_cases(
     paper_tables: PaperTables,
     evaluation: EvaluationSettings,
     provenance: Provenance,
-) -> Parts:
+) -> Drawing:
     """Draw Dice over the number of transfer cases; no part of the page where none was run."""
     from tsfm_pipeline.reporting.figures import few_cases
 
     runs = pd.DataFrame(_few_case_runs(experiments), columns=list(few_cases.RUN_COLUMNS))
     blocks = paper_tables.root["table_2"].blocks
     parts = {block.scores.dataset: block.scores for block in blocks if block.scores is not None}
-    drawing = few_cases.draw_few_cases(
+    return few_cases.draw_few_cases(
         runs, all_scores, parts, evaluation.bootstrap_resamples, provenance
     )
-    figure, svg, data = _parts(drawing)
-    return figure, "" if data.empty else svg, data
 
 
 def _few_case_runs(experiments: ExperimentSettings) -> list[tuple[str, str, str, float]]:
@@ -125,7 +119,7 @@ def _few_case_runs(experiments: ExperimentSettings) -> list[tuple[str, str, str,
     return runs
 
 
-def draw_training_curves(models_root: Path, provenance: Provenance) -> Parts:
+def draw_training_curves(models_root: Path, provenance: Provenance) -> Drawing:
     """Draw loss and pseudo-Dice of every training."""
     from tsfm_pipeline.model.folder import ModelFolder
     from tsfm_pipeline.reporting.training_history import read_history
@@ -135,15 +129,15 @@ def draw_training_curves(models_root: Path, provenance: Provenance) -> Parts:
         for name, origin in provenance.origins.items()
         if origin.folder
     }
-    return _parts(draw_curves(read_history(folders), provenance))
+    return draw_curves(read_history(folders), provenance)
 
 
 def draw_dice_over_time(
     comparison: pd.DataFrame, paper_tables: PaperTables, provenance: Provenance
-) -> Parts:
+) -> Drawing:
     """Draw the Dice of the transfers over the hours that they took."""
     table = paper_tables.root["table_2"]
-    return _parts(draw_times(_of(comparison, "table_2"), table, provenance))
+    return draw_times(_of(comparison, "table_2"), table, provenance)
 
 
 def draw_example_cases(
@@ -156,14 +150,14 @@ def draw_example_cases(
     datasets: Datasets,
     labels: LabelTable,
     provenance: Provenance,
-) -> Parts:
+) -> Drawing:
     """Draw a typical case of every dataset with the predictions of all systems (Fig. 2)."""
     from tsfm_pipeline.reporting.figures.case_panels import draw_examples
 
     systems = systems_of_tables(comparison, all_scores, paper_tables)
     examples = typical_cases(all_scores, systems, evaluation)
     pictured = _read(examples, case_index, predictions_root, datasets, labels)
-    return _parts(draw_examples(pictured, len(examples) - len(pictured), provenance))
+    return draw_examples(pictured, len(examples) - len(pictured), provenance)
 
 
 def draw_worst_cases(
@@ -175,7 +169,7 @@ def draw_worst_cases(
     datasets: Datasets,
     labels: LabelTable,
     provenance: Provenance,
-) -> Parts:
+) -> Drawing:
     """Draw the worst cases of the first system on every dataset, with what went wrong."""
     from tsfm_pipeline.reporting.figures.case_panels import draw_failures
 
@@ -183,7 +177,7 @@ def draw_worst_cases(
     first = dict.fromkeys(next(iter(of_dataset.values())) for of_dataset in systems.values())
     examples = failures(all_scores, list(first))
     pictured = _read(examples, case_index, predictions_root, datasets, labels)
-    return _parts(draw_failures(pictured, len(examples) - len(pictured), provenance))
+    return draw_failures(pictured, len(examples) - len(pictured), provenance)
 
 
 def _read(
@@ -206,7 +200,3 @@ def _read(
 
 def _of(comparison: pd.DataFrame, table: str) -> pd.DataFrame:
     return comparison[comparison["table"] == table]
-
-
-def _parts(drawing: Drawing) -> Parts:
-    return drawing.figure, as_svg(drawing.figure), drawing.data

@@ -20,6 +20,7 @@ from tsfm_pipeline.reporting.cell_statistics import with_statistics
 from tsfm_pipeline.reporting.cells import Cells
 from tsfm_pipeline.reporting.comparison import build_table
 from tsfm_pipeline.reporting.dice_summary import dice_summary
+from tsfm_pipeline.reporting.figures.drawing import SavedDrawing
 from tsfm_pipeline.reporting.headlines import headlines
 from tsfm_pipeline.reporting.latex import tables_latex
 from tsfm_pipeline.reporting.paper_check import check_paper
@@ -161,9 +162,9 @@ def write_report_page(
     paper_tables: PaperTables,
     evaluation: EvaluationSettings,
     provenance: Provenance,
-    example_cases: pd.DataFrame,
-    worst_cases: pd.DataFrame,
-    *figures: str,
+    worst_cases: SavedDrawing,
+    example_cases: SavedDrawing,
+    *figures: SavedDrawing,
 ) -> str:
     """Render the report as one page; log it to the tracked run, and its headlines to the console.
 
@@ -176,15 +177,16 @@ def write_report_page(
         paper_tables: the paper's tables.
         evaluation: how was scored.
         provenance: where the figures come from.
-        example_cases: what that figure shows.
-        worst_cases: likewise.
-        figures: SVG elements in the order they stand in.
+        worst_cases: the figure whose cases are listed.
+        example_cases: likewise.
+        figures: all, in the order they stand in.
     """
     from tsfm_pipeline.tracking.runs import log_text
 
     tables = ReportTables(comparison, dice, comparison_tests, experiment_statuses, paper_check)
-    cases = (worst_cases, example_cases)
-    page = report_page(tables, paper_tables, evaluation, provenance, figures, cases)
+    pictures = [figure.svg for figure in figures]
+    cases = (worst_cases.data, example_cases.data)
+    page = report_page(tables, paper_tables, evaluation, provenance, pictures, cases)
     log_text(page, "report.html")
     for headline in headlines(comparison, paper_tables, dice, provenance.stale):
         logger.info("%s", headline)

@@ -71,7 +71,7 @@ FIGURES: dict[str, tuple[Callable, tuple[str, ...]]] = {
         (*CASES, "params:paper_tables", "params:datasets", "params:labels", "provenance"),
     ),
 }
-"""Name -> node and its inputs, in the order of the page; saved as picture, SVG and table."""
+"""Name -> node and its inputs, in the order of the page."""
 
 
 def create_pipeline() -> Pipeline:
@@ -153,7 +153,7 @@ def create_pipeline() -> Pipeline:
                 Node(
                     draw,
                     list(inputs),
-                    [f"{name}_figure", f"{name}_figure_svg", f"{name}_figure_data"],
+                    f"{name}_figure",
                     name=f"draw_{name}",
                 )
                 for name, (draw, inputs) in FIGURES.items()
@@ -162,9 +162,9 @@ def create_pipeline() -> Pipeline:
                 write_report_page,
                 [
                     *shown,
-                    "example_cases_figure_data",
-                    "worst_cases_figure_data",
-                    *(f"{name}_figure_svg" for name in FIGURES),
+                    "worst_cases_figure",
+                    "example_cases_figure",
+                    *(f"{name}_figure" for name in FIGURES),
                 ],
                 "report_page",
                 name="write_report_page",

@@ -8,11 +8,11 @@ import pandas as pd
 
 from tsfm_pipeline.reporting.case_slices import CaseSlice, Masks
 from tsfm_pipeline.reporting.example_cases import Example
+from tsfm_pipeline.reporting.figures.drawing import Drawing
 from tsfm_pipeline.reporting.figures.style import (
     ORANGE,
     SKY,
     SMALL,
-    Drawing,
     caption_of,
     empty_note,
     titled_figure,

@@ -3,12 +3,12 @@
 import pandas as pd
 
 from tsfm_pipeline.reporting.cells import shown
+from tsfm_pipeline.reporting.figures.drawing import Drawing
 from tsfm_pipeline.reporting.figures.style import (
     MARKERS,
     PALETTE,
     SMALL,
     TEXT_SIZE,
-    Drawing,
     caption_of,
     empty_note,
     tidy,

@@ -7,12 +7,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tsfm_pipeline.reporting.cell_statistics import mean_dice, mean_interval
+from tsfm_pipeline.reporting.figures.drawing import Drawing
 from tsfm_pipeline.reporting.figures.style import (
     MARKERS,
     PALETTE,
     SMALL,
     TEXT_SIZE,
-    Drawing,
     caption_of,
     empty_note,
     tidy,
@@ -51,7 +51,8 @@ def draw_few_cases(
         part = parts.get(dataset, Scores(dataset=dataset, targets="all"))
         figures.append((mean_dice(rows, part), *mean_interval(rows, [part], resamples)))
     data[["dice", "low", "high"]] = np.reshape(figures, (len(data), 3))
-    return Drawing(_figure(data, provenance), data.reset_index(drop=True))
+    figure = _figure(data, provenance)
+    return Drawing(figure, data.reset_index(drop=True), on_page=not data.empty)
 
 
 def _figure(data: pd.DataFrame, provenance: Provenance) -> Figure:

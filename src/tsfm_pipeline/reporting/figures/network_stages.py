@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.patches import FancyBboxPatch
 
 from tsfm_pipeline.network.diagram import Stage
+from tsfm_pipeline.reporting.figures.drawing import Drawing
 from tsfm_pipeline.reporting.figures.style import (
     BLACK,
     BLUE,
@@ -16,7 +17,6 @@ from tsfm_pipeline.reporting.figures.style import (
     ORANGE,
     PURPLE,
     SMALL,
-    Drawing,
     titled_figure,
 )
 

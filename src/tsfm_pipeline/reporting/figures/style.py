@@ -1,10 +1,8 @@
 """How all pictures look: colours that colour-blind readers tell apart, captions that fit."""
 
 import textwrap
-from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 from tsfm_pipeline.reporting.provenance import Provenance
@@ -21,14 +19,6 @@ TITLE_SIZE, TEXT_SIZE, SMALL = 11, 9, 8
 _LINE_INCHES = 0.17
 _TITLE_INCHES = 0.24
 _LETTERS_PER_INCH = 13.5  # of TEXT_SIZE, with some room: readers' fonts differ
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A picture and the table of what it shows."""
-
-    figure: Figure
-    data: pd.DataFrame
 
 
 def titled_figure(

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 
 from tsfm_pipeline.reporting.cells import shown
+from tsfm_pipeline.reporting.figures.drawing import Drawing
 from tsfm_pipeline.reporting.figures.style import (
     BLACK,
     MARKERS,
     PALETTE,
     SMALL,
     TEXT_SIZE,
-    Drawing,
     caption_of,
     not_drawn,
     tidy,

@@ -8,11 +8,11 @@ import pandas as pd
 from tsfm_pipeline.evaluation.extra_targets import without_extra
 from tsfm_pipeline.evaluation.metrics import ONLY
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
+from tsfm_pipeline.reporting.figures.drawing import Drawing
 from tsfm_pipeline.reporting.figures.style import (
     PALETTE,
     SMALL,
     TEXT_SIZE,
-    Drawing,
     caption_of,
     empty_note,
     tidy,

@@ -3,13 +3,13 @@
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from tsfm_pipeline.reporting.figures.drawing import Drawing
 from tsfm_pipeline.reporting.figures.style import (
     BLUE,
     SKY,
     SMALL,
     TEXT_SIZE,
     VERMILLION,
-    Drawing,
     caption_of,
     empty_note,
     titled_figure,

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from tsfm_pipeline.reporting.cells import shown
+from tsfm_pipeline.reporting.figures.drawing import Drawing
 from tsfm_pipeline.reporting.figures.style import (
     BLACK,
     GREY,
@@ -11,7 +12,6 @@ from tsfm_pipeline.reporting.figures.style import (
     PALETTE,
     SMALL,
     TEXT_SIZE,
-    Drawing,
     caption_of,
     not_drawn,
     tidy,

@@ -1,0 +1,142 @@
+"""Train variants of the pre-training on the phantom pool; print what each is worth.
+
+    python benchmarks/variants.py --project FOLDER train      # an hour on one thread
+    python benchmarks/variants.py --project FOLDER report
+
+FOLDER is made a copy of the project whose grid has, besides `pretrain.tsfm`: the left-right axis
+mirrored with the sides exchanged, each seed beside one that keeps the sides; and the twins `small`
+and `small6` of equally many parameters, in equal time (equal_time.py measured a step of `small` to
+take 2.2 times one of `small6`). Scores are the final weights' of the held-out phantoms.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from tsfm_pipeline.evaluation.statistics import bootstrap_interval
+from tsfm_pipeline.reporting.markdown import markdown_table
+
+PROJECT = Path(__file__).parents[1]
+SEEDS = (0, 1, 2)
+METHODS = {
+    "tsfm_swap": {"augmentation": {"transforms": "light", "left_right": "swap"}},
+    "tsfm_twin_small": {"size": "small", "epochs": 8},
+    "tsfm_twin_small6": {"size": "small6", "epochs": 18},
+}
+KEEP = ("pretrain.tsfm", *(f"own.keep.seed{seed}" for seed in SEEDS[1:]))
+SWAP = tuple(f"own.swap.seed{seed}" for seed in SEEDS)
+PAIRS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    "swap - keep": (SWAP, KEEP),
+    "small6 - small": (("own.small6",), ("own.small",)),
+}
+SIDED = ("_left", "_right")
+
+
+def make_project(folder: Path) -> None:
+    """Copy the project, with the variants in its grid."""
+    for name in ("conf", "src"):
+        shutil.copytree(PROJECT / name, folder / name, dirs_exist_ok=True)
+    shutil.copyfile(PROJECT / "pyproject.toml", folder / "pyproject.toml")
+    methods = {f"own.swap.seed{seed}": ("tsfm_swap", seed) for seed in SEEDS}
+    methods |= {name: ("tsfm", seed) for name, seed in zip(KEEP, SEEDS, strict=True) if seed}
+    methods |= {f"own.{size}": (f"tsfm_twin_{size}", 0) for size in ("small", "small6")}
+    experiments = [
+        {"name": name, "role": "pretrain", "method": method, "seed": seed}
+        for name, (method, seed) in methods.items()
+    ]
+    (folder / "conf/grid.yml").write_text(yaml.safe_dump({"experiments": experiments}))
+    path = folder / "conf/base/parameters_experiments.yml"
+    settings = yaml.safe_load(path.read_text())
+    settings["experiments"]["methods"] |= {
+        name: {"training": training} for name, training in METHODS.items()
+    }
+    path.write_text(yaml.safe_dump(settings, sort_keys=False))
+
+
+def train(folder: Path) -> None:
+    """Run what has not finished."""
+    make_project(folder)
+    environment = os.environ | {"PYTHONPATH": str((folder / "src").absolute())}
+    command = [sys.executable, "-m", "kedro", "run", "--pipelines", "own"]
+    left_out = ["--params", "experiments.left_out=[pretrain.nnunet,pretrain.stunet]"]
+    subprocess.run([*command, *left_out], cwd=folder, env=environment, check=True)
+
+
+def by_case(scores: pd.DataFrame, experiments: Sequence[str]) -> pd.Series:
+    """Return each case's mean Dice over targets and experiments, by case and patient."""
+    rows = scores[scores["experiment"].isin(experiments)]
+    missing = set(experiments) - set(rows["experiment"])
+    assert not missing, f"not scored: {missing}"
+    return rows.groupby(["dataset", "case", "patient"])["dice"].mean()
+
+
+def lines_of(scores: pd.DataFrame) -> list[list[str]]:
+    """Return a row per pair and kind of target."""
+    sided = scores["target"].str.contains("|".join(SIDED))
+    kinds: Mapping[str, pd.DataFrame] = {
+        "all targets": scores,
+        "with a side": scores[sided],
+        "without": scores[~sided],
+    }
+    lines = []
+    for name, (first, second) in PAIRS.items():
+        for kind, rows in kinds.items():
+            one, other = by_case(rows, first), by_case(rows, second)
+            difference = (one - other).dropna()
+            patients = difference.index.get_level_values("patient").to_numpy()
+            low, high = bootstrap_interval(difference.to_numpy(), patients, resamples=2000)
+            seeds = [
+                (by_case(rows, [a]) - by_case(rows, [b])).mean()
+                for a, b in zip(first, second, strict=True)
+            ]
+            lines.append(
+                [
+                    name,
+                    kind,
+                    f"{one.mean():.3f}",
+                    f"{other.mean():.3f}",
+                    f"{difference.mean():+.3f}",
+                    f"{low:+.3f} to {high:+.3f}",
+                    ", ".join(f"{seed:+.3f}" for seed in seeds),
+                    str(len(difference)),
+                ]
+            )
+    return lines
+
+
+def report(folder: Path) -> None:
+    """Print the table."""
+    output = folder / "data/07_model_output/phantom"
+    files = [output / f"{pipeline}_scores.parquet" for pipeline in ("pretrain", "own")]
+    scores = pd.concat(map(pd.read_parquet, files))
+    scores = scores[(scores["weights"] == "final") & ~scores["extra"].eq(True)]
+    header = [
+        "first - second",
+        "targets",
+        "first",
+        "second",
+        "difference",
+        "patients",
+        "seeds",
+        "cases",
+    ]
+    print(markdown_table(header, lines_of(scores), text_columns=2))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--project", type=Path, required=True, help="where all is trained")
+    parser.add_argument("command", choices=("train", "report"))
+    arguments = parser.parse_args()
+    {"train": train, "report": report}[arguments.command](arguments.project)
+
+
+if __name__ == "__main__":
+    main()
