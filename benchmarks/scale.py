@@ -269,7 +269,7 @@ def draw(panels: dict[str, Times]) -> None:
     """Draw the lines, with their slopes, beside a dotted one of slope 1."""
     mpl.rcParams["svg.hashsalt"] = "scale"  # the same file from the same figures
     mpl.rcParams["svg.fonttype"] = "none"
-    drawing = Drawing(figsize=(9, 4.2), layout="constrained")
+    drawing = Drawing(figsize=(9, 4.8), layout="constrained")
     for axes, (unit, times) in zip(drawing.subplots(1, len(panels)), panels.items(), strict=True):
         for what, seconds in times.items():
             axes.loglog(
@@ -282,7 +282,14 @@ def draw(panels: dict[str, Times]) -> None:
         axes.set_xticks(numbers, [f"{number:,}" for number in numbers], minor=False)
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-        axes.legend(fontsize="x-small", title="slope at the end", title_fontsize="x-small")
+        axes.legend(
+            fontsize="x-small",
+            title="slope at the end",
+            title_fontsize="x-small",
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.16),
+            ncols=2,
+        )
     drawing.savefig(PROJECT / "docs/scale.svg", metadata={"Date": None})
 
 

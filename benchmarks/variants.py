@@ -44,9 +44,9 @@ def make_project(folder: Path) -> None:
     for name in ("conf", "src"):
         shutil.copytree(PROJECT / name, folder / name, dirs_exist_ok=True)
     shutil.copyfile(PROJECT / "pyproject.toml", folder / "pyproject.toml")
-    methods = {f"own.swap.seed{seed}": ("tsfm_swap", seed) for seed in SEEDS}
+    methods = {f"own.{size}": (f"tsfm_twin_{size}", 0) for size in ("small", "small6")}
+    methods |= {f"own.swap.seed{seed}": ("tsfm_swap", seed) for seed in SEEDS}
     methods |= {name: ("tsfm", seed) for name, seed in zip(KEEP, SEEDS, strict=True) if seed}
-    methods |= {f"own.{size}": (f"tsfm_twin_{size}", 0) for size in ("small", "small6")}
     experiments = [
         {"name": name, "role": "pretrain", "method": method, "seed": seed}
         for name, (method, seed) in methods.items()

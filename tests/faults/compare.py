@@ -10,13 +10,18 @@ import pyarrow.parquet as pq
 
 from tests.faults.workspace import Workspace
 
-LEFT_OUT = ("01_raw/*", "*/screening/*", "*/state*.pt", "*.lock")
-"""What is only read; caches; states of a finished training, which hold seconds; and locks."""
+LEFT_OUT = ("01_raw/*", "*/screening/*", "*/state*.pt", "*.lock", "*/dice_over_time.*")
+"""What is only read; caches; states of a finished training, which hold seconds; locks; and the
+figure whose axis is hours."""
 CLOCKS = ("seconds_per_iteration", "samples_per_second", "seconds", "date")
 CLOCK_TEXTS = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d[.\d]*)?( UTC|\+00:00|Z)?"
     r'|"(seconds|seconds_per_iteration|samples_per_second)": [-+.\de]+'
     r'|"summary.json": "\w+"'  # the digest of the seconds in it
+    r"|\b[0-9a-f]{32}\b"  # runs of MLflow
+    r"|<dd>[-+.\de]+ (hours|minutes|seconds)</dd>"
+    r"|<svg.*?</svg>",  # of hours, too; the others are compared as files
+    re.DOTALL,
 )
 WORKSPACE = re.compile(r"/[^\s'\"]*?/(?=data/)")
 LEFTOVERS = (".writing.", ".unfinished", ".replaced")
@@ -31,8 +36,9 @@ def differences(reference: Workspace, found: Workspace) -> list[str]:
     texts = [f"{name} is missing" for name in sorted(wanted.keys() - there.keys())]
     texts += [f"{name} is not in an undisturbed run" for name in sorted(there.keys() - wanted)]
     for name in sorted(wanted.keys() & there.keys()):
-        if _content(wanted[name]) != _content(there[name]):
-            texts.append(f"{name} differs")
+        one, other = _content(wanted[name]), _content(there[name])
+        if one != other:
+            texts.append(f"{name} differs{_where(one, other)}")
     return texts + _tracked_differences(reference, found)
 
 
@@ -55,6 +61,15 @@ def _content(path: Path) -> object:
     if path.suffix not in (".html", ".md", ".json", ".jsonl", ".csv", ".txt"):
         return path.read_bytes()
     return CLOCK_TEXTS.sub("", WORKSPACE.sub("", path.read_text(errors="replace")))
+
+
+def _where(one: object, other: object) -> str:
+    """Quote two texts from a little before they part."""
+    if not isinstance(one, str) or not isinstance(other, str):
+        return ""
+    part = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
+    begin = max(0, part - 40)
+    return f": {one[begin : part + 40]!r} is {other[begin : part + 40]!r}"
 
 
 def _tracked_differences(reference: Workspace, found: Workspace) -> list[str]:

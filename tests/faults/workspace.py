@@ -25,6 +25,15 @@ PATIENCE = 600
 PHASES = ("data_pool", "pretrain", "transfer", "predict", "report")
 """What is run one after the other. Each phase starts from what those before it left."""
 
+TABLES = ("scores", "statuses")
+WITHOUT_REPORT = {
+    "phantom": (),
+    "data_pool": (),
+    "pretrain": ("pretrain",),
+    "transfer": ("transfer",),
+}
+"""Phase -> pipelines whose tables it ends with: only `report` makes the report, to save time."""
+
 Disturb = Callable[[subprocess.Popen[str], Path], None]
 """Does something to a running command; gets its process and the file that its output goes to."""
 
@@ -105,7 +114,8 @@ class Workspace:
             return [*kedro, "reporting", "--tags", "report"]
         if phase == "verify":
             return [*kedro, "data_pool", "--params", "screening.verify=true"]
-        return [*kedro, phase]
+        outputs = [f"{name}_{kind}" for name in WITHOUT_REPORT[phase] for kind in TABLES]
+        return [*kedro, phase, *(["--to-outputs", ",".join(outputs)] if outputs else [])]
 
     def run(
         self,

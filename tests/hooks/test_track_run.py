@@ -70,7 +70,7 @@ def test_a_run_that_fails_later_says_why(begun) -> None:
     assert (run.info.status, run.data.tags["failure"]) == ("FAILED", "no cases")
 
 
-def test_what_is_written_for_readers_is_attached(begun, tmp_path) -> None:
+def test_what_is_written_for_readers_is_attached(begun, tmp_path, caplog) -> None:
     hook, catalog = begun
     versioned = {"filepath": str(tmp_path / "data/report.html"), "metadata": SHOWN}
     now = Version(None, "2026-11-26T15.00.00.000Z")
@@ -80,7 +80,10 @@ def test_what_is_written_for_readers_is_attached(begun, tmp_path) -> None:
     catalog["memory"] = MemoryDataset(metadata=SHOWN)
     catalog.save("report", "<p>")
     catalog.save("page", "<p>")
+    (tmp_path / "data/report.html/2026-11-26T15.00.00.000Z/report.csv").touch()  # of one entry
     for name in ("report", "page", "scores", "memory"):
         hook.after_dataset_saved(dataset_name=name)
     files = mlflow.MlflowClient().list_artifacts(mlflow.active_run().info.run_id)
-    assert {file.path for file in files} == {"report.html", "pool.html", "parameters.json"}
+    attached = {"report.html", "report.csv", "pool.html", "parameters.json"}
+    assert {file.path for file in files} == attached
+    assert not [text for text in caplog.messages if "Not tracked" in text]

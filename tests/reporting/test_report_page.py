@@ -208,6 +208,10 @@ def test_provenance_of_a_figure(page_of, scores):
     assert "run42 , while make mlflow runs" in Page(whole_local).text
     assert 'href="https://mlflow.example/#/runs/run42"' in whole
     assert "stale" in Page(whole).text
+    for hours, told in ((0.05, "3.0 minutes"), (0.0005, "1.8 seconds")):
+        origins = {"pretrain.tsfm": dataclasses.replace(origin, hours=hours)}
+        page = page_of(scores, provenance=dataclasses.replace(provenance, origins=origins))
+        assert told in Page(page).text
 
 
 def test_the_report_leads_to_the_lineage_where_make_viz_serves_it(page_of, scores, repository):

@@ -80,7 +80,7 @@ def reported(base_parameters, evaluation, monkeypatch, tmp_path):
         comparison = build_tables(SCORES, statuses, tests, tables, evaluation, provenance)
         check = check_claims(comparison, tables)
         shown = (comparison, dice, tests, statuses, check, tables, evaluation, provenance)
-        figure, _, _ = draw_table_1(comparison, tables, provenance)
+        figure = draw_table_1(comparison, tables, provenance).figure
         return write_report(*shown), comparison, figure
 
     return run

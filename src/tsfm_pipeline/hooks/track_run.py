@@ -11,6 +11,7 @@ from kedro.io import AbstractVersionedDataset
 from kedro.pipeline import Pipeline
 
 from tsfm_pipeline.hooks.exit_status import failures
+from tsfm_pipeline.hooks.latest_results import written_files
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class TrackRunHook:
         shown = (getattr(dataset, "metadata", None) or {}).get("kedro-viz", {})
         if shown.get("layer") == REPORTING_LAYER and isinstance(dataset, AbstractVersionedDataset):
             with never_fatal(dataset_name):
-                for file in sorted(Path(dataset._get_load_path()).parent.iterdir()):
+                for file in written_files(dataset) or [Path(dataset._get_load_path())]:
                     runs.log_file(file)
 
     @hook_impl

@@ -83,6 +83,7 @@ def report_page(
         number=_number,
         signed=_signed,
         in_unit=in_unit,
+        duration=_duration,
     )
 
 
@@ -138,6 +139,13 @@ def _rows(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
 
 def _number(value: float, digits: int = 4) -> str:
     return "" if pd.isna(value) else f"{value:.{digits}f}"
+
+
+def _duration(hours: float) -> str:
+    for unit, per_hour in (("hours", 1), ("minutes", 60)):
+        if hours * per_hour >= 1:
+            return f"{hours * per_hour:.1f} {unit}"
+    return f"{hours * 3600:.2g} seconds"
 
 
 def _signed(value: float, digits: int = 4) -> str:
