@@ -1,5 +1,7 @@
 """`make faults`: inflict every fault, and write the table into docs/reliability.md.
 
+Ctrl-C writes it of those that have ended.
+
 Usage: python -m tests.faults [--signals N] [--jobs N] [--only WORDS] [--folder DIR]
 """
 
@@ -33,11 +35,16 @@ def main() -> int:
         reference = Reference.make(Path(folder))
         _say(f"undisturbed: {time.monotonic() - started:.0f} s; {len(faults)} faults")
         rows = []
-        with ThreadPoolExecutor(given.jobs) as pool:
-            folders = [Path(folder) / f"fault_{number}" for number in range(len(faults))]
+        pool = ThreadPoolExecutor(given.jobs)
+        folders = [Path(folder) / f"fault_{number}" for number in range(len(faults))]
+        try:
             for row in pool.map(_inflict, faults, repeat(reference), folders):
                 _say(json.dumps(asdict(row)))
                 rows.append(row)
+        except KeyboardInterrupt:
+            _say("stopped: the table has what has ended")
+        finally:
+            pool.shutdown(cancel_futures=True)
     if not given.only:
         write_table(rows, len(faults))
     return 1 if any(row.verdict == FINDING for row in rows) else 0

@@ -76,12 +76,7 @@ class Fault:
 
 def every_fault(signals: int) -> list[Fault]:
     """List the faults; `signals` of each of two signals strike each phase."""
-    faults = [
-        Fault(name, phase, seed, _signalled(phase, number))
-        for seed in range(signals)
-        for phase in PHASES
-        for name, number in (("kill -9", signal.SIGKILL), ("SIGTERM", signal.SIGTERM))
-    ]
+    faults = []
     for artefact in ARTEFACTS:
         faults.append(Fault("flipped byte", artefact.name, 0, _damaged(artefact, flip)))
         faults.append(Fault("deleted", artefact.name, 0, _damaged(artefact, delete)))
@@ -93,7 +88,12 @@ def every_fault(signals: int) -> list[Fault]:
     faults += [Fault("no permission", f"{name}, {p}", 0, _denied(p, name)) for p, name in DENIED]
     faults += [Fault("clock set back", phase, 0, _clock_set_back(phase)) for phase in PHASES]
     faults += [Fault("worker killed", p, n, _worker_killed(p)) for p in PHASES[:4] for n in (0, 1)]
-    return faults
+    return faults + [
+        Fault(name, phase, seed, _signalled(phase, number))
+        for seed in range(signals)
+        for phase in PHASES
+        for name, number in (("kill -9", signal.SIGKILL), ("SIGTERM", signal.SIGTERM))
+    ]
 
 
 Inflict = Callable[[Reference, Path, random.Random], Iterator[Trial]]

@@ -70,7 +70,9 @@ def thumbnail_correlation(
     Returns:
         (N, M) correlations between -1 and 1; 0 where a thumbnail is empty.
     """
-    return np.asarray(_details(one_NZYX) @ _details(other_MZYX).T)
+    one = _details(one_NZYX)
+    other = one if other_MZYX is one_NZYX else _details(other_MZYX)
+    return np.asarray(one @ other.T)
 
 
 def _voxel_digest(image_ZYX: NDArray[np.float32]) -> str:
