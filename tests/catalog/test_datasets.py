@@ -185,7 +185,9 @@ def test_a_drawing_is_one_entry_of_three_files(tmp_path, on_page) -> None:
     dataset = DrawingDataset(
         filepath=str(tmp_path / "few.png"), pixels_per_inch=50, version=Version(None, time)
     )
+    assert not dataset.exists()
     dataset.save(Drawing(figure, data, on_page))
+    assert dataset.exists()
     files = {path.name for path in (tmp_path / "few.png" / time).iterdir()}
     assert files == {"few.png", "few.svg", "few.csv"}
     loaded = dataset.load()

@@ -14,6 +14,7 @@ from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.files import content_digest
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.model.training_settings import AugmentationSettings, TrainingSettings
 from tsfm_pipeline.network import extras
 from tsfm_pipeline.store.case_store import CaseStore
@@ -211,6 +212,24 @@ def test_what_starts_from_a_failed_training_is_not_run(tmp_path) -> None:
     assert record.status == "not run"
     assert "pretrain.tsfm" in record.reason
     assert "failed" in record.reason
+
+
+@pytest.mark.parametrize(("content", "told"), [(None, "is gone"), (b"other", "is damaged")])
+def test_what_starts_from_damaged_weights_leaves_no_folder(tmp_path, content, told) -> None:
+    origin = ModelFolder(tmp_path / "pretrain.tsfm/abc")
+    origin.path.mkdir(parents=True)
+    origin.weights("best").write_bytes(b"best")
+    origin.seal(origin.weights("best"))
+    origin.weights("best").unlink()
+    if content is not None:
+        origin.weights("best").write_bytes(content)
+    finished = ModelRecord(
+        experiment="pretrain.tsfm", status="finished", folder="pretrain.tsfm/abc", digest="abc"
+    )
+    record = run("transfer.kits19.pretrained.epoch10", tmp_path, finished)
+    assert record.status == "failed"
+    assert f"best.safetensors {told}" in record.reason
+    assert [path.name for path in tmp_path.iterdir()] == ["pretrain.tsfm"]
 
 
 def test_a_failing_training_is_recorded_and_does_not_raise(tmp_path, monkeypatch) -> None:

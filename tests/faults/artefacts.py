@@ -15,14 +15,20 @@ class Artefact:
         name: as the table calls it.
         pattern: where such files are.
         phase: the command that is run after one of them was damaged or deleted.
-        unfinished: whether the training is taken back to before its end, as only then it is read.
+        without: files and folders that are taken away before, so that it is read.
+        irreplaceable: nothing can make it again, and nothing but a picture depends on it: a line
+            about it is all that is asked for.
     """
 
     name: str
     pattern: str
     phase: str = "transfer"
-    unfinished: bool = False
+    without: tuple[str, ...] = ()
+    irreplaceable: bool = False
 
+
+UNFINISHED = tuple(f"{MODEL}/{name}" for name in ("summary.json", "digests.json", "final.s*"))
+"""Takes a training back to before its end."""
 
 ARTEFACTS = (
     Artefact("raw image", "data/01_raw/phantom/Task03_Liver/imagesTr/liver_0.nii.gz", "data_pool"),
@@ -32,7 +38,7 @@ ARTEFACTS = (
     Artefact("screening results", "data/02_intermediate/faults/screening/btcv.jsonl", "data_pool"),
     Artefact("integrity table", "data/02_intermediate/faults/integrity.parquet", "data_pool"),
     Artefact("target spacing", "data/02_intermediate/faults/target_spacing.json", "data_pool"),
-    Artefact("stored image", f"{POOL}/cases/*/*/image.b2nd"),
+    Artefact("stored image", f"{POOL}/cases/msd_liver/liver_0/image.b2nd", without=(MODEL,)),
     Artefact("stored image, verified", f"{POOL}/cases/*/*/image.b2nd", "verify"),
     Artefact("stored labels", f"{POOL}/cases/*/*/labels.b2nd", "verify"),
     Artefact("case.json", f"{POOL}/cases/*/*/case.json", "verify"),
@@ -45,17 +51,24 @@ ARTEFACTS = (
     Artefact("model record", "data/06_models/faults/pretrain_tsfm.json"),
     Artefact("model.json", f"{MODEL}/model.json"),
     Artefact("best weights", f"{MODEL}/best.safetensors"),
-    Artefact("final weights", f"{MODEL}/final.safetensors"),
+    Artefact(
+        "final weights",
+        f"{MODEL}/final.safetensors",
+        without=(f"{OUTPUT}/pretrain.tsfm/*/final", f"{OUTPUT}/pretrain_tsfm_prediction.json"),
+    ),
     Artefact("digests.json", f"{MODEL}/digests.json"),
     Artefact("summary.json", f"{MODEL}/summary.json"),
-    Artefact("metrics.jsonl", f"{MODEL}/metrics.jsonl"),
-    Artefact("metrics.jsonl, going on", f"{MODEL}/metrics.jsonl", unfinished=True),
-    Artefact("state.pt, going on", f"{MODEL}/state.pt", unfinished=True),
-    Artefact("model.json, going on", f"{MODEL}/model.json", unfinished=True),
-    Artefact("best weights, going on", f"{MODEL}/best.safetensors", unfinished=True),
+    Artefact("metrics.jsonl", f"{MODEL}/metrics.jsonl", irreplaceable=True),
+    Artefact(
+        "metrics.jsonl, going on", f"{MODEL}/metrics.jsonl", without=UNFINISHED, irreplaceable=True
+    ),
+    Artefact("state.pt, going on", f"{MODEL}/state.pt", without=UNFINISHED),
+    Artefact("model.json, going on", f"{MODEL}/model.json", without=UNFINISHED),
+    Artefact("best weights, going on", f"{MODEL}/best.safetensors", without=UNFINISHED),
     Artefact(
         "weights.json",
         "data/06_models/faults/transfer.brats2020.pretrained.epoch100/*/weights.json",
+        irreplaceable=True,
     ),
     Artefact("predicted labels", f"{OUTPUT}/pretrain.tsfm/*/best/*/*.nii.gz"),
     Artefact("list of predictions", f"{OUTPUT}/pretrain_tsfm_predictions.parquet"),
@@ -65,7 +78,7 @@ ARTEFACTS = (
     Artefact("scores, report alone", f"{OUTPUT}/pretrain_scores.parquet", "report"),
     Artefact("statuses, report alone", f"{OUTPUT}/pretrain_statuses.parquet", "report"),
     Artefact("pool's page", "data/08_reporting/faults/pool.html"),
-    Artefact("report", "data/08_reporting/faults/report.md/*/report.md"),
+    Artefact("report", "data/08_reporting/faults/report.md/*/report.md", "report"),
     Artefact("mlflow.db", "mlflow.db"),
     Artefact("model.json, predict", f"{MODEL}/model.json", "predict"),
     Artefact("best weights, predict", f"{MODEL}/best.safetensors", "predict"),

@@ -39,6 +39,7 @@ class Trial:
             so; whether they do is not asked of those that a signal ended.
         last: the run after them, or under a fault that lasts.
         cure: takes a lasting fault back, for one more run where `last` refused.
+        lost: an artefact, below data/, that nothing can make again.
     """
 
     workspace: Workspace
@@ -46,6 +47,7 @@ class Trial:
     last: Run
     disturbed: list[Run] = field(default_factory=list)
     cure: Callable[[], object] | None = None
+    lost: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,15 +119,17 @@ def _signalled(phase: str, number: signal.Signals) -> Inflict:
 def _damaged(artefact: Artefact, damage: Callable[[Path, random.Random], None]) -> Inflict:
     def inflict(reference: Reference, folder: Path, chance: random.Random) -> Iterator[Trial]:
         workspace = reference.end.copy_to(folder)
-        if artefact.unfinished:
-            model = workspace.one(artefact.pattern).parent
-            for name in ("summary.json", "digests.json", "final.safetensors"):
-                (model / name).unlink()
+        for pattern in artefact.without:
+            for gone in list(workspace.root.glob(pattern)):
+                shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
         path = workspace.one(artefact.pattern, chance.randrange(100))
         original = path.read_bytes()
         damage(path, chance)
         last = workspace.run(artefact.phase)
-        yield Trial(workspace, reference.end, last, cure=lambda: path.write_bytes(original))
+        lost = str(path.relative_to(workspace.root / "data")) if artefact.irreplaceable else ""
+        yield Trial(
+            workspace, reference.end, last, cure=lambda: path.write_bytes(original), lost=lost
+        )
 
     return inflict
 

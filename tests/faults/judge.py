@@ -9,6 +9,7 @@ from tests.faults.reference import Reference, without_numbers
 from tests.faults.workspace import Run
 
 IDENTICAL, REPAIRED, REFUSED, FINDING = "identical", "repaired", "refused", "FINDING"
+LOST = "lost, with a line"
 MAY_END = (0, -9, -15, 143)
 """Well, or by the signal that was sent."""
 TOLD = re.compile(r"^(WARNING|ERROR|CRITICAL|Error:|tsfm-predict:|failed:|note:)")
@@ -19,7 +20,7 @@ class Outcome:
     """How one fault ended.
 
     Attributes:
-        verdict: identical (and not a word), repaired, refused, or a finding.
+        verdict: identical (and not a word), repaired, refused, lost with a line, or a finding.
         line: what was printed about it; of a finding, what was wrong.
     """
 
@@ -49,11 +50,17 @@ def judge(trial: Trial, reference: Reference) -> Outcome:
         return Outcome(FINDING, f"then status {last.status}: {line}")
     found = differences(trial.expected, trial.workspace) + leftovers(trial.workspace)
     if found:
-        more = f" and {len(found) - 1} more" if found[1:] else ""
-        return Outcome(FINDING, f"{found[0]}{more}" + (f" ({line})" if line else ""))
+        return _of_differences(found, trial.lost, line)
     if told:
         return Outcome(REFUSED, told[0])
     return Outcome(REPAIRED, line) if line else Outcome(IDENTICAL, "")
+
+
+def _of_differences(found: list[str], lost: str, line: str) -> Outcome:
+    if lost and line and len(found) == 1 and found[0].startswith(lost):
+        return Outcome(LOST, line)
+    more = f" and {len(found) - 1} more" if found[1:] else ""
+    return Outcome(FINDING, f"{found[0]}{more}" + (f" ({line})" if line else ""))
 
 
 def _problem(run: Run) -> str:

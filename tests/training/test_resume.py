@@ -132,6 +132,52 @@ def test_a_finished_training_returns_at_once_and_more_epochs_extend_it(
         train(make_task(settings=make_settings(epochs=1)), folder, _ignore)
 
 
+def test_lost_final_weights_are_made_again_from_the_state(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path, caplog
+) -> None:
+    task, model = make_task(settings=make_settings()), ModelFolder(folder)
+    first = train(task, folder, _ignore)
+    expected, sealed = _weights(folder, "final"), model.seals.read_bytes()
+    model.weights("final").unlink()
+    assert train(task, folder, _ignore) == first
+    assert "final.safetensors is gone; it is made again" in caplog.text
+    assert (_weights(folder, "final"), model.seals.read_bytes()) == (expected, sealed)
+
+    model.seals.unlink()
+    train(task, folder, _ignore)
+    assert "digests.json is not there; made anew" in caplog.text
+    assert model.seals.read_bytes() == sealed
+
+
+@pytest.mark.parametrize("lost", [("best",), ("best", "final"), ("final", "state")])
+def test_a_finished_training_whose_weights_are_gone_is_refused(
+    lost: tuple[str, ...],
+    make_task: MakeTask,
+    make_settings: MakeSettings,
+    folder: Path,
+) -> None:
+    task = make_task(settings=make_settings())
+    train(task, folder, _ignore)
+    for path in (path for name in lost for path in folder.glob(f"{name}*")):
+        path.unlink()
+    with pytest.raises(TrainingError, match=rf"{lost[0]}\.safetensors is gone .* train again"):
+        train(task, folder, _ignore)
+
+
+@pytest.mark.parametrize("content", [None, "{}\n"])
+def test_a_damaged_curve_of_a_finished_training_is_told(
+    content: str | None, make_task: MakeTask, make_settings: MakeSettings, folder: Path, caplog
+) -> None:
+    task, model = make_task(settings=make_settings()), ModelFolder(folder)
+    first = train(task, folder, _ignore)
+    assert not caplog.text.count("metrics.jsonl")
+    model.metrics.unlink()
+    if content is not None:
+        model.metrics.write_text(content)
+    assert train(task, folder, _ignore) == first
+    assert "metrics.jsonl is gone or not what was written" in caplog.text
+
+
 def test_another_training_in_the_same_folder_is_refused(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path
 ) -> None:

@@ -62,5 +62,8 @@ class DrawingDataset(AbstractVersionedDataset[Drawing, SavedDrawing]):
         """Return the PNG, for Kedro-Viz."""
         return ImagePreview(b64encode(Path(self._get_load_path()).read_bytes()).decode())
 
+    def _exists(self) -> bool:
+        return Path(self._get_load_path()).is_file()
+
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath), "version": self._version}

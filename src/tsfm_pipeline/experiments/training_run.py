@@ -17,7 +17,7 @@ from tsfm_pipeline.files import content_digest, file_digest
 from tsfm_pipeline.files.locking import waiting_lock
 from tsfm_pipeline.imaging.geometry import TripleFloat
 from tsfm_pipeline.imaging.labels import LabelTable
-from tsfm_pipeline.model.folder import ModelFolder
+from tsfm_pipeline.model.folder import ModelError, ModelFolder
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.model.training_spec import TrainingSpec
 from tsfm_pipeline.nnunetv2 import NnunetError
@@ -90,12 +90,8 @@ def run_training(
         return _not_run(name, pool_version, no_data)
     weights = settings.initial_weights_of(experiment)
     if initial is not None and weights is None:
-        if initial.status != "finished":
-            return _not_run(
-                name,
-                pool_version,
-                f"{initial.experiment}, where it starts from, is {initial.status}",
-            )
+        if lacking := _lacking_start(experiment, initial, models_root):
+            return _not_run(name, pool_version, *lacking)
         weights = initial.model_folder(models_root).weights("best")
 
     chosen = splits[splits["dataset"].isin(datasets)]
@@ -165,6 +161,21 @@ def run_training(
         engine=engine,
         cases=scored,
     )
+
+
+def _lacking_start(
+    experiment: Experiment, initial: ModelRecord, models_root: Path
+) -> tuple[str, Status] | None:
+    """Say why an experiment can't start from another one's best weights; None where it can."""
+    if initial.status != "finished":
+        return f"{initial.experiment}, where it starts from, is {initial.status}", "not run"
+    origin = initial.model_folder(models_root)
+    try:  # before their digest names a folder
+        origin.check(origin.weights("best"))
+    except ModelError as error:
+        logger.error("Training of %s failed: %s", experiment.name, error)
+        return str(error), "failed"
+    return None
 
 
 def training_digest(task: TrainingTask) -> str:

@@ -98,8 +98,8 @@ class ModelFolder:
         )
 
     def write_card(self, card: ModelCard) -> None:
-        """Write the card atomically; it has no seal until the training ends."""
-        self.unseal(self.card_path)
+        """Write the card atomically; what changes now has no seal until the training ends."""
+        self.unseal(self.card_path, self.metrics, self.weights_table)
         write_text(self.card_path, card.model_dump_json(indent=1))
         self.__dict__.pop("card", None)  # what was read before no longer holds
 
@@ -107,8 +107,7 @@ class ModelFolder:
         """Write the summary atomically, and seal all that the training leaves."""
         self.unseal(self.summary_path)
         write_text(self.summary_path, summary.model_dump_json(indent=1))
-        weights = [path for kind in WEIGHTS if (path := self.weights(kind)).exists()]
-        self.seal(self.card_path, self.summary_path, *weights)
+        self.seal_all()
 
     # -------------------------------------------------------------------- seals
 
@@ -122,24 +121,40 @@ class ModelFolder:
         digests = self._sealed() | {path.name: file_digest(path) for path in paths}
         write_text(self.seals, json.dumps(digests, indent=1, sort_keys=True) + "\n")
 
-    def unseal(self, path: Path) -> None:
-        """Forget a file's digest: to be called before it is changed."""
-        digests = self._sealed()
-        if digests.pop(path.name, None) is not None:
+    def seal_all(self) -> None:
+        """Seal what a finished training leaves."""
+        records = (self.summary_path, self.metrics, self.weights_table)
+        left = (self.card_path, *records, *map(self.weights, WEIGHTS))
+        self.seal(*(path for path in left if path.exists()))
+
+    def lost(self) -> list[Path]:
+        """List sealed weights that are not there any more."""
+        weights = map(self.weights, WEIGHTS)
+        return [path for path in weights if path.name in self._sealed() and not path.exists()]
+
+    def unseal(self, *paths: Path) -> None:
+        """Forget the digests of files: to be called before they are changed."""
+        sealed = self._sealed()
+        digests = {name: digest for name, digest in sealed.items() if self.path / name not in paths}
+        if digests != sealed:
             write_text(self.seals, json.dumps(digests, indent=1, sort_keys=True) + "\n")
 
     def check(self, path: Path) -> None:
         """Compare a file of this folder with its seal, if it has one.
 
         Raises:
-            ModelError: it is not what was sealed.
+            ModelError: it is gone, or not what was sealed.
             OSError: it can't be read.
         """
         sealed = self._sealed().get(path.name)
-        if sealed is not None and sealed != file_digest(path):
+        if sealed is None:
+            return
+        remedy = "copy the model folder again from where it came from, or remove it and train again"
+        if not path.exists():
+            raise ModelError(f"{path} is gone; {remedy}")
+        if sealed != file_digest(path):
             raise ModelError(
-                f"{path} is damaged: its digest is not the one in {self.seals.name}; copy the model"
-                " folder again from where it came from, or remove it and train again"
+                f"{path} is damaged: its digest is not the one in {self.seals.name}; {remedy}"
             )
 
     def _sealed(self) -> dict[str, str]:

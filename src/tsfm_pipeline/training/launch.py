@@ -25,6 +25,7 @@ from tsfm_pipeline.model.summary import TrainingSummary
 from tsfm_pipeline.model.training_settings import ParallelSettings
 from tsfm_pipeline.training import loop
 from tsfm_pipeline.training.device import choose_device
+from tsfm_pipeline.training.finished import finished_training
 from tsfm_pipeline.training.group import join_group, local_rank
 from tsfm_pipeline.training.task import TrainingError, TrainingTask
 
@@ -49,9 +50,8 @@ def train(task: TrainingTask, folder: Path, report: loop.Report) -> TrainingSumm
     if parallel.processes * parallel.machines == 1:
         return loop.train(task, folder, report)
     model = ModelFolder(folder)
-    finished = model.summary
-    if finished is not None and finished.is_end_of(task.settings):
-        logger.debug("%s: already trained for %d epochs", task.name, finished.epochs)
+    finished = finished_training(task, model)
+    if finished is not None:
         return finished
     choose_device(task.settings)  # a missing GPU is better told before processes start
     write_task(task, model)

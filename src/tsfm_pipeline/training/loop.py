@@ -25,6 +25,7 @@ from tsfm_pipeline.training.checks import check_task
 from tsfm_pipeline.training.describe import describe
 from tsfm_pipeline.training.device import autocast_type, choose_device
 from tsfm_pipeline.training.device_augmentation import DeviceAugmentation
+from tsfm_pipeline.training.finished import finished_training
 from tsfm_pipeline.training.group import ALONE, Group, local_rank
 from tsfm_pipeline.training.interruption import signals_noted
 from tsfm_pipeline.training.losses import confusion_counts, make_loss, region_ids
@@ -73,9 +74,8 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     records = task.records()
     card = describe(task, records, model, resumed=checkpoint.has_state(model))
-    finished = model.summary
-    if finished is not None and finished.is_end_of(task.settings):
-        logger.debug("%s: already trained for %d epochs", task.name, finished.epochs)
+    finished = finished_training(task, model)
+    if finished is not None:
         return finished
     check_task(task, records)
     group.barrier()  # all have read the card that the first one now writes
