@@ -30,7 +30,7 @@ WITHOUT_REPORT = {
     "phantom": (),
     "data_pool": (),
     "pretrain": ("pretrain",),
-    "transfer": ("transfer",),
+    "transfer": ("pretrain", "transfer"),
 }
 """Phase -> pipelines whose tables it ends with: only `report` makes the report, to save time."""
 
