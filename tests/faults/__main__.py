@@ -2,7 +2,7 @@
 
 Ctrl-C writes it of those that have ended.
 
-Usage: python -m tests.faults [--signals N] [--jobs N] [--only WORDS] [--folder DIR]
+Usage: python -m tests.faults [--signals N] [--jobs N] [--only WORDS] [--folder DIR] [--rows FILE]
 """
 
 import argparse
@@ -28,26 +28,38 @@ def main() -> int:
     parse.add_argument("--jobs", type=int, default=2, help="faults at once")
     parse.add_argument("--only", default="", help="faults whose kind and target contain this")
     parse.add_argument("--folder", type=Path, help="for the workspaces; default: a temporary one")
+    parse.add_argument("--rows", type=Path, help="keeps what has ended; not inflicted again")
     given = parse.parse_args()
     faults = [f for f in every_fault(given.signals) if given.only in f"{f.kind} {f.target}"]
+    rows = _kept(given.rows)
+    planned, done = len(faults), {(row.kind, row.target, row.seed) for row in rows}
+    faults = [f for f in faults if (f.kind, f.target, f.seed) not in done]
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         started = time.monotonic()
         reference = Reference.make(Path(folder))
         _say(f"undisturbed: {time.monotonic() - started:.0f} s; {len(faults)} faults")
-        rows = []
         pool = ThreadPoolExecutor(given.jobs)
         folders = [Path(folder) / f"fault_{number}" for number in range(len(faults))]
         try:
             for row in pool.map(_inflict, faults, repeat(reference), folders):
-                _say(json.dumps(asdict(row)))
+                text = json.dumps(asdict(row))
+                _say(text)
                 rows.append(row)
+                if given.rows:
+                    with given.rows.open("a") as file:
+                        file.write(f"{text}\n")
         except KeyboardInterrupt:
             _say("stopped: the table has what has ended")
         finally:
             pool.shutdown(cancel_futures=True)
     if not given.only:
-        write_table(rows, len(faults))
+        write_table(rows, planned)
     return 1 if any(row.verdict == FINDING for row in rows) else 0
+
+
+def _kept(path: Path | None) -> list[Row]:
+    lines = path.read_text().splitlines() if path and path.exists() else []
+    return [Row(**json.loads(line)) for line in lines]
 
 
 def _say(text: str) -> None:

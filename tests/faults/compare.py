@@ -17,7 +17,7 @@ CLOCKS = ("seconds_per_iteration", "samples_per_second", "seconds", "date")
 CLOCK_TEXTS = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d[.\d]*)?( UTC|\+00:00|Z)?"
     r'|"(seconds|seconds_per_iteration|samples_per_second)": [-+.\de]+'
-    r'|"summary.json": "\w+"'  # the digest of the seconds in it
+    r'|"(summary.json|metrics.jsonl)": "\w+"'  # digests of the seconds in them
     r"|\b[0-9a-f]{32}\b"  # runs of MLflow
     r"|<dd>[-+.\de]+ (hours|minutes|seconds)</dd>"
     r"|<svg.*?</svg>",  # of hours, too; the others are compared as files

@@ -25,7 +25,7 @@ from tsfm_pipeline.planning.dataset_plan import DatasetPlan
 from tsfm_pipeline.pool.leakage import leakage_free
 from tsfm_pipeline.pool.roles import scored_role
 from tsfm_pipeline.sources import Source
-from tsfm_pipeline.store.case_store import CaseStore
+from tsfm_pipeline.store.case_store import CaseStore, StoreError
 from tsfm_pipeline.training.describe import deciding_settings
 from tsfm_pipeline.training.launch import train
 from tsfm_pipeline.training.task import TrainingError, TrainingTask
@@ -139,8 +139,8 @@ def run_training(
                 python = settings.nnunet.python
                 train_nnunetv2(spec, sources, case_index, model.path, python, report)
     except Exception as error:  # the other experiments go on; the record keeps the cause
-        # a TrainingError says all there is to say
-        own = isinstance(error, TrainingError | NnunetError)
+        # these say all there is to say
+        own = isinstance(error, TrainingError | NnunetError | StoreError)
         logger.error("Training of %s failed: %s", name, error, exc_info=not own)
         return ModelRecord(
             experiment=name,
