@@ -17,6 +17,7 @@ from kedro.framework.cli.utils import split_node_names
 from kedro.io import DatasetError
 from omegaconf import OmegaConf
 
+from tsfm_pipeline.log_file import tell_once
 from tsfm_pipeline.machine import fault_of_machine
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ def _in_a_few_lines(kedro_callback: Callable[..., Any]) -> Callable[..., Any]:
     def run(*, verbose: bool, pipeline: str | None, pipelines: list[str], **options: Any) -> Any:
         if verbose:
             _log_all_on_terminal()
+        if file := _log_file():
+            tell_once(file)
         names = [pipeline, *pipelines] if pipeline else pipelines
         try:
             return kedro_callback(pipeline=None, pipelines=names, **options)

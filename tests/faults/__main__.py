@@ -35,6 +35,7 @@ def main() -> int:
     planned, done = len(faults), {(row.kind, row.target, row.seed) for row in rows}
     faults = [f for f in faults if (f.kind, f.target, f.seed) not in done]
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        Path(folder).chmod(0o755)  # trials of permissions are another user's
         started = time.monotonic()
         reference = Reference.make(Path(folder))
         _say(f"undisturbed: {time.monotonic() - started:.0f} s; {len(faults)} faults")

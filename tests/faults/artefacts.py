@@ -16,15 +16,15 @@ class Artefact:
         pattern: where such files are.
         phase: the command that is run after one of them was damaged or deleted.
         without: files and folders that are taken away before, so that it is read.
-        irreplaceable: nothing can make it again, and nothing but a picture depends on it: a line
-            about it is all that is asked for.
+        told: the command can't make it again, and nothing but reports depends on it: a line about
+            it is all that is asked for.
     """
 
     name: str
     pattern: str
     phase: str = "transfer"
     without: tuple[str, ...] = ()
-    irreplaceable: bool = False
+    told: bool = False
 
 
 UNFINISHED = tuple(f"{MODEL}/{name}" for name in ("summary.json", "digests.json", "final.s*"))
@@ -58,33 +58,31 @@ ARTEFACTS = (
     ),
     Artefact("digests.json", f"{MODEL}/digests.json"),
     Artefact("summary.json", f"{MODEL}/summary.json"),
-    Artefact("metrics.jsonl", f"{MODEL}/metrics.jsonl", irreplaceable=True),
-    Artefact(
-        "metrics.jsonl, going on", f"{MODEL}/metrics.jsonl", without=UNFINISHED, irreplaceable=True
-    ),
+    Artefact("metrics.jsonl", f"{MODEL}/metrics.jsonl", told=True),
+    Artefact("metrics.jsonl, going on", f"{MODEL}/metrics.jsonl", without=UNFINISHED, told=True),
     Artefact("state.pt, going on", f"{MODEL}/state.pt", without=UNFINISHED),
     Artefact("model.json, going on", f"{MODEL}/model.json", without=UNFINISHED),
     Artefact("best weights, going on", f"{MODEL}/best.safetensors", without=UNFINISHED),
     Artefact(
         "weights.json",
         "data/06_models/faults/transfer.brats2020.pretrained.epoch100/*/weights.json",
-        irreplaceable=True,
+        told=True,
     ),
     Artefact("predicted labels", f"{OUTPUT}/pretrain.tsfm/*/best/*/*.nii.gz"),
     Artefact("list of predictions", f"{OUTPUT}/pretrain_tsfm_predictions.parquet"),
     Artefact("prediction's outcome", f"{OUTPUT}/pretrain_tsfm_prediction.json"),
     Artefact("scores", f"{OUTPUT}/pretrain_tsfm_scores.parquet"),
     Artefact("scoring's outcome", f"{OUTPUT}/pretrain_tsfm_scoring.json"),
-    Artefact("scores, report alone", f"{OUTPUT}/pretrain_scores.parquet", "report"),
-    Artefact("statuses, report alone", f"{OUTPUT}/pretrain_statuses.parquet", "report"),
-    Artefact("pool's page", "data/08_reporting/faults/pool.html"),
+    Artefact("scores, report alone", f"{OUTPUT}/pretrain_scores.parquet", "report", told=True),
+    Artefact("statuses, report alone", f"{OUTPUT}/pretrain_statuses.parquet", "report", told=True),
+    Artefact("pool's page", "data/08_reporting/faults/pool.html", "data_pool"),
     Artefact("report", "data/08_reporting/faults/report.md/*/report.md", "report"),
     Artefact("mlflow.db", "mlflow.db"),
     Artefact("model.json, predict", f"{MODEL}/model.json", "predict"),
     Artefact("best weights, predict", f"{MODEL}/best.safetensors", "predict"),
     Artefact("scan", "data/01_raw/phantom/Task03_Liver/imagesTr/liver_0.nii.gz", "predict"),
-    Artefact("segmentation", "data/predicted/liver_0.nii.gz", "predict"),
+    Artefact("segmentation", "data/predicted/liver_0.nii.gz", "predict", told=True),
     Artefact("segmentation's record", "data/predicted/liver_0.json", "predict"),
-    Artefact("preview", "data/predicted/liver_0.png", "predict"),
+    Artefact("preview", "data/predicted/liver_0.png", "predict", told=True),
     Artefact("volumes.csv", "data/predicted/volumes.csv", "predict"),
 )

@@ -19,6 +19,7 @@ CLOCK_TEXTS = re.compile(
     r'|"(seconds|seconds_per_iteration|samples_per_second)": [-+.\de]+'
     r'|"(summary.json|metrics.jsonl)": "\w+"'  # digests of the seconds in them
     r"|\b[0-9a-f]{32}\b"  # runs of MLflow
+    r'|"inputs": "\w+"'  # a digest of times of change
     r"|<dd>[-+.\de]+ (hours|minutes|seconds)</dd>"
     r"|<svg.*?</svg>",  # of hours, too; the others are compared as files
     re.DOTALL,

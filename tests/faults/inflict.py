@@ -39,7 +39,7 @@ class Trial:
             so; whether they do is not asked of those that a signal ended.
         last: the run after them, or under a fault that lasts.
         cure: takes a lasting fault back, for one more run where `last` refused.
-        lost: an artefact, below data/, that nothing can make again.
+        lost: an artefact, below data/, without which the command goes on, after a line about it.
     """
 
     workspace: Workspace
@@ -123,13 +123,16 @@ def _damaged(artefact: Artefact, damage: Callable[[Path, random.Random], None]) 
             for gone in list(workspace.root.glob(pattern)):
                 shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
         path = workspace.one(artefact.pattern, chance.randrange(100))
-        original = path.read_bytes()
+        original, times = path.read_bytes(), path.stat()
+
+        def restore() -> None:
+            path.write_bytes(original)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
         damage(path, chance)
         last = workspace.run(artefact.phase)
-        lost = str(path.relative_to(workspace.root / "data")) if artefact.irreplaceable else ""
-        yield Trial(
-            workspace, reference.end, last, cure=lambda: path.write_bytes(original), lost=lost
-        )
+        lost = str(path.relative_to(workspace.root / "data")) if artefact.told else ""
+        yield Trial(workspace, reference.end, last, cure=restore, lost=lost)
 
     return inflict
 
@@ -254,4 +257,5 @@ def _workers(parent: int) -> list[int]:
         check=False,
     )
     lines = (line.split(maxsplit=1) for line in found.stdout.splitlines())
-    return [int(pid) for pid, args in lines if "loky" in args or "spawn_main" in args]
+    workers = [line for line in lines if "loky" in line[1] or "spawn_main" in line[1]]
+    return [int(pid) for pid, args in workers if "resource_tracker" not in args]

@@ -9,10 +9,11 @@ from tests.faults.reference import Reference, without_numbers
 from tests.faults.workspace import Run
 
 IDENTICAL, REPAIRED, REFUSED, FINDING = "identical", "repaired", "refused", "FINDING"
-LOST = "lost, with a line"
+TOLD = "told"
+REPORTS = "08_reporting/"
 MAY_END = (0, -9, -15, 143)
 """Well, or by the signal that was sent."""
-TOLD = re.compile(r"^(WARNING|ERROR|CRITICAL|Error:|tsfm-predict:|failed:|note:)")
+LINES = re.compile(r"^(WARNING|ERROR|CRITICAL|Error:|tsfm-predict:|failed:|note:)")
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Outcome:
     """How one fault ended.
 
     Attributes:
-        verdict: identical (and not a word), repaired, refused, lost with a line, or a finding.
+        verdict: identical (and not a word), repaired, refused, told, or a finding.
         line: what was printed about it; of a finding, what was wrong.
     """
 
@@ -57,8 +58,9 @@ def judge(trial: Trial, reference: Reference) -> Outcome:
 
 
 def _of_differences(found: list[str], lost: str, line: str) -> Outcome:
-    if lost and line and len(found) == 1 and found[0].startswith(lost):
-        return Outcome(LOST, line)
+    beside = [name for name in found if not name.startswith((lost, REPORTS))]
+    if lost and line and not beside:
+        return Outcome(TOLD, line)
     more = f" and {len(found) - 1} more" if found[1:] else ""
     return Outcome(FINDING, f"{found[0]}{more}" + (f" ({line})" if line else ""))
 
@@ -68,7 +70,8 @@ def _problem(run: Run) -> str:
         return "hung"
     if run.traceback:
         last = [line for line in run.lines if re.match(r"^\w[\w.]*(Error|Exception|Exit)\b", line)]
-        return f"traceback: {last[-1] if last else run.lines[-1]}"
+        frames = [line.strip() for line in run.lines if "tsfm_pipeline" in line and "File" in line]
+        return f"traceback: {last[-1] if last else run.lines[-1]} ({frames[-1] if frames else ''})"
     return ""
 
 
@@ -77,6 +80,6 @@ def _line(run: Run, reference: Reference) -> str:
     lines = [
         line
         for line in run.lines
-        if TOLD.match(line) and without_numbers(line) not in reference.usual
+        if LINES.match(line) and without_numbers(line) not in reference.usual
     ]
     return lines[0] if lines else ""

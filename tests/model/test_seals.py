@@ -96,3 +96,9 @@ def test_folders_of_before_there_were_seals_are_read(folder: ModelFolder) -> Non
     folder.seals.unlink()
     for read in READERS.values():
         read(ModelFolder(folder.path))
+
+
+def test_the_final_weights_never_stand_in_for_best_ones_that_are_gone(folder: ModelFolder) -> None:
+    folder.weights("best").unlink()
+    with pytest.raises(ModelError, match=r"best\.safetensors is gone"):
+        ModelFolder(folder.path).used_weights()

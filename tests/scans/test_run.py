@@ -169,6 +169,27 @@ def test_finished_scans_are_kept_until_something_changes(tmp_path, model, monkey
     assert len(predict_folder(source, output, ruled, some, batch).kept) == 2
 
 
+@pytest.mark.parametrize("name", ["one.nii.gz", "one.png"])
+def test_an_output_that_was_changed_is_told_and_kept(name, tmp_path, model):
+    sitk.WriteImage(body(), str(tmp_path / "one.nii.gz"))
+    settings = QUICK.model_copy(update={"preview": True})
+
+    def again(**given):
+        asked = settings.model_copy(update=given)
+        return predict_folder(tmp_path / "one.nii.gz", tmp_path / "out", model, asked)
+
+    assert not [text for text in again().warnings if "not what was written" in text]
+    path = tmp_path / "out" / name
+    path.write_bytes(path.read_bytes() + b"by hand")
+    changed = again()
+    assert changed.kept == ("one",)
+    assert [text for text in changed.warnings if f"{path} is not what was written" in text]
+    assert path.read_bytes().endswith(b"by hand")
+    anew = again(overwrite=True)
+    assert anew.segmented == ("one",)
+    assert not [text for text in anew.warnings if "not what was written" in text]
+
+
 def test_an_interruption_keeps_what_is_finished(tmp_path, model, monkeypatch):
     source, output = tmp_path / "in", tmp_path / "out"
     source.mkdir()

@@ -76,11 +76,12 @@ class ModelFolder:
         """Return which weights to use: the best ones where there are any.
 
         Raises:
-            ModelError: there are no final ones either.
+            ModelError: there are no final ones either; or the best ones are gone.
         """
         for kind in WEIGHTS:
             if self.weights(kind).exists():
                 return kind
+            self.check(self.weights(kind))
         names = " nor ".join(self.weights(kind).name for kind in WEIGHTS)
         raise ModelError(f"{self.path} has neither {names}; let its training go on to the end")
 

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from tsfm_pipeline.files import write_atomically, write_bytes, write_text
+from tsfm_pipeline.files import file_digest, write_atomically, write_bytes, write_text
 from tsfm_pipeline.imaging.volume import ImageVolume, write_label
 from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.scans.destination import Destination
@@ -97,6 +97,9 @@ def write_scan(scan: Scan, loaded: LoadedScan, recipe: Recipe, to: Destination) 
             stored_ZYX = volume.reorientation.invert(labels_ZYX)
             names = label_names(card.table, card.regions)
             write_dicom_seg(paths["dicom_seg"], scan.files, stored_ZYX, names, card.name)
+        kept = [paths["labels"], *([paths["preview"]] if settings.preview else [])]
+        digests = {path.name: file_digest(path) for path in kept}
+        record = record.model_copy(update={"digests": digests})
         write_text(paths["record"], record.model_dump_json(indent=1) + "\n")
     return record
 

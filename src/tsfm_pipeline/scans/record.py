@@ -7,10 +7,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from tsfm_pipeline import __version__
-from tsfm_pipeline.files import write_text
+from tsfm_pipeline.files import file_digest, write_text
 from tsfm_pipeline.files.spreadsheet import csv_text
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.inference.settings import InferenceSettings
@@ -35,6 +35,7 @@ class ScanRecord(FrozenModel):
         statistics: rows with STATISTICS_COLUMNS but `scan`; None where they were not asked for.
         model: what predicted, and what it was trained on, in a sentence.
         warnings: what forbids to believe the segmentation, in sentences.
+        digests: of label map and preview as they were written, by the file's name.
     """
 
     scan: str
@@ -47,6 +48,7 @@ class ScanRecord(FrozenModel):
     statistics: tuple[Row, ...] | None = None
     model: str = ""
     warnings: tuple[str, ...] = ()
+    digests: dict[str, str] = Field(default_factory=dict)
 
 
 def inputs_digest(scan: Scan) -> str:
@@ -175,6 +177,12 @@ def is_finished(
         and (record.statistics is not None or not settings.statistics)
         and all(path.exists() for path in wanted)
     )
+
+
+def changed_outputs(folder: Path, record: ScanRecord) -> list[Path]:
+    """List outputs that are not what was written: damaged, or corrected by hand."""
+    written = {folder / name: digest for name, digest in record.digests.items()}
+    return [path for path, was in written.items() if path.exists() and file_digest(path) != was]
 
 
 def read_records(folder: Path, names: Iterable[str] | None = None) -> dict[str, ScanRecord]:

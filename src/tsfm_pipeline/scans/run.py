@@ -22,6 +22,7 @@ from tsfm_pipeline.scans.problem import COLUMNS, Problem, ProblemKind, ScanError
 from tsfm_pipeline.scans.reader_process import ReaderProcess
 from tsfm_pipeline.scans.record import (
     ScanRecord,
+    changed_outputs,
     foreign_files,
     is_finished,
     making_digest,
@@ -133,6 +134,12 @@ def predict_folder(
             if not is_finished(scan, records.get(scan.name), to.folder, made_by, settings)
         ]
         kept = tuple(scan.name for scan in scans if scan not in todo)
+        changed = [
+            f"{path} is not what was written (damaged, or corrected by hand) and is kept as it is;"
+            " --overwrite makes it again"
+            for name in kept
+            for path in changed_outputs(to.folder, records[name])
+        ]
         for scan in todo:  # what was made of an older input must not stand beside the new
             records.pop(scan.name, None)
             remove_outputs(to.folder, scan.name)
@@ -161,7 +168,7 @@ def predict_folder(
         records={scan.name: records[scan.name] for scan in finished},
         volumes=volumes_table(records),
         model=training_text(cards),
-        warnings=phantom_warnings(cards, finished),
+        warnings=(*phantom_warnings(cards, finished), *changed),
     )
 
 

@@ -153,6 +153,13 @@ class MetricsLog:
                 len(sound),
             )
         kept = [line for line in sound if json.loads(line)["epoch"] < epoch]
+        if len(lines) < epoch:
+            logger.warning(
+                "%s has %d of the %d epochs that are trained; the curve lacks the others",
+                self._path,
+                len(kept),
+                epoch,
+            )
         with written(self._path):
             write_text(self._path, "".join(f"{line}\n" for line in kept))
 

@@ -8,6 +8,7 @@ import pandas as pd
 from tsfm_pipeline.evaluation.settings import EvaluationSettings
 from tsfm_pipeline.evaluation.statistics import compare_experiments
 from tsfm_pipeline.evaluation.summary import summarise
+from tsfm_pipeline.evaluation.threshold import BASELINE
 from tsfm_pipeline.experiments.beyond import BEYOND_ROWS
 from tsfm_pipeline.experiments.comparisons import COMPARISONS
 from tsfm_pipeline.pipelines.phantom.datasets import phantoms_among
@@ -97,6 +98,7 @@ def build_tables(
     provenance: Provenance,
 ) -> pd.DataFrame:
     """Build every table in long form, with our figures and how sure they are."""
+    _warn_of_gaps(all_scores, experiment_statuses)
     summary = summarise(all_scores, resamples=1)  # of the cells' own intervals, below
     statuses = dict(
         zip(experiment_statuses["experiment"], experiment_statuses["status"], strict=True)
@@ -112,6 +114,24 @@ def build_tables(
         for name, table in paper_tables.root.items()
     ]
     return pd.concat(frames, ignore_index=True)
+
+
+def _warn_of_gaps(all_scores: pd.DataFrame, experiment_statuses: pd.DataFrame) -> None:
+    """Name experiments of which one of the two tables knows and the other does not."""
+    finished = experiment_statuses["status"] == "finished"
+    done = set(experiment_statuses.loc[finished, "experiment"])
+    scored = set(all_scores["experiment"]) - {BASELINE}
+    for what, names in (
+        ("finished, but have no scores", done - scored),
+        ("scored, but have no status", scored - set(experiment_statuses["experiment"])),
+    ):
+        if names:
+            logger.warning(
+                "%d experiment(s) are %s: %s; `kedro run` of their pipeline makes them",
+                len(names),
+                what,
+                ", ".join(sorted(names)[:5]) + (", ..." if names - set(sorted(names)[:5]) else ""),
+            )
 
 
 def summarise_dice(all_scores: pd.DataFrame, evaluation: EvaluationSettings) -> pd.DataFrame:
