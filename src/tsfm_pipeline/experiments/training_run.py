@@ -90,8 +90,8 @@ def run_training(
         return _not_run(name, pool_version, no_data)
     weights = settings.initial_weights_of(experiment)
     if initial is not None and weights is None:
-        if lacking := _lacking_start(experiment, initial, models_root):
-            return _not_run(name, pool_version, *lacking)
+        if why := _lacking_start(experiment, initial, models_root):
+            return _not_run(name, pool_version, *why)
         weights = initial.model_folder(models_root).weights("best")
 
     chosen = splits[splits["dataset"].isin(datasets)]
