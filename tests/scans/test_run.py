@@ -214,6 +214,21 @@ def test_an_interruption_keeps_what_is_finished(tmp_path, model, monkeypatch):
     assert predict_folder(source, output, model, QUICK).segmented == ("b", "c")
 
 
+def test_two_runs_in_one_folder_both_end_well(tmp_path, model, monkeypatch):
+    sitk.WriteImage(body(), str(tmp_path / "one.nii.gz"))
+    written = outputs.write_label
+
+    def beside_another(*given):
+        monkeypatch.setattr(outputs, "write_label", written)
+        assert predict_folder(tmp_path / "one.nii.gz", tmp_path / "out", model, QUICK).failed == 0
+        written(*given)
+
+    monkeypatch.setattr(outputs, "write_label", beside_another)
+    summary = predict_folder(tmp_path / "one.nii.gz", tmp_path / "out", model, QUICK)
+    assert (summary.segmented, summary.failed) == (("one",), 0)
+    assert {path.name for path in (tmp_path / "out").glob("*one*")} == {"one.json", "one.nii.gz"}
+
+
 def test_what_fails_now_leaves_no_older_segmentation(tmp_path, model):
     source, output = tmp_path / "in", tmp_path / "out"
     source.mkdir()

@@ -113,7 +113,7 @@ def writing(folder: Path, name: str) -> Iterator[None]:
     except BaseException:
         remove_outputs(folder, name)
         raise
-    mark.unlink()
+    mark.unlink(missing_ok=True)  # of two runs in one folder the other one was first
 
 
 def remove_outputs(folder: Path, name: str) -> None:
@@ -130,10 +130,10 @@ def remove_outputs(folder: Path, name: str) -> None:
         path.unlink(missing_ok=True)
     if ours:
         for path in masks.glob("*.nii.gz"):
-            path.unlink()
+            path.unlink(missing_ok=True)
         with suppress(OSError):  # there is none, or somebody keeps other files in it
             masks.rmdir()
-    mark.unlink()
+    mark.unlink(missing_ok=True)
 
 
 def foreign_files(
