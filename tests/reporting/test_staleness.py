@@ -151,3 +151,14 @@ def test_what_was_run_on_the_current_pool_or_an_unknown_one_is_not_marked(
     labels = {line.get_label() for line in figure.axes[0].get_lines()}
     assert {"TSFM, ours", "threshold, ours"} <= labels
     assert ("Pool version unknown" in text) is (version == "")
+
+
+def test_scores_and_statuses_that_do_not_fit_are_named(reported, caplog) -> None:
+    reported(all_on(NEW))
+    assert not [text for text in caplog.messages if "experiment(s) are" in text]
+    versions = all_on(NEW) | {"transfer.kits19.nnunet.epoch1000": NEW}
+    del versions[SCRATCH]
+    reported(versions)
+    told = " ".join(caplog.messages)
+    assert "finished, but have no scores: transfer.kits19.nnunet.epoch1000;" in told
+    assert f"scored, but have no status: {SCRATCH};" in told

@@ -368,6 +368,16 @@ def test_real_signals(
     assert _weights(folder) == _weights(undisturbed(task, settings))
 
 
+def test_a_curve_that_is_gone_before_more_epochs_is_told(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path, caplog
+) -> None:
+    train(make_task(settings=make_settings()), folder, _ignore)
+    ModelFolder(folder).metrics.unlink()
+    train(make_task(settings=make_settings(epochs=3)), folder, _ignore)
+    assert "metrics.jsonl has 0 of the 2 epochs that are trained" in caplog.text
+    assert [line["epoch"] for line in ModelFolder(folder).epochs()] == [2]
+
+
 @pytest.mark.parametrize("tail", ['{"epoch": 2, "tra', "null", "[1]", "\\x00\\x00"])
 def test_a_damaged_line_of_the_curve_is_dropped(
     make_task: MakeTask,

@@ -119,8 +119,8 @@ def build_tables(
 def _warn_of_gaps(all_scores: pd.DataFrame, experiment_statuses: pd.DataFrame) -> None:
     """Name experiments of which one of the two tables knows and the other does not."""
     finished = experiment_statuses["status"] == "finished"
-    done = set(experiment_statuses.loc[finished, "experiment"])
-    scored = set(all_scores["experiment"]) - {BASELINE}
+    done = set(experiment_statuses.loc[finished, "experiment"]) - {BASELINE}
+    scored = set(all_scores["experiment"]) - {BASELINE}  # has no status where it is run
     for what, names in (
         ("finished, but have no scores", done - scored),
         ("scored, but have no status", scored - set(experiment_statuses["experiment"])),
