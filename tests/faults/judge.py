@@ -71,7 +71,8 @@ def _problem(run: Run) -> str:
     if run.traceback:
         last = [line for line in run.lines if re.match(r"^\w[\w.]*(Error|Exception|Exit)\b", line)]
         frames = [line.strip() for line in run.lines if "tsfm_pipeline" in line and "File" in line]
-        return f"traceback: {last[-1] if last else run.lines[-1]} ({frames[-1] if frames else ''})"
+        where = f" ({frames[-1]})" if frames else ""
+        return f"traceback: {last[-1] if last else run.lines[-1]}{where}"
     return ""
 
 
