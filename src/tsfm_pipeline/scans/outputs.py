@@ -98,7 +98,8 @@ def write_scan(scan: Scan, loaded: LoadedScan, recipe: Recipe, to: Destination) 
             names = label_names(card.table, card.regions)
             write_dicom_seg(paths["dicom_seg"], scan.files, stored_ZYX, names, card.name)
         kept = [paths["labels"], *([paths["preview"]] if settings.preview else [])]
-        digests = {path.name: file_digest(path) for path in kept}
+        # another run in this folder may have taken one away, to write it again
+        digests = {path.name: file_digest(path) for path in kept if path.exists()}
         record = record.model_copy(update={"digests": digests})
         write_text(paths["record"], record.model_dump_json(indent=1) + "\n")
     return record
