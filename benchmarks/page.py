@@ -13,13 +13,18 @@ from tsfm_pipeline.reporting.markdown import MISSING, markdown_table
 TEMPLATE = Path(__file__).parent / "templates" / "benchmarks.md"
 HEADER = ("what", "unit", "ours", "peer", "peer's", "ratio", "our GB", "peer's GB")
 ON_REQUEST = (
-    ("equal_time.py", "five systems in equal time on Task04 ([page](hippocampus.md))", "2 hours"),
+    (
+        "equal_time.py",
+        "five systems in equal time on Task04, and TSFM by other recipes ([page](hippocampus.md))",
+        "4 hours",
+    ),
     ("hippocampus.py", "README's curve and Dice ([page](own_dataset.md))", "1 hour"),
     ("seeds.py", "Table 2's smallest budget over seeds ([page](baselines.md))", "an hour"),
     ("best_minus_final.py", "the worth of the best weights ([page](decisions.md))", "hours"),
+    ("variants.py", "left and right exchanged, and `small6`, on the phantom pool", "an hour"),
     ("cpu_step.py --compile", "steps of `small`, compiled, too ([page](training.md))", "10 min"),
-    ("run.py --only scale", "cost as cases and experiments grow", "10 min"),
-    ("run.py --only huge_memory", "the paper's network on a CPU", "15 min, 24 GiB, 26 GB of disk"),
+    ("run.py --only scale", "cost as cases and experiments grow", "5 min"),
+    ("run.py --only huge_memory", "the paper's network on a CPU", "5 min, 24 GiB, 26 GB of disk"),
     ("thread_waiting.py", "threads that spin or sleep beside a busy process", "minutes"),
     ("start_up.py", "start of the commands in a project with results", "minutes"),
     ("gpu/run.py", "all of a [GPU](../benchmarks/gpu/results/README.md)", "1 hour, a GPU"),
@@ -38,9 +43,7 @@ def write(results: Path, path: Path) -> None:
         machines=found,
         figures=figures_table,
         versions=versions_table,
-        on_request=markdown_table(
-            ("command", "what", "takes about (not measured)"), requests, text_columns=3
-        ),
+        on_request=markdown_table(("command", "what", "takes about"), requests, text_columns=3),
     )
     write_text(path, page)
 

@@ -28,7 +28,9 @@ def main() -> int:
     parse.add_argument("--jobs", type=int, default=2, help="faults at once")
     parse.add_argument("--only", default="", help="faults whose kind and target contain this")
     parse.add_argument("--folder", type=Path, help="for the workspaces; default: a temporary one")
-    parse.add_argument("--rows", type=Path, help="keeps what has ended; not inflicted again")
+    parse.add_argument(
+        "--rows", type=Path, help="keeps what has ended; findings alone are tried again"
+    )
     given = parse.parse_args()
     faults = [f for f in every_fault(given.signals) if given.only in f"{f.kind} {f.target}"]
     rows = _kept(given.rows)
@@ -60,7 +62,8 @@ def main() -> int:
 
 def _kept(path: Path | None) -> list[Row]:
     lines = path.read_text().splitlines() if path and path.exists() else []
-    return [Row(**json.loads(line)) for line in lines]
+    rows = [Row(**json.loads(line)) for line in lines]
+    return [row for row in rows if row.verdict != FINDING]
 
 
 def _say(text: str) -> None:

@@ -160,7 +160,7 @@ def test_a_finished_training_whose_weights_are_gone_is_refused(
     train(task, folder, _ignore)
     for path in (path for name in lost for path in folder.glob(f"{name}*")):
         path.unlink()
-    with pytest.raises(TrainingError, match=rf"{lost[0]}\.safetensors is gone .* train again"):
+    with pytest.raises(TrainingError, match=rf"{lost[0]}\.safetensors is gone; .* train again"):
         train(task, folder, _ignore)
 
 

@@ -22,19 +22,16 @@ def finished_training(task: TrainingTask, model: ModelFolder) -> TrainingSummary
     """
     try:
         summary = model.summary
+        if summary is None or not summary.is_end_of(task.settings):
+            return None
+        lost = model.lost()
+        if lost == [model.weights("final")] and checkpoint.has_state(model):
+            logger.warning("%s is gone; it is made again from the saved state", lost[0])
+            return None
+        for path in lost:
+            model.check(path)
     except ModelError as error:
         raise TrainingError(str(error)) from error
-    if summary is None or not summary.is_end_of(task.settings):
-        return None
-    lost = model.lost()
-    if lost == [model.weights("final")] and checkpoint.has_state(model):
-        logger.warning("%s is gone; it is made again from the saved state", lost[0])
-        return None
-    if lost:
-        raise TrainingError(
-            f"{lost[0]} is gone from a finished training; copy the model folder again from where it"
-            " came from, or remove it and train again"
-        )
     if not model.seals.exists():  # of before there were any, or gone
         logger.warning("%s is not there; made anew of the files as they are", model.seals)
         model.seal_all()
