@@ -17,7 +17,7 @@ from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.model.training_settings import AugmentationSettings, TrainingSettings
 from tsfm_pipeline.network import extras
-from tsfm_pipeline.store.case_store import CaseStore
+from tsfm_pipeline.store.case_store import CaseStore, StoreError
 from tsfm_pipeline.training.describe import ADDED_LATER, deciding_settings
 
 METHODS = {entry.method: {} for entry in GRID} | {"sam_med3d": {"pretraining": "checkpoint"}}
@@ -230,6 +230,19 @@ def test_what_starts_from_damaged_weights_leaves_no_folder(tmp_path, content, to
     assert record.status == "failed"
     assert f"best.safetensors {told}" in record.reason
     assert [path.name for path in tmp_path.iterdir()] == ["pretrain.tsfm"]
+
+
+@pytest.mark.parametrize(("error", "traceback"), [(StoreError, False), (RuntimeError, True)])
+def test_a_damaged_case_is_told_without_a_traceback(
+    error, traceback, tmp_path, monkeypatch, caplog
+) -> None:
+    def broken(*args):
+        raise error("liver_0/image.b2nd is damaged")
+
+    monkeypatch.setattr(training_run, "train", broken)
+    assert run("transfer.kits19.scratch.epoch10", tmp_path).status == "failed"
+    (told,) = [record for record in caplog.records if "is damaged" in record.getMessage()]
+    assert bool(told.exc_info) == traceback
 
 
 def test_a_failing_training_is_recorded_and_does_not_raise(tmp_path, monkeypatch) -> None:
