@@ -295,6 +295,29 @@ def test_an_output_that_cannot_be_written_is_named_without_a_traceback(
     assert "its disk not full" in said
 
 
+def test_a_full_disk_stops_the_run_and_blames_no_scan(tmp_path, model, monkeypatch, capsys):
+    source, output = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for seed, name in enumerate(("a", "b", "c")):
+        sitk.WriteImage(body(seed=seed), str(source / f"{name}.nii.gz"))
+    given = ["-i", str(source), "-m", str(model), "-o", str(output), "--no-preview"]
+    real = outputs.write_label
+
+    def full(path, *others):
+        if path.name == "b.nii.gz":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        real(path, *others)
+
+    monkeypatch.setattr(outputs, "write_label", full)
+    assert main(given) == 2
+    said = capsys.readouterr().err
+    assert f"tsfm-predict: {output / 'b.nii.gz'}: No space left on device; free some space" in said
+    assert "export it again" not in said
+    monkeypatch.undo()
+    assert main(given) == 0
+    assert "2 segmented, 1 finished before, 0 failed" in capsys.readouterr().out
+
+
 def test_parts_share_the_scans_and_a_folder(tmp_path, model, capsys):
     source, output = folder_of_scans(tmp_path / "in"), tmp_path / "out"
     given = ["-i", str(source), "-o", str(output), "-m", str(model), "--no-preview"]

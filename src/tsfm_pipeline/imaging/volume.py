@@ -13,7 +13,6 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from tsfm_pipeline.files import write_atomically
 from tsfm_pipeline.imaging.file_volume import (
     FileVolume,
     VolumeError,
@@ -27,6 +26,7 @@ from tsfm_pipeline.imaging.geometry import (
 )
 from tsfm_pipeline.imaging.itk_file import itk_geometry, read_itk
 from tsfm_pipeline.imaging.nifti import decode_nifti, is_nifti, nifti_geometry
+from tsfm_pipeline.imaging.nifti_writing import write_nifti
 
 __all__ = [
     "ImageVolume",
@@ -166,6 +166,9 @@ def write_label(
         path: the file; its suffix decides the format (.nii.gz).
         labels_ZYX: canonical, uncropped.
         like: `file_geometry` and `reorientation` of the image.
+
+    Raises:
+        OSError: it can't be written.
     """
     geometry, reorientation = like
     image = sitk.GetImageFromArray(np.ascontiguousarray(reorientation.invert(labels_ZYX)))
@@ -173,7 +176,7 @@ def write_label(
     image.SetOrigin(geometry.origin)
     image.SetDirection([value for row in geometry.direction for value in row])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda to: sitk.WriteImage(image, str(to), useCompression=True))
+    write_nifti(path, image)
 
 
 def _read(path: Path, load: Load) -> FileVolume:

@@ -7,7 +7,6 @@ split lies in splits_final.json.
 
 import json
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,10 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from tsfm_pipeline.files import write_atomically, write_text
+from tsfm_pipeline.files import write_text
 from tsfm_pipeline.files.folder import atomic_folder
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.imaging.nifti_writing import write_nifti
 from tsfm_pipeline.imaging.volume import read_image, write_label
 from tsfm_pipeline.nnunetv2.task import NnunetTask
 from tsfm_pipeline.preparation.labels import read_targets
@@ -68,7 +68,7 @@ def _export_images(task: NnunetTask, case: SourceCase) -> None:
         if image.name.endswith(ENDING):
             link.symlink_to(image.absolute())
         else:
-            write_atomically(link, partial(_compress, image))
+            write_nifti(link, sitk.ReadImage(str(image)))
 
 
 def import_labels(
@@ -95,17 +95,13 @@ def import_labels(
     whole = [0, *map(int, named)]
     lookup = np.array(whole, np.min_scalar_type(max(whole)))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda temporary: _write(temporary, lookup[array], image))
+    _write(path, lookup[array], image)
 
 
 def _write(path: Path, array_ZYX: NDArray[np.unsignedinteger], like: sitk.Image) -> None:
     written = sitk.GetImageFromArray(array_ZYX)
     written.CopyInformation(like)
-    sitk.WriteImage(written, str(path), useCompression=True)
-
-
-def _compress(image: Path, path: Path) -> None:
-    sitk.WriteImage(sitk.ReadImage(str(image)), str(path), useCompression=True)
+    write_nifti(path, written)
 
 
 def _export_labels(task: NnunetTask, case: SourceCase) -> None:

@@ -8,6 +8,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from tsfm_pipeline.imaging.geometry import Geometry, canonical_reorientation
+from tsfm_pipeline.imaging.nifti_writing import write_nifti
 from tsfm_pipeline.phantom.contrast import CONTRASTS
 from tsfm_pipeline.phantom.landmarks import find_landmarks
 from tsfm_pipeline.phantom.layouts import PLANNERS
@@ -123,4 +124,4 @@ def _write(path: Path, array: NDArray[np.generic], grid: Geometry) -> None:
     volume.SetOrigin(grid.origin)
     volume.SetDirection([value for row in grid.direction for value in row])
     path.parent.mkdir(parents=True, exist_ok=True)
-    sitk.WriteImage(volume, str(path), useCompression=path.name.endswith(".gz"))
+    write_nifti(path, volume)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsfm_pipeline import __version__
+from tsfm_pipeline.machine import MachineError
 
 if TYPE_CHECKING:
     from tsfm_pipeline.scans.run import RunSummary
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         summary = _predict(given)
-    except ValueError as error:
+    except (ValueError, MachineError) as error:
         print(f"tsfm-predict: {error}", file=sys.stderr)
         return 2
     except OSError as error:

@@ -1,14 +1,13 @@
 """One loaded scan to all that was asked for: labels, masks, pictures, pages, and the record."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from tsfm_pipeline.files import file_digest, write_atomically, write_bytes, write_text
+from tsfm_pipeline.files import file_digest, write_bytes, write_text
+from tsfm_pipeline.imaging.nifti_writing import write_nifti
 from tsfm_pipeline.imaging.volume import ImageVolume, write_label
 from tsfm_pipeline.inference.settings import InferenceSettings
 from tsfm_pipeline.scans.destination import Destination
@@ -128,8 +127,4 @@ def _write_probabilities(
         image = image_on_grid(np.ascontiguousarray(map_ZYX), volume.file_geometry)
         path = probability_path(folder, scan.name, region)
         path.parent.mkdir(exist_ok=True)
-        write_atomically(path, _writer(image))
-
-
-def _writer(image: sitk.Image) -> Callable[[Path], None]:
-    return lambda to: sitk.WriteImage(image, str(to), useCompression=True)
+        write_nifti(path, image)

@@ -9,6 +9,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from tsfm_pipeline.inference.settings import InferenceSettings
+from tsfm_pipeline.machine import MachineError, fault_of_machine
 from tsfm_pipeline.model.folder import ModelError, ModelFolder
 from tsfm_pipeline.scans.destination import Destination
 from tsfm_pipeline.scans.dicom_seg import require_highdicom
@@ -109,6 +110,7 @@ def predict_folder(
         ModelError: no usable model, models that do not agree, an unknown target, or mirroring for
             a model that has seen none.
         OSError: the output folder can't be written, the input or the model can't be read.
+        MachineError: a full disk while a scan is written. Finished scans are kept.
     """
     settings, window = settings or PredictSettings(), window or InferenceSettings()
     named = [models] if isinstance(models, str | Path) else models
@@ -235,6 +237,8 @@ def _segment(
                 bar.set_postfix_str(name)  # its tiles have a bar of their own below
                 outcome = write_scan(scan, loaded, recipe, to)
             except Exception as error:
+                if fault := fault_of_machine(error):  # the others could not go on either
+                    raise MachineError(fault) from error
                 logger.debug("%s failed", name, exc_info=True)
                 outcome = error
             yield scan, outcome
