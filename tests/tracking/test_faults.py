@@ -16,6 +16,7 @@ from tests.tracking.conftest import trainings
 from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.tracking import runs
+from tsfm_pipeline.tracking.problem import in_a_line
 from tsfm_pipeline.tracking.results import log_model, log_scores
 from tsfm_pipeline.tracking.trainings import training_run
 
@@ -23,6 +24,7 @@ START = """
 import os, sys
 from pathlib import Path
 from tsfm_pipeline.tracking import runs
+from tsfm_pipeline.tracking.problem import in_a_line
 from tsfm_pipeline.tracking.settings import TrackingSettings
 tags = {"kedro_run": "x"}
 print(runs.start_run(TrackingSettings(), Path(sys.argv[1]), "run", tags), flush=True)
@@ -155,3 +157,10 @@ def test_a_server_that_does_not_answer_is_told_in_a_line(project, start, monkeyp
         start(uri="http://127.0.0.1:9")
     assert "\n" not in str(told.value)
     mlflow.set_tracking_uri(f"sqlite:///{project}/mlflow.db")
+
+
+def test_the_line_of_a_full_disk_says_so() -> None:
+    advice = "(raised as a result of Query-invoked autoflush; consider using a session.no_autoflush"
+    error = RuntimeError(f"{advice} block)\n(sqlite3.OperationalError) database or disk is full")
+    assert in_a_line(error) == "(sqlite3.OperationalError) database or disk is full"
+    assert in_a_line(RuntimeError()) == "RuntimeError"

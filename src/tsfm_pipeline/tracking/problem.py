@@ -4,6 +4,9 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+AUTOFLUSH = "(raised as a result of Query-invoked autoflush"
+"""SQLAlchemy's advice to programmers, which it prints before the error."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -12,8 +15,9 @@ class TrackingError(RuntimeError):
 
 
 def in_a_line(error: BaseException) -> str:
-    """Return the first line of an error's text, which SQLAlchemy and urllib3 make long."""
-    text = (str(error) or type(error).__name__).splitlines()[0]
+    """Return the first line that says something, of what SQLAlchemy and urllib3 make long."""
+    lines = [line for line in str(error).splitlines() if not line.startswith(AUTOFLUSH)]
+    text = lines[0] if lines else type(error).__name__
     return text if len(text) <= 300 else f"{text[:300]} ..."
 
 
