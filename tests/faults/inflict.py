@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,9 @@ from tests.faults.artefacts import ARTEFACTS, Artefact
 from tests.faults.reference import Reference
 from tests.faults.workspace import PHASES, Run, Workspace, began
 
-NOBODY = 65534
+WITHOUT = "-dac_override,-dac_read_search"
+"""The capabilities that let root write where permissions forbid it."""
+
 DENIED = (
     ("data_pool", "data/03_primary/faults/cases"),
     ("data_pool", "data/02_intermediate/faults"),
@@ -204,10 +206,8 @@ def _denied(phase: str, name: str) -> Inflict:
         workspace = reference.before[phase].copy_to(folder)
         path = folder / name
         path.mkdir(parents=True, exist_ok=True)
-        prefix: Sequence[str] = ()
-        if os.geteuid() == 0:  # permissions do not hold for root
-            subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(folder)], check=True)
-            prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        # Permissions do not hold for root. Another user may not even be able to start Python.
+        prefix = ["setpriv", f"--bounding-set={WITHOUT}"] if os.geteuid() == 0 else []
         path.chmod(0o555)
         disturbed = workspace.run(phase, prefix=prefix)
         path.chmod(0o755)
