@@ -1,4 +1,4 @@
-"""Train five systems, and TSFM by other recipes, on Task04_Hippocampus for equal time.
+"""Train systems, or one of them by other recipes, on Task04_Hippocampus for equal time.
 
 Draws Dice over time and prints the tables.
 
@@ -11,8 +11,7 @@ COMMAND is one of
                              mirrored one get the native one's, so that all train for equally
                              many iterations
     train [SYSTEM ...]       as many iterations as --minutes hold at that speed
-    report                   of what has finished: docs/equal_time.svg, docs/recipes.svg and
-                             the tables
+    report [SYSTEM ...]      of what has finished: the picture --picture, and the tables
 
 So systems may be trained side by side, or beside other work: their iterations are those of the
 quiet machine, and so is the time in figure and table. Each has a copy of the project in FOLDER.
@@ -25,7 +24,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +43,7 @@ EPOCHS = 20
 SPEEDS = "seconds_per_iteration.json"
 OURS = {"patch": [40, 56, 40], "batch_size": 2}
 TSFM = {"network": "tsfm", "size": "small", **OURS}
+SIX = TSFM | {"size": "small6"}
 PLANNED = {
     "network": "nnunet",
     "size": "base",
@@ -80,6 +79,7 @@ class System:
 
 SYSTEMS = {
     "tsfm": System("TSFM small", "tsfm", TSFM),
+    "tsfm_small6": System("TSFM small6", "tsfm", SIX),
     "nnunet": System("nnU-Net, native", "nnunet", PLANNED),
     "nnunetv2": System("nnU-Net v2 itself", "nnunet", PLANNED, "nnunet"),
     "nnunet_mirrored": System(
@@ -98,31 +98,22 @@ SYSTEMS = {
         "stunet",
         {"network": "stunet", "size": "small", "loss": "softmax", **OURS},
     ),
-}
-RECIPES = {
-    "tsfm": System("as in conf/hippocampus", "tsfm", TSFM),
-    "tsfm_small6": System("six resolutions", "tsfm", TSFM | {"size": "small6"}),
-    "tsfm_plain": System(
-        "without transformer",
-        "tsfm_without_transformer",
-        TSFM | {"network": "tsfm_without_transformer"},
-    ),
-    "tsfm_softmax": System("softmax loss", "tsfm", TSFM | {"loss": "softmax"}, "tsfm"),
-    "tsfm_rate": System("rate 0.03", "tsfm", TSFM | {"learning_rate": 0.03}, "tsfm"),
-    "tsfm_adamw": System("AdamW 0.001", "tsfm", TSFM | ADAMW, "tsfm"),
-    "tsfm_mirrored": System(
+    "small6_softmax": System("softmax loss", "tsfm", SIX | {"loss": "softmax"}, "tsfm_small6"),
+    "small6_rate": System("rate 0.03", "tsfm", SIX | {"learning_rate": 0.03}, "tsfm_small6"),
+    "small6_adamw": System("AdamW 0.001, cosine", "tsfm", SIX | ADAMW, "tsfm_small6"),
+    "small6_mirrored": System(
         "all axes mirrored",
         "tsfm",
-        TSFM | {"augmentation": {"mirror_axes": [0, 1, 2]}},
-        "tsfm",
+        SIX | {"augmentation": {"mirror_axes": [0, 1, 2]}},
+        "tsfm_small6",
     ),
-    "tsfm_light": System(
-        "light augmentation",
-        "tsfm",
-        TSFM | {"augmentation": {"transforms": "light", "mirror_axes": [2]}},
+    "small6_plain": System(
+        "without transformer",
+        "tsfm_without_transformer",
+        SIX | {"network": "tsfm_without_transformer"},
     ),
+    "small6_patch": System("patch 32x48x32", "tsfm", SIX | {"patch": [32, 48, 32]}),
 }
-ALL = SYSTEMS | RECIPES
 HALF = 0.5
 TARGETS = ("hippocampus_anterior", "hippocampus_posterior")
 COMMON = {
@@ -142,13 +133,13 @@ def make_project(folder: Path, system: str, iterations: int, epochs: int) -> Non
     for name in ("conf", "src"):
         shutil.copytree(PROJECT / name, folder / name, dirs_exist_ok=True)
     shutil.copyfile(PROJECT / "pyproject.toml", folder / "pyproject.toml")
-    method = ALL[system].method
+    method = SYSTEMS[system].method
     experiment = {"name": f"own.{system}", "role": "baseline", "method": method}
     grid = {"experiments": [experiment | {"datasets": ["hippocampus"]}]}
     (folder / "conf/grid.yml").write_text(yaml.safe_dump(grid))
     path = folder / "conf/hippocampus/parameters_experiments.yml"
     settings = yaml.safe_load(path.read_text())
-    own = {**ALL[system].training, "iterations_per_epoch": iterations}
+    own = {**SYSTEMS[system].training, "iterations_per_epoch": iterations}
     settings["experiments"] |= {
         "left_out": ["pretrain.*", "study.*"],
         "baseline": {"training": {**COMMON, "epochs": epochs, "iterations_per_epoch": iterations}},
@@ -199,7 +190,7 @@ def model_of(folder: Path, system: str) -> ModelFolder:
 def calibrate(arguments: argparse.Namespace) -> None:
     """Time a few iterations of each system, and keep the seconds."""
     kept = arguments.project / SPEEDS
-    for system in arguments.systems or [name for name, one in ALL.items() if not one.speed]:
+    for system in arguments.systems or [name for name, one in SYSTEMS.items() if not one.speed]:
         folder = arguments.project / f"calibration_{system}"
         train(arguments, folder, system, iterations=12, epochs=2)
         seconds = json.loads(kept.read_text()) if kept.exists() else {}
@@ -211,18 +202,19 @@ def calibrate(arguments: argparse.Namespace) -> None:
 def iterations_of(arguments: argparse.Namespace, system: str) -> int:
     """Return the iterations per epoch that the time holds."""
     seconds = json.loads((arguments.project / SPEEDS).read_text())
-    speed = seconds[ALL[system].speed or system]
+    speed = seconds[SYSTEMS[system].speed or system]
     return round(arguments.minutes * 60 / EPOCHS / speed)
 
 
-def report(arguments: argparse.Namespace, systems: Mapping[str, System], picture: str) -> None:
+def report(arguments: argparse.Namespace) -> None:
     """Draw the curves and print the scores of what has finished."""
-    mpl.rcParams["svg.hashsalt"] = picture  # the same file from the same figures
+    mpl.rcParams["svg.hashsalt"] = arguments.picture.stem  # the same file from the same figures
     mpl.rcParams["svg.fonttype"] = "none"
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()
     lines, by_case = [], {}
-    for system, one in systems.items():
+    for system in arguments.systems or SYSTEMS:
+        one = SYSTEMS[system]
         folder = arguments.project / system
         scores = folder / "data/07_model_output/hippocampus/own_scores.parquet"
         if not scores.exists():
@@ -244,7 +236,7 @@ def report(arguments: argparse.Namespace, systems: Mapping[str, System], picture
     axes.set(xlabel="minutes", ylabel="pseudo-Dice of validation patches", ylim=(0, 0.95))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    figure.savefig(PROJECT / f"docs/{picture}.svg", metadata={"Date": None})
+    figure.savefig(arguments.picture, metadata={"Date": None})
     header = ["", "iterations", "anterior", "posterior", "mean", "sd over cases"]
     print(markdown_table(header, lines, text_columns=1))
     for first, second in itertools.combinations(by_case, 2):
@@ -259,16 +251,16 @@ def main() -> None:
     parser.add_argument("--project", type=Path, required=True, help="where all is trained")
     parser.add_argument("--nnunet-python", type=Path, default=PROJECT / ".venv-nnunet/bin/python")
     parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--picture", type=Path, default=PROJECT / "docs/equal_time.svg")
     parser.add_argument("command", choices=("calibrate", "train", "report"))
-    parser.add_argument("systems", nargs="*", choices=[[], *ALL])
+    parser.add_argument("systems", nargs="*", choices=[[], *SYSTEMS])
     arguments = parser.parse_args()
     if arguments.command == "calibrate":
         calibrate(arguments)
     elif arguments.command == "report":
-        report(arguments, SYSTEMS, "equal_time")
-        report(arguments, RECIPES, "recipes")
+        report(arguments)
     else:
-        for system in arguments.systems or ALL:
+        for system in arguments.systems or SYSTEMS:
             iterations = iterations_of(arguments, system)
             train(arguments, arguments.project / system, system, iterations, EPOCHS)
 
