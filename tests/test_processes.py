@@ -1,4 +1,4 @@
-"""Workers end with a parent that is killed outright, and write nothing afterwards."""
+"""Workers end with a parent that is killed outright or as they start, and write nothing then."""
 
 import os
 import signal
@@ -50,6 +50,43 @@ def ended(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
+
+
+STRUCK = """
+import os, signal
+import joblib.externals.loky.backend.fork_exec as forking
+from tsfm_pipeline.scans.reader_process import ReaderProcess
+from tsfm_pipeline.workers import WorkerSettings, run_cases
+
+started = forking.fork_exec
+
+def start(command, *given, **named):
+    pid = started(command, *given, **named)
+    os.kill(os.getpid(), signal.SIGINT)  # before the process has its instructions
+    return pid
+
+def read():
+    with ReaderProcess() as reader:
+        list(reader.map(abs, {"a": (1,)}))
+
+def run():
+    list(run_cases(abs, {"a": (1,)}, WorkerSettings(jobs=1), "Running"))
+
+forking.fork_exec = start
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+try:
+    WAY()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("way", ["read", "run"])
+def test_an_interruption_while_a_worker_starts_prints_no_traceback(way) -> None:
+    command = [sys.executable, "-c", STRUCK.replace("WAY", way)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "interrupted\n"
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("way", ["run", "load"])

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from threading import RLock
 from types import TracebackType
@@ -17,7 +18,7 @@ from typing import TypeVar
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 from tqdm import tqdm
 
-from tsfm_pipeline.processes import die_with_parent
+from tsfm_pipeline.processes import die_with_parent, signals_held_back
 from tsfm_pipeline.scans.problem import ScanError
 from tsfm_pipeline.workers.local import ONE_THREAD
 
@@ -89,7 +90,7 @@ class ReaderProcess:
                 gives a ScanError. None waits for ever.
         """
         keys = list(tasks)
-        following = self._executor.submit(function, *tasks[keys[0]]) if keys else None
+        following = self._submit(function, tasks[keys[0]]) if keys else None
         for number, key in enumerate(keys):
             assert following is not None
             outcome: T | Exception
@@ -114,8 +115,13 @@ class ReaderProcess:
             except Exception as error:  # the worker's; the caller makes a verdict of it
                 outcome = error
             if number + 1 < len(keys):
-                following = self._executor.submit(function, *tasks[keys[number + 1]])
+                following = self._submit(function, tasks[keys[number + 1]])
             yield key, outcome
+
+    def _submit(self, function: Callable[..., T], task: tuple[object, ...]) -> "Future[T]":
+        with signals_held_back():  # it may have to start the process
+            future: Future[T] = self._executor.submit(function, *task)
+        return future
 
     def _restart(self) -> None:
         # Not waiting: a process that a dead mount holds can't be killed either.

@@ -19,6 +19,7 @@ from tsfm_pipeline.files import write_text
 from tsfm_pipeline.model.card import ModelCard
 from tsfm_pipeline.model.folder import WEIGHTS, ModelFolder, Weights
 from tsfm_pipeline.model.summary import TrainingSummary
+from tsfm_pipeline.processes import signals_noted
 from tsfm_pipeline.store.record import CaseRecord
 from tsfm_pipeline.training import checkpoint
 from tsfm_pipeline.training.checks import check_task
@@ -27,7 +28,6 @@ from tsfm_pipeline.training.device import autocast_type, choose_device
 from tsfm_pipeline.training.device_augmentation import DeviceAugmentation
 from tsfm_pipeline.training.finished import finished_training
 from tsfm_pipeline.training.group import ALONE, Group, local_rank
-from tsfm_pipeline.training.interruption import signals_noted
 from tsfm_pipeline.training.losses import confusion_counts, make_loss, region_ids
 from tsfm_pipeline.training.parallel import parallel_model
 from tsfm_pipeline.training.progress import (

@@ -15,7 +15,7 @@ from joblib.externals.loky import ProcessPoolExecutor, cpu_count
 from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 
 from tsfm_pipeline.memory import available_memory
-from tsfm_pipeline.processes import die_with_parent
+from tsfm_pipeline.processes import die_with_parent, signals_held_back
 
 IDLE_SECONDS = 30
 """Workers wait that long for more work."""
@@ -59,13 +59,14 @@ class LocalExecutor:
 
     def submit(self, call: Callable[..., Any], *args: Any, memory: int) -> Future:
         """Start a call in a worker; there must be a free slot."""
-        try:
-            executor = _resting.pop() if _resting else _new_executor()
-            future: Future = executor.submit(call, *args)
-        except BrokenProcessPool:  # it died while it rested
-            executor = _new_executor()
-            future = executor.submit(call, *args)
-        self._busy[future] = executor
+        with signals_held_back():
+            try:
+                executor = _resting.pop() if _resting else _new_executor()
+                future: Future = executor.submit(call, *args)
+            except BrokenProcessPool:  # it died while it rested
+                executor = _new_executor()
+                future = executor.submit(call, *args)
+            self._busy[future] = executor
         return future
 
     def release(self, future: Future) -> None:
