@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -67,3 +68,19 @@ def test_files_have_the_mode_that_the_user_asks_for(tmp_path):
     finally:
         os.umask(before)
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in "ab"] == [0o640, 0o640]
+
+
+def test_an_error_of_the_system_names_the_file(tmp_path):
+    def full(temporary):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def denied(temporary):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(temporary))
+
+    def source(temporary):
+        (tmp_path / "source").read_bytes()
+
+    for write, named in ((full, "a"), (denied, "a"), (source, "source")):
+        with pytest.raises(OSError, match=".") as raised:
+            write_atomically(tmp_path / "a", write)
+        assert raised.value.filename == str(tmp_path / named)

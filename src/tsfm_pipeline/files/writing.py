@@ -29,7 +29,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write: gets the temporary path, whose suffixes are those of `path`.
 
     Raises:
-        OSError: the file can't be written.
+        OSError: the file can't be written; its `filename` is `path`.
     """
     _remove_abandoned(path)
     temporary = path.with_name(f"{UNFINISHED_FILE}{uuid.uuid4().hex}.{path.name}")
@@ -42,6 +42,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:  # of writing, the system names no file, or one that is gone now
+        if error.errno and error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
         os.close(lock)

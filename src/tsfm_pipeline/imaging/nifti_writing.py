@@ -20,18 +20,18 @@ def write_nifti(path: Path, image: sitk.Image) -> None:
         OSError: it can't be written. ITK itself leaves a short file on a full disk, and says
             nothing (SimpleITK 2.5).
     """
-    write_atomically(path, lambda temporary: _write(temporary, path, image))
+    write_atomically(path, lambda temporary: _write(temporary, image))
 
 
-def _write(temporary: Path, path: Path, image: sitk.Image) -> None:
+def _write(file: Path, image: sitk.Image) -> None:
     try:
-        sitk.WriteImage(image, str(temporary), useCompression=path.name.endswith(".gz"))
+        sitk.WriteImage(image, str(file), useCompression=file.name.endswith(".gz"))
     except RuntimeError as error:
-        raise _cause(temporary, path) from error
+        raise _cause(file) from error
     voxels = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel()
     content = voxels * image.GetSizeOfPixelComponent()
-    if _unpacked_size(temporary) not in [(content + header) % 2**32 for header in HEADERS]:
-        raise _cause(temporary, path)
+    if _unpacked_size(file) not in [(content + header) % 2**32 for header in HEADERS]:
+        raise _cause(file)
 
 
 def _unpacked_size(file: Path) -> int:
@@ -43,12 +43,12 @@ def _unpacked_size(file: Path) -> int:
         return int.from_bytes(packed.read(), "little")
 
 
-def _cause(temporary: Path, path: Path) -> OSError:
+def _cause(file: Path) -> OSError:
     """Return the error that the system gives for writing more where ITK could not."""
     try:
-        with temporary.open("ab") as file:
-            file.write(PROBE)
-            os.fsync(file.fileno())
+        with file.open("ab") as opened:
+            opened.write(PROBE)
+            os.fsync(opened.fileno())
     except OSError as error:
-        return type(error)(error.errno, error.strerror, str(path))
-    return OSError(errno.EIO, "not written whole", str(path))
+        return error
+    return OSError(errno.EIO, "not written whole")
