@@ -1,6 +1,9 @@
 """What becomes of an experiment that cannot be run, or fails."""
 
+import errno
+import os
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -14,6 +17,7 @@ from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.experiments.settings import ExperimentSettings
 from tsfm_pipeline.files import content_digest
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.machine import MachineError
 from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.model.training_settings import AugmentationSettings, TrainingSettings
 from tsfm_pipeline.network import extras
@@ -243,6 +247,18 @@ def test_a_damaged_case_is_told_without_a_traceback(
     assert run("transfer.kits19.scratch.epoch10", tmp_path).status == "failed"
     (told,) = [record for record in caplog.records if "is damaged" in record.getMessage()]
     assert bool(told.exc_info) == traceback
+
+
+def test_a_folder_that_cannot_be_made_is_the_machines_fault(tmp_path, monkeypatch) -> None:
+    (tmp_path / "models").mkdir()
+
+    def denied(path, *args, **named):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", denied)
+    said = "scratch.epoch10/.*: Permission denied; give yourself the permission to write there"
+    with pytest.raises(MachineError, match=said):
+        run("transfer.kits19.scratch.epoch10", tmp_path / "models")
 
 
 def test_a_failing_training_is_recorded_and_does_not_raise(tmp_path, monkeypatch) -> None:

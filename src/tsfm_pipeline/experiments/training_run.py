@@ -17,6 +17,7 @@ from tsfm_pipeline.files import content_digest, file_digest
 from tsfm_pipeline.files.locking import waiting_lock
 from tsfm_pipeline.imaging.geometry import TripleFloat
 from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.machine import MachineError, told
 from tsfm_pipeline.model.folder import ModelError, ModelFolder
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.model.training_spec import TrainingSpec
@@ -75,6 +76,9 @@ def run_training(
 
     Returns:
         The record: finished, failed (with the error) or not run (with the reason).
+
+    Raises:
+        MachineError: the model folder can't be made.
     """
     name = experiment.name
     pool_version = str(splits["pool_version"].iat[0])
@@ -129,8 +133,8 @@ def run_training(
     folder = Path(name) / digest
     model = ModelFolder(models_root / folder)
     epochs = spec.settings.epochs
+    _make(model.path)
     try:
-        model.path.mkdir(parents=True, exist_ok=True)
         # the second of two runs of one workspace waits, and finds the training finished
         with waiting_lock(model.lock), track(name, digest, spec.settings) as report:
             if engine == "native":
@@ -161,6 +165,13 @@ def run_training(
         engine=engine,
         cases=scored,
     )
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(told(error, folder)) from error
 
 
 def _lacking_start(
