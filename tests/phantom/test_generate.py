@@ -66,6 +66,7 @@ def test_finished_work_is_left_alone(made: Path) -> None:
 
 
 def test_new_settings_replace_the_old_files(made: Path) -> None:
+    (made / "breast/1/.writing.1f2e.P0.nii").write_bytes(b"of a killed run")
     generate_phantoms(SETTINGS.model_copy(update={"cases": {"msd_colon": 1}}), made)
     assert {path.name for path in made.iterdir()} == {"Task10_Colon", MARKER}
 

@@ -98,7 +98,7 @@ def phantom_note(datasets: Collection[str], phantoms: Collection[str]) -> str:
 
 
 def clear(root: Path, marker: Marker) -> None:
-    """Delete the files that a marker lists.
+    """Delete the files that a marker lists, and unfinished ones that a killed run has left.
 
     Raises:
         PhantomFolderError: there are files that it does not list; nothing is deleted then.
@@ -115,8 +115,8 @@ def clear(root: Path, marker: Marker) -> None:
             f" {foreign[0]} ({len(foreign)} in all). Move them elsewhere; phantoms are not made"
             " again until then."
         )
-    for name in marker.files:
-        (root / name).unlink(missing_ok=True)
+    for path in (*map(root.joinpath, marker.files), *root.rglob(f"{UNFINISHED_FILE}*")):
+        path.unlink(missing_ok=True)
     for folder in sorted((p for p in root.rglob("*") if p.is_dir()), reverse=True):
         if not any(folder.iterdir()):
             folder.rmdir()
