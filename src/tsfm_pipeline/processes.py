@@ -40,7 +40,10 @@ def signals_noted() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    ours = [  # what was not set from Python can't be set back
+        number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not None
+    ]
+    previous = {number: signal.signal(number, note) for number in ours}
     try:
         yield received
     finally:
