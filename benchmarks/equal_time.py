@@ -210,7 +210,7 @@ def report(arguments: argparse.Namespace) -> None:
     """Draw the curves and print the scores of what has finished."""
     mpl.rcParams["svg.hashsalt"] = arguments.picture.stem  # the same file from the same figures
     mpl.rcParams["svg.fonttype"] = "none"
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     lines, by_case = [], {}
     for system in arguments.systems or SYSTEMS:
@@ -233,9 +233,9 @@ def report(arguments: argparse.Namespace) -> None:
             (minute for minute, dice in zip(minutes, curve, strict=True) if dice > HALF), None
         )
         print(f"{one.title}: pseudo-Dice above {HALF} after {passed} minutes")
-    axes.set(xlabel="minutes", ylabel="pseudo-Dice of validation patches", ylim=(0, 0.95))
+    axes.set(xlabel="minutes", ylabel="pseudo-Dice of validation patches")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(arguments.picture, metadata={"Date": None})
     header = ["", "iterations", "anterior", "posterior", "mean", "sd over cases"]
     print(markdown_table(header, lines, text_columns=1))
