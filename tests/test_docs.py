@@ -150,7 +150,7 @@ def test_the_site_builds_without_a_warning(repository: Path, tmp_path: Path) -> 
     ("copied", "environment", "dataset", "size", "epochs"),
     [
         ("paper", "paper_thyroid", "thyroid", "huge", (10, 100)),
-        ("hippocampus", "hippocampus_thyroid", "thyroid", "small", (10, 100)),
+        ("hippocampus", "hippocampus_thyroid", "thyroid", "small6", (10, 100)),
         (None, "demo_hippocampus", "hippocampus", "tiny", (2, 5)),
     ],
 )
