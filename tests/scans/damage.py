@@ -10,6 +10,9 @@ import SimpleITK as sitk
 from tests.scans.conftest import body, write_series
 from tests.scans.damage_seen import seen_elsewhere
 
+COUNT = 400
+"""Of damaged files and series."""
+
 NIFTI_FIELDS = {
     "sizeof_hdr": ("<i", 0, (0, 540, 10**9)),
     "dims": ("<8h", 40, ((3, 30000, 30000, 30000, 1, 1, 1, 1), (3, 0, 18, 14, 1, 1, 1, 1),

@@ -1,97 +1,28 @@
 """Damaged scans: each gets a verdict, the same by both ways in; no crash, no hang, no gigabyte."""
 
 import resource
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import SimpleITK as sitk
 
-from tests.scans.conftest import TABLE, body
-from tests.scans.damage import damaged_files
-from tsfm_pipeline.model.card import ModelCard
+from tests.scans.both_ways import Verdicts, all_verdicts
+from tests.scans.conftest import body
+from tests.scans.damage import COUNT, damaged_files
 from tsfm_pipeline.model.folder import ModelFolder
-from tsfm_pipeline.preparation.screening import screen_case
-from tsfm_pipeline.preparation.verdict import Verdict
-from tsfm_pipeline.scans.finding import Scan
-from tsfm_pipeline.scans.loading import load_scan
-from tsfm_pipeline.scans.reader_process import ReaderProcess
 from tsfm_pipeline.scans.run import predict_folder
 from tsfm_pipeline.scans.settings import PredictSettings
-from tsfm_pipeline.sources.msd import MsdSource
-from tsfm_pipeline.sources.source import SourceCase
 
-COUNT, SAMPLE = 400, 60
+SAMPLE = 60
 SECONDS = 5.0
 """Of computing for one file and one way in."""
 KILOBYTES = 1 << 20
 
-SOURCE = MsdSource(layout="msd", folder="any", labels={1: "liver"}).named("any")
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """What the two ways in say of a file; empty where they take it.
-
-    Attributes:
-        pool: why the pool quarantines it.
-        predict: why `tsfm-predict` refuses it.
-        seconds: of computing, the longer of the two.
-        kilobytes: the most that the process has ever held.
-        mended: what each repaired.
-    """
-
-    pool: str
-    predict: str
-    seconds: float
-    kilobytes: int
-    mended: tuple[str, str]
-
-
-def both_ways(path: Path, card: ModelCard) -> Verdicts:
-    """Screen a file as a pool does, and read it as `tsfm-predict` does."""
-    case = SourceCase("any", path.parent.name, "any/p", "CT", (path,), ())
-    mended = {"pool": "", "predict": ""}
-
-    def pool() -> str:
-        found = screen_case(case, SOURCE, TABLE).found
-        bad = found["verdict"] == Verdict.QUARANTINED
-        mended["pool"] = "" if bad else str(found["cause"])
-        return str(found["cause"]) if bad else ""
-
-    def predict() -> str:
-        try:
-            mended["predict"] = "; ".join(load_scan(Scan("x", (path,)), card, "CT").notes)
-        except ValueError as error:  # whatever else is raised is no verdict
-            return str(error)
-        return ""
-
-    said, seconds = zip(*map(_timed, (pool, predict)), strict=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Verdicts(*said, max(seconds), peak, (mended["pool"], mended["predict"]))
-
-
-def _timed(way: Callable[[], str]) -> tuple[str, float]:
-    started = time.process_time()
-    return way(), time.process_time() - started
-
 
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory, model: Path) -> dict[str, Verdicts]:
-    """Of every damaged file, in one process."""
-    files = [
-        path for path in damaged_files(tmp_path_factory.mktemp("damaged"), COUNT) if path.is_file()
-    ]
-    card = ModelFolder(model).card
-    tasks = {f"{path.parent.name}/{path.name}": (path, card) for path in files}
-    with ReaderProcess() as reader:
-        found = dict(reader.map(both_ways, tasks, seconds=120))
-    raised = {name: verdict for name, verdict in found.items() if isinstance(verdict, Exception)}
-    assert not raised
-    return found
+    return all_verdicts(tmp_path_factory.mktemp("damaged"), COUNT, ModelFolder(model).card)
 
 
 def test_both_ways_in_give_the_same_verdict(verdicts) -> None:
