@@ -57,7 +57,7 @@ test: $(STAMP)  ## all tests that end within minutes
 test-slow: $(STAMP)  ## full-scale checks
 	$(BIN)/python -m pytest -m slow
 
-faults: $(STAMP)  ## kills, full disks, flipped bytes ...: the table of docs/reliability.md (an hour)
+faults: $(STAMP)  ## kills, full disks, flipped bytes ...: the table of docs/reliability.md (1.5 hours)
 	$(BIN)/python -m tests.faults
 
 benchmarks: $(STAMP)  ## every figure of the docs that takes minutes: docs/benchmarks.md (20 minutes, quiet)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from tests.faults.workspace import REPOSITORY
+from tests.generated import write_part
 
 PAGE = REPOSITORY / "docs" / "reliability.md"
-BEGIN, END = "<!-- begin: made by `make faults` -->", "<!-- end -->"
+BEGIN = "<!-- begin: made by `make faults` -->"
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,7 @@ class Row:
 
 def write_table(rows: Sequence[Row], planned: int) -> None:
     """Put the table between its marks in the page; see `table`."""
-    page = PAGE.read_text()
-    before, _, rest = page.partition(BEGIN)
-    after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n{table(rows, planned)}\n{END}{after}")
+    write_part(PAGE, BEGIN, table(rows, planned))
 
 
 def table(rows: Sequence[Row], planned: int) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tests.generated import write_part
 from tests.scans.both_ways import Verdicts, all_verdicts
 from tests.scans.conftest import write_model
 from tests.scans.damage import COUNT
@@ -17,7 +18,7 @@ from tsfm_pipeline.reporting.markdown import markdown_table
 PAGE = Path(__file__).parents[2] / "docs" / "bad_input.md"
 NO_LABEL = "no labelled voxel"
 """Is said of every sound case here."""
-BEGIN, END = "<!-- begin: made by `python -m tests.scans.damage_table` -->", "<!-- end -->"
+BEGIN = "<!-- begin: made by `python -m tests.scans.damage_table` -->"
 
 
 def _reason(said: Verdicts) -> str:
@@ -67,8 +68,7 @@ def main() -> int:
         model = Path(folder) / "model"
         write_model(model)
         made = table(all_verdicts(Path(folder) / "damaged", COUNT, ModelFolder(model).card))
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{made.rstrip()}\n{END}{rest.partition(END)[2]}")
+    write_part(PAGE, BEGIN, made)
     sys.stdout.write(made.splitlines()[0] + "\n")
     return 0
 
