@@ -192,12 +192,13 @@ def measure_training(
             values["utilisation"] = round(flops / seconds / 1e12 / peak, 3)
 
 
-def profile_step(dossier: Dossier, size: str, patch: tuple[int, int, int], batch: int) -> None:
+def profile_step(
+    dossier: Dossier, size: str, patch: tuple[int, int, int], batch: int, **how: Any
+) -> None:
     """Add where the time of a step goes, by operation."""
     with dossier.figure("profile", needs_seconds=45) as values:
         if "skipped" in values:
             return
-        how = {"channels_last": False, "dtype": torch.bfloat16, "checkpointing": True}
         step = make_step(dossier, size, patch, batch, compiled=False, **how)
         step()
         activities = [torch.profiler.ProfilerActivity.CPU]
@@ -338,7 +339,7 @@ def main() -> None:
         ("huge, ours channels-last", huge, 2, ours | {"channels_last": True}),
     ):
         measure_training(dossier, name, size, patch, batch, **how, compiled=False)
-    profile_step(dossier, huge, patch, 2)
+    profile_step(dossier, huge, patch, 2, **ours)
     measure_augmentation(dossier, patch, 2)
     measure_inference(dossier, base, patch)
     measure_loader(dossier, patch, 2)

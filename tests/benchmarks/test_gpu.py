@@ -24,6 +24,16 @@ def test_dry_run(tmp_path: Path) -> None:
     assert not failed
     assert figures["huge, ours"]["s per iteration"] > 0
 
+    results.write_text(json.dumps(figures | {"huge6, ours": "kept", "parameters": "old"}))
+    again = [sys.executable, copy / "run.py", "--dry-run", "--only", "parameters"]
+    subprocess.run(again, check=True)
+    figures_now = json.loads(results.read_text())
+    assert figures_now == figures | {
+        "huge6, ours": "kept",
+        "parameters": figures_now["parameters"],
+    }
+    assert figures_now["parameters"] != "old"
+
 
 def test_what_was_not_measured_says_so(tmp_path: Path) -> None:
     copy = shutil.copytree(GPU, tmp_path / "gpu")
