@@ -7,11 +7,15 @@ from pathlib import Path
 import pytest
 
 from tsfm_pipeline.commands.cost import table_of
+from tsfm_pipeline.experiments import cost as costs_module
 from tsfm_pipeline.experiments.cost import (
+    PEAK_TFLOPS,
+    REACHED,
     CostEstimator,
     hours_at_once,
     measured_seconds,
     model_folders,
+    step_flops,
 )
 from tsfm_pipeline.experiments.grid import EXPERIMENTS, GRID
 from tsfm_pipeline.experiments.settings import ExperimentSettings
@@ -19,7 +23,8 @@ from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.model.card import ModelCard
 from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.model.training_settings import TrainingSettings
-from tsfm_pipeline.network.sizes import SIZES
+from tsfm_pipeline.network.footprint import footprint
+from tsfm_pipeline.network.sizes import PAPER_PATCH, SIZES
 from tsfm_pipeline.planning.dataset_plan import DatasetPlan
 from tsfm_pipeline.planning.fingerprint import Fingerprint
 from tsfm_pipeline.planning.settings import PlanningSettings
@@ -88,6 +93,13 @@ def forward_flops(outputs: int) -> int:
     return 2 * (total + voxels[0] * width[0] * outputs)
 
 
+@pytest.fixture
+def operations_decide(monkeypatch) -> None:
+    """Let maps cost no time."""
+    monkeypatch.setattr(costs_module, "FORWARD_FLOPS_PER_KEPT_VALUE", 0)
+
+
+@pytest.mark.usefixtures("operations_decide")
 def test_time_follows_from_operations() -> None:
     cost = estimator().cost_of(BASELINE)
     seconds = 3 * forward_flops(2) * 2 / (TFLOPS * 1e12)
@@ -103,6 +115,31 @@ def test_what_is_computed_again_costs_a_forward_pass() -> None:
         cost = estimator(**again).cost_of(BASELINE)
         assert cost.seconds == pytest.approx(plain.seconds * 4 / 3)
         assert cost.memory_gib < plain.memory_gib
+
+
+H200 = json.loads(
+    (Path(__file__).parents[2] / "benchmarks/gpu/results/nvidia_h200.json").read_text()
+)
+
+
+@pytest.mark.parametrize(
+    ("figure", "checkpointing"),
+    [
+        ("huge, ours", True),
+        ("huge, ours without checkpointing", False),
+        ("huge6, ours", True),
+        ("huge6, ours without checkpointing", False),
+        ("base, ours", False),
+    ],
+)
+def test_the_estimate_is_near_what_a_gpu_took(figure: str, checkpointing: bool) -> None:
+    taken = H200[figure]
+    network = footprint(SIZES[taken["size"]], 1, 30, PAPER_PATCH)
+    training = TrainingSettings(
+        size=taken["size"], batch_size=taken["batch"], activation_checkpointing=checkpointing
+    )
+    seconds = step_flops(network, training) / (REACHED * PEAK_TFLOPS * 1e12)
+    assert seconds == pytest.approx(taken["s per iteration"], rel=0.15)
 
 
 def test_two_devices_halve_the_time_and_keep_the_hours() -> None:
@@ -121,6 +158,7 @@ def test_disk_and_memory_grow_with_the_optimisers_moments() -> None:
     assert more == pytest.approx(4 * sgd.parameters)
 
 
+@pytest.mark.usefixtures("operations_decide")
 def test_outputs_are_what_the_datasets_annotate() -> None:
     pool = estimator().cost_of(EXPERIMENTS["pretrain.nnunet"])
     assert pool.seconds == pytest.approx(3 * forward_flops(2) * 2 / (TFLOPS * 1e12))

@@ -119,6 +119,23 @@ def test_not_run_says_why(name, reason, tmp_path) -> None:
     assert reason in record.reason
 
 
+def test_a_pool_without_leaking_cases_is_not_trained_twice(tmp_path, monkeypatch) -> None:
+    tasks = []
+
+    def train(task, folder, report):
+        tasks.append(task)
+        return SimpleNamespace(epochs=7)
+
+    monkeypatch.setattr(training_run, "train", train)
+    settings, name = changed(left_out=[]), "ablation.leakage_free"
+    splits = split("rrv").assign(pool=True, leaking=[True, False, False])
+    assert run(name, tmp_path, settings=settings, splits=splits).status == "finished"
+    assert [task.training for task in tasks] == [("kits19/1",)]
+    record = run(name, tmp_path, settings=settings, splits=splits.assign(leaking=False))
+    assert (record.status, record.reason) == ("not run", training_run.NOTHING_LEAKS)
+    assert len(tasks) == 1
+
+
 def test_published_weights_that_are_not_there_are_asked_for(tmp_path) -> None:
     for name in ("pretrain.stunet", "transfer.kits19.stunet.epoch10"):
         record = run(name, tmp_path)

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     add = parse.add_argument
     add("--env", default="base", help="environment; default: base")
     add("--order", choices=("cheapest", "grid"), default="cheapest", help="default: cheapest")
-    add("--tflops", type=float, help="that a device reaches; default: 0.3 of an H100's 989 (bf16)")
+    add("--tflops", type=float, help="that a device reaches; default: 0.36 of an H100's 989 (bf16)")
     add("--csv", type=Path, metavar="FILE", help="write the table there, too")
     add("--conf-source", default="conf", help="the project's configuration; default: conf")
     given = parse.parse_args(arguments)

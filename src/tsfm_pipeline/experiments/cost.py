@@ -23,12 +23,17 @@ from tsfm_pipeline.planning.network_table import training_gib
 from tsfm_pipeline.sources import Source
 
 PEAK_TFLOPS = 989.0
-"""Dense bf16 rate of an H100 (data sheet)."""
-REACHED = 0.3
-"""The share of it that a training is taken to reach where nothing was measured."""
+"""Dense bf16 rate of an H100 or H200 (data sheet)."""
+REACHED = 0.36
+"""The share of it that a training is taken to reach where nothing was measured: an H200's with
+`huge` (benchmarks/gpu)."""
 
 FORWARD_PASSES = 3
 """That a step costs: the gradients of maps and of weights cost one each."""
+FORWARD_FLOPS_PER_KEPT_VALUE = 4000
+"""With fewer operations per value that is kept for the backward pass, a step waits for memory, and
+takes as long as if it had so many. `huge` has about so many; with it the steps of `huge6` and
+`base` on an H200 are met within 15 % (benchmarks/gpu)."""
 WEIGHT_BYTES = 4
 WEIGHT_FILES = 2
 """Best and final."""
@@ -56,7 +61,7 @@ class Cost:
         iterations: of all epochs.
         seconds: per iteration.
         measured: whether a training like it took these seconds; else they follow from its
-            operations.
+            operations and feature maps.
         devices: that train it together.
         hours: of all devices together, without validation, prediction and scoring.
         disk_gb: 10^9 bytes of its model folder; predictions are not counted.
@@ -123,7 +128,7 @@ class CostEstimator:
         spacing: mm (z, y, x) of the cases; None where it is not known or each has its own.
         plans: of the datasets that are planned already.
         measured: `measured_seconds` of earlier trainings.
-        tflops: 10^12 operations per second that a device reaches.
+        tflops: 10^12 operations per second that a device reaches where it doesn't wait for memory.
     """
 
     settings: ExperimentSettings
@@ -154,16 +159,17 @@ class CostEstimator:
         assumed = bool(planned) and datasets[0] not in self.plans
         if not assumed:
             training = with_plan(training, planned, datasets, self.plans)
-        network = _footprint(
-            architecture_for(training, self.spacing),
-            training.patch,
-            training.activation_checkpointing,
-        ).with_outputs(self.outputs_of(experiment))
+        outputs = self.outputs_of(experiment)
+        architecture = architecture_for(training, self.spacing)
+        whole, network = (
+            _footprint(architecture, training.patch, checkpointing).with_outputs(outputs)
+            for checkpointing in (False, training.activation_checkpointing)
+        )
         parameters = network.parameters + network.supervision_parameters
         devices = training.parallel.processes * training.parallel.machines
         at_once = training.batch_size // devices // training.micro_batches
         measured = self.measured.get(_what_takes_time(training))
-        seconds = step_flops(network, training) / (self.tflops * 1e12 * devices)
+        seconds = step_flops(whole, training) / (self.tflops * 1e12 * devices)
         if measured is not None:
             seconds = measured
         iterations = training.epochs * training.iterations_per_epoch
@@ -213,10 +219,16 @@ class CostEstimator:
 def step_flops(network: Footprint, training: TrainingSettings) -> float:
     """Count the operations of a training step, of all devices; a multiply-add counts two.
 
-    Checkpointing computes the forward pass again, and so do several `micro_batches`.
+    Where memory decides, those that would take as long. Checkpointing computes the forward pass
+    again, and so do several `micro_batches`.
+
+    Args:
+        network: its footprint without checkpointing.
+        training: batch, and what is computed again.
     """
     passes = FORWARD_PASSES + training.activation_checkpointing + (training.micro_batches > 1)
-    return passes * network.forward_flops * training.batch_size
+    forward = max(network.forward_flops, FORWARD_FLOPS_PER_KEPT_VALUE * network.kept_values)
+    return passes * forward * training.batch_size
 
 
 def measured_seconds(folders: Sequence[ModelFolder]) -> dict[Hashable, float]:

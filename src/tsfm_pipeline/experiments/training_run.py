@@ -33,6 +33,10 @@ from tsfm_pipeline.training.task import TrainingError, TrainingTask
 
 logger = logging.getLogger(__name__)
 
+NOTHING_LEAKS = (
+    "no case of the pool is of a person who is downstream, too: the leakage-free pool is the pool"
+)
+
 Report = Callable[[int, Mapping[str, float]], None]
 Track = Callable[[str, str, TrainingSettings], AbstractContextManager[Report]]
 """Opens the tracking of one experiment: (name, digest, settings) -> where its metrics go."""
@@ -89,7 +93,11 @@ def run_training(
         status: Status = "needs checkpoint" if lacking else "not run"
         return _not_run(name, pool_version, str(reason), status)
     datasets = experiment.datasets or tuple(dict.fromkeys(splits.loc[splits["pool"], "dataset"]))
+    whole = splits[splits["dataset"].isin(datasets)]
+    chosen = leakage_free(whole) if experiment.leakage_free else whole
     no_data = experiment.why_no_data(set(splits["dataset"]))
+    if experiment.leakage_free and len(chosen) == len(whole):
+        no_data = NOTHING_LEAKS
     if no_data is not None:
         return _not_run(name, pool_version, no_data)
     weights = settings.initial_weights_of(experiment)
@@ -98,9 +106,6 @@ def run_training(
             return _not_run(name, pool_version, *why)
         weights = initial.model_folder(models_root).weights("best")
 
-    chosen = splits[splits["dataset"].isin(datasets)]
-    if experiment.leakage_free:
-        chosen = leakage_free(chosen)
     training_keys = list(chosen.loc[chosen["role"] == "training", "key"])
     validation = tuple(chosen.loc[chosen["role"] == "validation", "key"])
     scored = tuple(chosen.loc[chosen["role"] == scored_role(splits), "key"])
