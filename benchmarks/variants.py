@@ -38,7 +38,7 @@ PAIRS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "swap - keep": (SWAP, KEEP),
     "small6 - small": (("own.small6",), ("own.small",)),
 }
-TRAINED = ("own.small", "own.small6", *KEEP, *SWAP)
+OWN = ("own.small", "own.small6", *KEEP[1:], *SWAP)
 SIDED = ("_left", "_right")
 
 
@@ -67,8 +67,8 @@ def train(folder: Path, names: Sequence[str]) -> None:
     """Run what has not finished."""
     make_project(folder)
     environment = os.environ | {"PYTHONPATH": str((folder / "src").absolute())}
-    command = [sys.executable, "-m", "kedro", "run", "--pipelines", "pretrain,own"]
-    others = [name for name in TRAINED if names and name not in names]
+    command = [sys.executable, "-m", "kedro", "run", "--pipelines", "own"]
+    others = [name for name in OWN if names and name not in names]
     left_out = ",".join(["pretrain.nnunet", "pretrain.stunet", *others])
     params = ["--params", f"experiments.left_out=[{left_out}]"]
     subprocess.run([*command, *params], cwd=folder, env=environment, check=True)
@@ -141,7 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--project", type=Path, required=True, help="where all is trained")
     parser.add_argument("command", choices=("train", "report"))
-    parser.add_argument("names", nargs="*", choices=[[], *TRAINED], help="what to train; default: all")
+    parser.add_argument("names", nargs="*", choices=[[], *OWN], help="what to train; default: all")
     arguments = parser.parse_args()
     if arguments.command == "train":
         train(arguments.project, arguments.names)
