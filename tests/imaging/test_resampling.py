@@ -160,6 +160,27 @@ def test_streamed_scores_are_linear_and_left_out_only_where_low(
     assert theirs[~given].max() <= 0.5
 
 
+@pytest.mark.parametrize(
+    ("shape", "file_spacing"),
+    [((20, 24, 14), (1.0, 1.0, 4.0)), ((20, 9, 56), (1.0, 2.7, 1.0)), ((7, 8, 20), (3.0,) * 3)],
+)
+@pytest.mark.parametrize(
+    "position", [(z, y, x) for z in (3, 9) for y in (4, 5, 6) for x in range(8)]
+)
+def test_a_voxel_that_a_coarser_file_passes_over_is_nowhere(shape, file_spacing, position):
+    lone = np.zeros((20, 24, 56), np.float32)
+    lone[position] = 1
+    axis = 2 if file_spacing[2] == 4.0 else None
+    if axis is None:
+        theirs = skimage_volume(lone.astype(float), shape, 1)
+    else:
+        theirs = slice_by_slice(lone, shape, axis, lambda s, p: skimage_volume(s, p, 1))
+    found = assembled(resample_scores(lone, shape, ISOTROPIC, file_spacing, above=0.25), shape)
+    given = ~np.isnan(found)
+    np.testing.assert_allclose(found[given], theirs[given], atol=1e-6)
+    assert theirs[~given].max() <= 0.25
+
+
 def test_half_precision_scores_are_taken_as_they_are(image):
     half = np.clip(image[0] / 2000 + 0.5, 0, 1).astype(np.float16)
     ours, theirs = (

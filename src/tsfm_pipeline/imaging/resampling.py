@@ -114,12 +114,15 @@ def resample_scores(
         high_YX: NDArray[np.bool_] = np.any(slab_ZYX > above, axis=0)
         if not high_YX.any():
             continue
-        parts, reached, source = {0: slab[:, planes]}, [], []
-        for along in (1, 2):
-            high = _span(high_YX.any(axis=2 - along))
-            reached.append(_span(operators[along][:, high].any(axis=1)))
-            source.append(_span(operators[along][reached[-1]].any(axis=0)))
-            parts[along] = operators[along][reached[-1], source[-1]]
+        reaches = [
+            operators[along][:, _span(high_YX.any(axis=2 - along))].any(axis=1) for along in (1, 2)
+        ]
+        if not all(rows.any() for rows in reaches):
+            continue  # a coarser file: what is high lies between its points
+        parts, reached, source = {0: slab[:, planes]}, list(map(_span, reaches)), []
+        for along, rows in zip((1, 2), reached, strict=True):
+            source.append(_span(operators[along][rows].any(axis=0)))
+            parts[along] = operators[along][rows, source[-1]]
         changed = {i: part for i, part in parts.items() if new_shape[i] != scores_ZYX.shape[i]}
         scores = _apply(changed, np.ascontiguousarray(slab_ZYX[:, source[0], source[1]]))
         yield (slice(first, first + len(slab)), reached[0], reached[1]), scores
