@@ -294,3 +294,21 @@ def test_mirroring_averages_all_combinations_of_the_axes():
 def test_a_start_half_way_between_two_voxels_falls_where_nnunets_arithmetic_puts_it():
     # 11 of 22 steps over 433 voxels is 216.5; 433 / 22 * 11 is a hair more in floating point.
     assert steps((473,) * 3, (40,) * 3)[0][11] == 217
+
+
+def test_a_gpu_that_fills_up_between_two_tiles_is_told():
+    class Filling(Oracle):
+        def __call__(self, tiles_BCDHW):
+            if self.calls:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().__call__(tiles_BCDHW)
+
+    with pytest.raises(PlacementError, match="between two tiles .*nvidia-smi"):
+        predict_tiles(
+            Filling(torch.zeros(2, 30, 41, 27)),
+            indexed((30, 41, 27)),
+            patch=PATCH,
+            channels=(0, 1),
+            settings=InferenceSettings(),
+            device=CPU,
+        )

@@ -97,6 +97,7 @@ def test_a_dying_worker_takes_nobody_along_and_is_tried_again(settings, tmp_path
     assert "estimated 0.2 GiB" in failure.cause
     if settings.backend == "loky":
         assert "killed its worker (SIGKILL(-9), probably no memory)" in failure.cause
+        assert failure.of_machine
     attempts = len(list((tmp_path / "always").iterdir()))
     assert attempts == 2
 
@@ -105,6 +106,7 @@ def test_a_crash_of_another_kind_is_not_put_down_to_memory() -> None:
     found = dict(run_cases(signal.raise_signal, {"crash": (signal.SIGSEGV,)}, TWO, "Crash"))
     assert found["crash"].cause.startswith("killed its worker (SIGSEGV(-11)), twice")
     assert "more memory" not in found["crash"].cause
+    assert not found["crash"].of_machine
 
 
 def test_a_task_without_memory_is_tried_again_alone(tmp_path) -> None:

@@ -116,7 +116,7 @@ def predict_tiles(
         float16 where main memory has no room for that.
 
     Raises:
-        PlacementError: the result, or a batch of tiles, fits into no memory.
+        PlacementError: the result, or a batch of tiles, fits into no memory, or does not any more.
     """
     shape = image_CZYX.shape[1:]
     missing = [max(side - size, 0) for side, size in zip(patch, shape, strict=True)]
@@ -145,15 +145,21 @@ def predict_tiles(
         left = _left_by(network, batch_shape, kept)
         place = place_scores(sums, device, available_memory(), left)
         sum_KZYX = torch.zeros(sums, dtype=place.dtype, device=place.device)
-        for batch in _batches(boxes, padded_CZYX, settings, air):
-            tiles_BCDHW = torch.stack([padded_CZYX[(slice(None), *box)] for box in batch])
-            scores_BKDHW = _mirrored(
-                network, tiles_BCDHW.to(device), kept, opposite, settings.mirror_axes
-            )
-            for box, scores_KDHW in zip(batch, scores_BKDHW, strict=True):
-                z, y, x = (part.start for part in box)
-                share_DHW = share_z[z][:, None, None] * share_y[y][:, None] * share_x[x]
-                sum_KZYX[(slice(None), *box)] += scores_KDHW.mul_(share_DHW).to(place.device)
+        try:
+            for batch in _batches(boxes, padded_CZYX, settings, air):
+                tiles_BCDHW = torch.stack([padded_CZYX[(slice(None), *box)] for box in batch])
+                scores_BKDHW = _mirrored(
+                    network, tiles_BCDHW.to(device), kept, opposite, settings.mirror_axes
+                )
+                for box, scores_KDHW in zip(batch, scores_BKDHW, strict=True):
+                    z, y, x = (part.start for part in box)
+                    share_DHW = share_z[z][:, None, None] * share_y[y][:, None] * share_x[x]
+                    sum_KZYX[(slice(None), *box)] += scores_KDHW.mul_(share_DHW).to(place.device)
+        except torch.OutOfMemoryError as error:  # there was room before the first tile
+            raise PlacementError(
+                f"the GPU's memory ran out between two tiles ({error}); see with nvidia-smi what"
+                " else uses it, and run again"
+            ) from error
     inside = tuple(slice(low, low + size) for low, size in zip(below, shape, strict=True))
     return sum_KZYX[(slice(None), *inside)].cpu().numpy()
 

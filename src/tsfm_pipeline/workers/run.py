@@ -18,6 +18,9 @@ MEMORY_SHARE = 0.8
 """Of the available memory: estimates can be wrong, and other programs need some."""
 
 GIB = 2**30
+OUT_OF_MEMORY = ", probably no memory"
+"""Nothing but the system, short of memory, ends the same case twice by SIGKILL."""
+
 _RECOUNT_SECONDS = 5.0
 
 
@@ -155,7 +158,7 @@ class _Queue:
                 text = "".join(traceback.format_exception(error))
                 yield key, WorkerFailure(f"{type(error).__name__}: {error}", text)
             elif key == self._alone:
-                memory = isinstance(error, MemoryError)
+                memory = isinstance(error, MemoryError) or OUT_OF_MEMORY in died
                 yield key, WorkerFailure(self._explained(key, died), "", of_machine=memory)
             else:
                 self._again.append(key)
@@ -191,7 +194,7 @@ class _Queue:
         died = self._executor.death(error)
         if died is None:
             return None
-        return f"killed its worker ({died}{', probably no memory' if 'SIGKILL' in died else ''})"
+        return f"killed its worker ({died}{OUT_OF_MEMORY if 'SIGKILL' in died else ''})"
 
     def _explained(self, key: str, died: str) -> str:
         needed = self._memory.get(key)
