@@ -303,7 +303,7 @@ def test_a_gpu_that_fills_up_between_two_tiles_is_told():
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return super().__call__(tiles_BCDHW)
 
-    with pytest.raises(PlacementError, match="between two tiles .*nvidia-smi"):
+    with pytest.raises(PlacementError, match=r"between two tiles .*nvidia-smi"):
         predict_tiles(
             Filling(torch.zeros(2, 30, 41, 27)),
             indexed((30, 41, 27)),
