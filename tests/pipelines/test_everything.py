@@ -64,7 +64,7 @@ def test_a_second_run_redoes_nothing(phantom_project: Path) -> None:
     def state() -> dict[str, int]:
         data = phantom_project / "data"
         kept = [
-            *data.glob("01_raw/phantom/**/*"),
+            *data.glob("01_raw/test/**/*"),
             *data.glob("03_primary/test/cases/*/*"),
             *data.glob("06_models/test/**/*.safetensors"),
             *data.glob("06_models/test/**/metrics.jsonl"),

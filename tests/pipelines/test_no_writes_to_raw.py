@@ -62,7 +62,7 @@ def test_a_whole_run_opens_no_raw_root_for_writing(
 ):
     """A copy of the phantoms plays somebody's own downloads."""
     raw = tmp_path / "downloads"
-    shutil.copytree(phantom_project / "data" / "01_raw" / "phantom", raw)
+    shutil.copytree(phantom_project / "data" / "01_raw" / "test", raw)
     watch = WriteWatch(raw)
     project = make_project()
     run_kedro(project, "pretrain", params={"raw_root": str(raw)})
