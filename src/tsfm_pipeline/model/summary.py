@@ -31,6 +31,6 @@ class TrainingSummary(FrozenModel):
 
     def is_end_of(self, settings: TrainingSettings) -> bool:
         """Tell whether the training has come to the end that the settings ask for."""
-        if self.ended_early:
-            return settings.patience is not None and settings.epochs >= self.epochs
-        return self.epochs == settings.epochs
+        if self.epochs >= settings.epochs or settings.patience is None or self.best_epoch is None:
+            return self.epochs == settings.epochs
+        return self.epochs - 1 - self.best_epoch >= settings.patience
