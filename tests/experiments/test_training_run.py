@@ -102,6 +102,33 @@ def test_a_budget_takes_its_own_epochs() -> None:
     assert longer.training_of(EXPERIMENTS["transfer.kits19.stunet.epoch10"]).epochs == 3
 
 
+def test_a_methods_seed_stands_for_the_roles_and_repetitions_count_from_it() -> None:
+    seeded = changed(methods=METHODS | {"tsfm": {"training": {"seed": 7}}})
+    seeds = {
+        name: seeded.training_of(EXPERIMENTS[name]).seed
+        for name in ("pretrain.tsfm", "study.seed2.kits19.scratch", "pretrain.stunet")
+    }
+    assert list(seeds.values()) == [7, 9, 0]
+    with pytest.raises(ValidationError, match=r"methods\.tsfm\.training\.seed"):
+        changed(methods=METHODS | {"tsfm": {"training": {"seed": None}}})
+
+
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [
+        ("baseline.nnunet.btcv", "nnunetv2"),
+        ("transfer.kits19.nnunet.epoch1000", "nnunetv2"),
+        ("baseline.nnunet.amos22", "native"),  # organs that are not annotated are masked
+        ("pretrain.nnunet", "native"),
+        ("baseline.swinunetr.btcv", "native"),
+    ],
+)
+def test_the_real_nnunet_trains_where_every_class_is_annotated(name, engine) -> None:
+    real = changed(nnunet={"engine": "nnunetv2"})
+    assert real.engine_of(EXPERIMENTS[name]) == engine
+    assert SETTINGS.engine_of(EXPERIMENTS[name]) == "native"
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

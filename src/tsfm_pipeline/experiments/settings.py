@@ -198,8 +198,9 @@ class ExperimentSettings(FrozenModel):
             return None
         if method.pretraining == "checkpoint":  # published weights come without CT statistics
             numbers = {"ct_statistics": "own"} | numbers
-        own = {"epochs": epochs, "seed": training.seed + experiment.seed}
-        return TrainingSettings.model_validate(_merged(training.model_dump(), numbers) | own)
+        merged = _merged(training.model_dump(), numbers) | {"epochs": epochs}
+        settings = TrainingSettings.model_validate(merged)
+        return settings.model_copy(update={"seed": settings.seed + experiment.seed})
 
     def initial_weights_of(self, experiment: Experiment) -> Path | None:
         """Return the weights file that the settings let an experiment start from.
@@ -209,6 +210,10 @@ class ExperimentSettings(FrozenModel):
         if experiment.name == "pretrain.tsfm":
             return self.pretrain.initial_weights
         return self.methods[experiment.method].checkpoint if experiment.initial else None
+
+    def start_of(self, experiment: Experiment) -> str | None:
+        """Return the experiment that has to be finished before; None where it waits for none."""
+        return None if self.initial_weights_of(experiment) else experiment.initial
 
     def why_not_run(self, experiment: Experiment) -> str | None:
         """Say why the settings do not let an experiment run; None where they do."""
@@ -247,8 +252,8 @@ class ExperimentSettings(FrozenModel):
         return str(self.methods[experiment.method].training.get("network", "tsfm"))
 
     def engine_of(self, experiment: Experiment) -> Literal["native", "nnunetv2"]:
-        """Return what trains an experiment: nnU-Net v2 can train on one dataset."""
-        single = experiment.method.startswith("nnunet") and len(experiment.datasets) == 1
+        """Return what trains an experiment: nnU-Net v2 needs one dataset, annotated in full."""
+        single = experiment.method == "nnunet" and len(experiment.datasets) == 1
         return self.nnunet.engine if single else "native"
 
     def lacks_checkpoint(self, experiment: Experiment) -> bool:
