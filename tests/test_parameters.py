@@ -1,6 +1,7 @@
 """The root model names what is misspelt and the nearest that there is."""
 
 import copy
+import shutil
 
 import pytest
 
@@ -64,3 +65,19 @@ def test_parameters_load_outside_a_run(repository) -> None:
     assert load_parameters(conf, "paper").preparation.target_spacing == (1.5, 1.0, 1.0)
     with pytest.raises(ParametersError, match="did you mean 'paper'"):
         load_parameters(conf, "papers")
+
+
+def test_without_an_environment_the_users_own_is_read_as_kedro_does(
+    repository, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.delenv("KEDRO_ENV", raising=False)
+    conf = tmp_path / "conf"
+    shutil.copytree(repository / "conf", conf, ignore=shutil.ignore_patterns("local"))
+    with pytest.raises(ParametersError, match="--env local: there is no folder"):
+        load_parameters(str(conf), None)
+    (conf / "local").mkdir()
+    (conf / "local" / "parameters.yml").write_text("raw_root: /mine\n")
+    assert load_parameters(str(conf), None).raw_root == "/mine"
+    assert load_parameters(str(conf), "base").raw_root != "/mine"
+    monkeypatch.setenv("KEDRO_ENV", "paper")
+    assert load_parameters(str(conf), None).preparation.target_spacing == (1.5, 1.0, 1.0)

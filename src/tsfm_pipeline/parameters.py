@@ -1,6 +1,7 @@
 """The one root model of all parameters."""
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,8 +113,8 @@ class Parameters(FrozenModel):
         return parameters
 
 
-def load_parameters(conf_source: str, environment: str) -> Parameters:
-    """Load the parameters of an environment outside a run, as Kedro does for a run.
+def load_parameters(conf_source: str, environment: str | None) -> Parameters:
+    """Load the parameters of an environment outside a run, as `load_configuration`.
 
     Raises:
         ParametersError: no such environment, or wrong parameters.
@@ -122,13 +123,13 @@ def load_parameters(conf_source: str, environment: str) -> Parameters:
 
 
 def load_configuration(
-    conf_source: str, environment: str, workspace: str | None = None
+    conf_source: str, environment: str | None, workspace: str | None = None
 ) -> "AbstractConfigLoader":
     """Return the configuration of an environment outside a run, by kind: parameters, catalog.
 
     Args:
         conf_source: folder of the configuration.
-        environment: its name.
+        environment: its name; None is the one of a `kedro run` without `--env`.
         workspace: where the results lie; None is the environment's own.
 
     Raises:
@@ -136,8 +137,10 @@ def load_configuration(
     """
     from kedro.framework.project import configure_project, settings  # noqa: PLC0415
 
-    require_environment(conf_source, environment)
     configure_project(__name__.partition(".")[0])
+    default = settings.CONFIG_LOADER_ARGS["default_run_env"]
+    environment = environment or os.getenv("KEDRO_ENV") or default
+    require_environment(conf_source, environment)
     loader: AbstractConfigLoader = settings.CONFIG_LOADER_CLASS(
         conf_source,
         env=environment,

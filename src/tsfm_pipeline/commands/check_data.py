@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
         " settings.",
     )
     add = parse.add_argument
-    add("--env", default="base", help="environment; default: base")
+    add("--env", help="environment; default: local")
     add("--dataset", action="append", help="this one alone; can be given several times")
     add("--raw-root", type=Path, help="instead of the environment's raw_root")
     add("--conf-source", default="conf", help="the project's configuration; default: conf")

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         " is read and nothing is allocated (docs/cost.md).",
     )
     add = parse.add_argument
-    add("--env", default="base", help="environment; default: base")
+    add("--env", help="environment; default: local")
     add("--order", choices=("cheapest", "grid"), default="cheapest", help="default: cheapest")
     add("--tflops", type=float, help="that a device reaches; default: 0.36 of an H100's 989 (bf16)")
     add("--csv", type=Path, metavar="FILE", help="write the table there, too")
@@ -133,13 +133,13 @@ def _write_csv(path: Path, costs: Sequence["Cost"]) -> None:
 
 
 def load_estimator(
-    conf_source: str, environment: str, tflops: float | None = None
+    conf_source: str, environment: str | None, tflops: float | None = None
 ) -> "CostEstimator":
     """Collect what is known before any run, and what earlier runs have left.
 
     Args:
         conf_source: folder of the configuration.
-        environment: its name.
+        environment: its name; None as `load_configuration`.
         tflops: that a device reaches; None takes a share of an H100's.
 
     Raises:

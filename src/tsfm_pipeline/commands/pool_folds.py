@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     add = parse.add_argument
     add("workspaces", nargs="+", metavar="WORKSPACE", help="of a fold each, two or more")
     add("-o", "--output", type=Path, required=True, help="folder of report and tables")
-    add("--env", default="base", help="environment of all folds; default: base")
+    add("--env", help="environment of all folds; default: local")
     add("--conf-source", default="conf", help="the project's configuration; default: conf")
     given = parse.parse_args(arguments)
     if len(set(given.workspaces)) < max(2, len(given.workspaces)):
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def read_fold(
-    workspace: str, conf_source: str, environment: str, parameters: "Parameters"
+    workspace: str, conf_source: str, environment: str | None, parameters: "Parameters"
 ) -> "Fold":
     """Read the newest results of a workspace."""
     from kedro.io import DataCatalog
@@ -86,7 +86,7 @@ def read_fold(
     return Fold(
         scores=catalog.load("all_scores"),
         statuses=statuses,
-        provenance=replace(provenance, environment=environment),
+        provenance=replace(provenance, environment=environment or ""),
         settings={
             name: deciding_settings(spec.settings) | {"epochs": spec.settings.epochs}
             for name, spec in specs.items()

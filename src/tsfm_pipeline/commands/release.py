@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     add("--fast", help="likewise, a coarser model of the same regions")
     add("--scores", type=Path, help="score table (.parquet or .csv) for the model card")
     add("--conf-source", default="conf", help="the project's configuration; default: conf")
-    add("--env", default="base", help="environment that trained the model; default: base")
+    add("--env", help="environment that trained the model; default: local")
     given = parse.parse_args(arguments)
 
     import pandas as pd  # heavy imports wait for right arguments

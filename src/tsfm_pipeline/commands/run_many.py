@@ -1,6 +1,7 @@
 """Run many experiments at once, each a `kedro run` on a device of its own: --devices 0 1 2 3."""
 
 import argparse
+import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tsfm_pipeline.experiments.experiment import Experiment
+    from tsfm_pipeline.experiments.settings import ExperimentSettings
     from tsfm_pipeline.workers.command_queue import Job
 
 KEDRO = (sys.executable, "-m", "kedro")
@@ -25,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
         " goes on.",
     )
     add = parse.add_argument
-    add("--env", default="base", help="environment; default: base")
+    add("--env", help="environment; default: local")
     add("--workspace", help="of the results, as --params workspace= names one")
     add("--pipelines", nargs="+", metavar="NAME", help="those of the grid; default: all")
     add("--devices", nargs="+", default=[], metavar="N", help="GPUs; default: as torch chooses")
@@ -50,10 +52,12 @@ def main(arguments: Sequence[str]) -> int:
     except (ValueError, DatasetError) as error:
         sys.stderr.write(f"tsfm-pipeline run-many: {error}\n")
         return 2
+    options = ["--env", given.env] if given.env else []
+    options += ["--params", f"workspace={given.workspace}"] if given.workspace else []
     if not place.pool:
         sys.stderr.write(
             "tsfm-pipeline run-many: there is no pool yet; make it:"
-            f" kedro run --env {given.env} --pipelines data_pool\n"
+            f" {shlex.join(['kedro', 'run', *options, '--pipelines', 'data_pool'])}\n"
         )
         return 2
     finished = {row.experiment for row in rows if row.state == "finished"}
@@ -66,9 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     ]
     hours = {experiment.name: estimator.cost_of(experiment).hours for experiment in wanted}
     wanted.sort(key=lambda experiment: hours[experiment.name])
-    options = ["--env", given.env]
-    options += ["--params", f"workspace={given.workspace}"] if given.workspace else []
-    jobs, left = jobs_of(wanted, finished, options)
+    jobs, left = jobs_of(wanted, place.settings, finished, options)
     for reason in left:
         sys.stderr.write(f"{reason}\n")
     devices = [{"CUDA_VISIBLE_DEVICES": device} for device in given.devices] or [{}]
@@ -77,12 +79,16 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def jobs_of(
-    wanted: Sequence["Experiment"], finished: set[str], options: Sequence[str]
+    wanted: Sequence["Experiment"],
+    settings: "ExperimentSettings",
+    finished: set[str],
+    options: Sequence[str],
 ) -> tuple[list["Job"], list[str]]:
     """Return a job per experiment, and why there is none for those that can't start.
 
     Args:
         wanted: in the order in which they shall start.
+        settings: say what each starts from.
         finished: names of all that are finished.
         options: of every `kedro run`.
     """
@@ -91,7 +97,9 @@ def jobs_of(
     names = {experiment.name for experiment in wanted}
     jobs, left = [], []
     for experiment in wanted:
-        start = experiment.initial if experiment.initial not in finished else None
+        start = settings.start_of(experiment)
+        if start in finished:
+            start = None
         if start is not None and start not in names:
             left.append(f"{experiment.name}: {start}, where it starts from, is not finished")
             continue

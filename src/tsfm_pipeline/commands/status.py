@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
         prog="tsfm-pipeline status",
         description="How far every experiment has come, from its records and its model folder.",
     )
-    parse.add_argument("--env", default="base", help="environment; default: base")
+    parse.add_argument("--env", help="environment; default: local")
     parse.add_argument("--workspace", help="of its results, where --params workspace= named one")
     parse.add_argument(
         "--conf-source", default="conf", help="the project's configuration; default: conf"
@@ -38,13 +38,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def load_place(
-    conf_source: str, environment: str, workspace: str | None
+    conf_source: str, environment: str | None, workspace: str | None
 ) -> tuple["Environment", "DataCatalog"]:
     """Return what experiments run on, and the catalogue of their records.
 
     Args:
         conf_source: folder of the configuration.
-        environment: its name.
+        environment: its name; None as `load_configuration`.
         workspace: where the results lie; None is the environment's own.
 
     Raises:

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     add("case", metavar="DATASET/CASE", help="as in pool_catalogue.csv and scores.csv")
     add("--experiment", help="show what it predicted over the reference, with the Dice of each")
     add("--weights", choices=("best", "final"), default="best", help="default: best")
-    add("--env", default="base", help="environment; default: base")
+    add("--env", help="environment; default: local")
     add("--workspace", help="of its results, where --params workspace= named one")
     add("--conf-source", default="conf", help="the project's configuration; default: conf")
     given = parse.parse_args(arguments)
