@@ -105,6 +105,11 @@ def test_512_by_512_by_300_voxels_are_halved():
     assert coarser_by(grid) == (2, 2, 2)
 
 
+def test_a_thin_scan_keeps_its_planes():
+    grid = Geometry((1, 3300, 3300), (1, 1, 1), (0, 0, 0), ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
+    assert coarser_by(grid) == (1, 2, 2)
+
+
 def test_the_index_lists_what_has_a_page(folder):
     text = (folder / "out" / "index.html").read_text()
     records = read_records(folder / "out")

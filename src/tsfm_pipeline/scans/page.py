@@ -151,11 +151,12 @@ def write_viewer(folder: Path) -> None:
 def coarser_by(grid: Geometry) -> Triple:
     """Return by how much (z, y, x) a grid is made coarser until a page can hold it.
 
-    The axes of the finest spacing are halved first, so that voxels come near to cubes.
+    The axes of the finest spacing are halved first, so that voxels come near to cubes; none to
+    nothing.
     """
     factors = np.ones(3, int)
     while math.prod(np.asarray(grid.shape) // factors) > MOST_VOXELS:
-        steps = np.asarray(grid.spacing) * factors
+        steps = np.where(2 * factors <= grid.shape, np.multiply(grid.spacing, factors), np.inf)
         factors[np.isclose(steps, steps.min())] *= 2
     z, y, x = (int(factor) for factor in factors)
     return z, y, x
