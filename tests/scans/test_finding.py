@@ -1,3 +1,7 @@
+import errno
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -137,3 +141,75 @@ def test_nothing_to_segment_is_said_at_once(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(ScanError, match="no scan found"):
         find_scans(tmp_path)
+
+
+def test_linked_folders_are_searched_once_and_under_their_own_path_where_they_have_one(tmp_path):
+    root = tmp_path / "in"
+    write(tmp_path / "data" / "p1" / "ct.nii.gz")
+    write(root / "z" / "mr.nii.gz")
+    write(tmp_path / "out" / "p1_ct.nii.gz")
+    (root / "p1").symlink_to(tmp_path / "data" / "p1")
+    (root / "twice").symlink_to(tmp_path / "data" / "p1")
+    (root / "latest").symlink_to(root / "z")
+    (root / "z" / "up").symlink_to(root)
+    (root / "results").symlink_to(tmp_path / "out")
+    scans, problems = find_scans(root, leave_out=tmp_path / "out")
+    assert sorted(names(scans)) == ["p1_ct", "z_mr"]
+    assert not problems
+
+
+def test_a_closed_folder_is_a_problem_and_not_passed_over(tmp_path, monkeypatch):
+    write(tmp_path / "a.nii.gz")
+    write(tmp_path / "shut" / "b.nii.gz")
+    listed = os.scandir
+
+    def refuse(path):
+        if Path(path) == tmp_path / "shut":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    (scan,), (problem,) = find_scans(tmp_path)
+    assert scan.name == "a"
+    assert (problem.file, problem.kind) == (str(tmp_path / "shut"), "failed")
+    assert "Permission denied" in problem.reason
+
+
+def test_a_name_from_a_long_path_leaves_room_for_what_writing_adds(tmp_path):
+    deep = tmp_path / ("p" * 150) / ("ü" * 60)
+    write(deep / "one.nii.gz")
+    write(deep / "two.nii.gz")
+    found = names(find_scans(tmp_path)[0])
+    assert len(set(found)) == 2
+    assert found == names(find_scans(tmp_path)[0])
+    for name in found:
+        assert len(f".writing.{'0' * 32}.{name}.nii.gz".encode()) <= 255
+        assert name.startswith("p" * 150)
+
+
+def test_no_scan_takes_the_name_of_the_page_of_all(tmp_path):
+    write(tmp_path / "index.nii.gz")
+    (name,) = names(find_scans(tmp_path)[0])
+    assert name.startswith("index_")
+
+
+def test_names_that_are_not_utf8_are_problems(tmp_path):
+    write(tmp_path / "a.nii.gz")
+    odd = os.fsdecode(b"caf\xe9")
+    write(tmp_path / "b.nii.gz")
+    (tmp_path / "b.nii.gz").rename(tmp_path / f"{odd}.nii.gz")
+    write_series(tmp_path / "ct")[0].rename(tmp_path / "ct" / f"{odd}.dcm")
+    write(tmp_path / "folder" / "c.nii.gz")
+    (tmp_path / "folder").rename(tmp_path / odd)
+    (tmp_path / f"{odd}.txt").write_text("no scan")
+    (scan,), problems = find_scans(tmp_path)
+    assert scan.name == "a"
+    assert {problem.kind for problem in problems} == {"failed"}
+    told = {problem.file: problem.reason for problem in problems}
+    assert set(told) == {
+        str(tmp_path / name)
+        for name in ("caf\\udce9.nii.gz", "ct/caf\\udce9.dcm", "caf\\udce9", "ct")
+    }
+    for name in ("caf\\udce9.nii.gz", "ct/caf\\udce9.dcm", "caf\\udce9"):
+        assert "not UTF-8" in told[str(tmp_path / name)]
+    str(problems).encode()

@@ -1,11 +1,12 @@
 """Where a run's results go: a folder, or the one file that the user named."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tsfm_pipeline.scans.finding import SUFFIXES, Scan
-from tsfm_pipeline.scans.problem import ScanError
+from tsfm_pipeline.scans.finding import LONGEST_NAME, SUFFIXES, Scan
+from tsfm_pipeline.scans.problem import ScanError, check_utf8
 from tsfm_pipeline.scans.record import outputs_of
 
 _WRITTEN = ".nii.gz"
@@ -29,8 +30,9 @@ class Destination:
         """Read what the user gave: `out` is a folder, `out.nii.gz` the label map of one scan.
 
         Raises:
-            ScanError: a file of a format that is not written.
+            ScanError: a file of a format that is not written, or a name that can't be.
         """
+        check_utf8(output)
         lower = output.name.lower()
         if output.is_dir() or not lower.endswith(SUFFIXES):
             return cls(output)
@@ -38,7 +40,12 @@ class Destination:
             raise ScanError(
                 f"{output}: segmentations are written as {_WRITTEN}; name such a file, or a folder"
             )
-        return cls(output.parent, output.name[: -len(_WRITTEN)])
+        name = output.name[: -len(_WRITTEN)]
+        if len(os.fsencode(name)) > LONGEST_NAME:
+            raise ScanError(
+                f"{output}: the name has more than {LONGEST_NAME} bytes; give a shorter one"
+            )
+        return cls(output.parent, name)
 
     def named(self, scans: Sequence[Scan]) -> list[Scan]:
         """Return the scans under the names of their outputs.
@@ -63,9 +70,11 @@ class Destination:
         """
         inputs = {file.resolve() for scan in scans for file in scan.files}
         made = (path for scan in scans for path in outputs_of(self.folder, scan.name).values())
-        among = self.folder.resolve() == source.resolve()
+        folder = self.folder.resolve()
+        among = folder == source.resolve()
         if self.name is not None and source.is_dir():
-            among = self.folder.resolve().is_relative_to(source.resolve())
+            linked = {file.parent.resolve() for scan in scans for file in scan.files}
+            among = any(map(folder.is_relative_to, {source.resolve(), *linked}))
         if among or any(path.resolve() in inputs for path in made):
             raise ScanError(
                 f"{self.folder}: segmentations would lie among the scans, and could replace them;"

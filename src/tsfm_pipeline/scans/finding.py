@@ -14,10 +14,14 @@ from tqdm import tqdm
 from tsfm_pipeline.imaging.file_volume import special_kind
 from tsfm_pipeline.scans.dicom import Slice, is_dicom, read_slice
 from tsfm_pipeline.scans.dicom_series import group_series, order_slices, scan_modality
-from tsfm_pipeline.scans.problem import NoScan, Problem, ScanError, problem_of
+from tsfm_pipeline.scans.problem import NoScan, Problem, ScanError, check_utf8, problem_of
 from tsfm_pipeline.sources.source import Modality
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+
+LONGEST_NAME = 180
+"""Bytes of an output's name. A digest, suffixes and what an unfinished file is called come on top,
+and file systems take 255."""
 
 _CHANNEL = re.compile(r"_(\d{4})$")
 
@@ -55,14 +59,14 @@ def find_scans(
 
     Args:
         source: an image file, a DICOM file (its whole series is taken), or a folder, which is
-            searched with all folders below it.
+            searched with all folders below it, linked ones last.
         channels: image channels of the model. With one, every file is a scan. With more, files
             named `<case>_0000`, `<case>_0001`, ... before the suffix are one (nnU-Net's way).
         leave_out: a folder not to search (that of the outputs).
 
     Returns:
-        Scans in the order of their paths, named after their path below `source`; and what was
-        found but can't be segmented.
+        Scans in the order in which they were found, named after their path below `source`; and
+        what was found but can't be segmented.
 
     Raises:
         ScanError: there is no such file or folder, or nothing in it that looks like a scan.
@@ -70,7 +74,7 @@ def find_scans(
     if not source.exists():
         raise ScanError(f"{source}: no such file or folder; correct the input path")
     root = source if source.is_dir() else source.parent
-    images, others, special = _list_files(root, leave_out) if source.is_dir() else ([], [], [])
+    images, others, unread = _list_files(root, leave_out) if source.is_dir() else ([], [], [])
     if source.is_file():
         if _is_image(source):
             images = _channel_files(source) if channels > 1 else [source]
@@ -84,7 +88,7 @@ def find_scans(
         dicom_scans = [scan for scan in dicom_scans if source in scan.files]
     series = {scan.path for scan in dicom_scans} | {Path(one.file) for one in dicom_problems}
     scans = [replace(scan, beside_series=scan.path.parent in series) for scan in scans]
-    scans, problems = scans + dicom_scans, problems + dicom_problems + special
+    scans, problems = scans + dicom_scans, problems + dicom_problems + unread
     if not scans and not problems:
         raise ScanError(
             f"{source}: no scan found; scans are files {', '.join(SUFFIXES)} and DICOM series"
@@ -93,31 +97,53 @@ def find_scans(
 
 
 def _list_files(root: Path, leave_out: Path | None) -> tuple[list[Path], list[Path], list[Problem]]:
-    """List image files and others below a folder, and what must not be opened.
+    """List image files and others below a folder, and what can't or must not be opened.
 
-    Hidden files and folders, and `leave_out`, are not searched.
+    Hidden files and folders, and `leave_out`, are not searched. Links to folders are followed when
+    all else has been searched: then a folder that has a path of its own below the root keeps it.
     """
     images: list[Path] = []
     others: list[Path] = []
-    special: list[Problem] = []
-    avoided = leave_out.resolve() if leave_out else None
-    for folder, below, names in os.walk(root):
-        here = Path(folder)
-        below[:] = sorted(
-            name
-            for name in below
-            if not name.startswith(".") and (here / name).resolve() != avoided
-        )
-        for name in sorted(names):
-            path = here / name
-            if name.startswith("."):
+    unread: list[Problem] = []
+
+    def leave(folder: Path, error: ScanError) -> None:
+        unread.append(problem_of(error, _named(folder / "x", root, ""), folder))
+
+    def closed(error: OSError) -> None:
+        why = f"the folder can't be searched ({error.strerror}); make it readable, or take it out"
+        leave(Path(error.filename), ScanError(why))
+
+    searched = {leave_out.resolve()} - {root.resolve()} if leave_out else set()
+    starts = [root]
+    for start in starts:  # it grows by the links that are found
+        for folder, below, names in os.walk(start, onerror=closed):
+            here = Path(folder)
+            place = here.resolve()
+            shown = sorted(name for name in below if not name.startswith("."))
+            below.clear()
+            if place in searched:
                 continue
-            if kind := _special(path):
-                what = NoScan(f"{kind}, not a file; nothing to do")
-                special.append(problem_of(what, _named(path, root, path.stem), path))
-            else:
-                (images if _is_image(path) else others).append(path)
-    return images, others, special
+            searched.add(place)
+            try:
+                check_utf8(here)
+            except ScanError as error:
+                leave(here, error)
+                continue
+            for name in shown:
+                if (here / name).resolve() == place / name:
+                    below.append(name)
+                else:
+                    starts.append(here / name)
+            for name in sorted(names):
+                path = here / name
+                if name.startswith("."):
+                    continue
+                if kind := _special(path):
+                    what = NoScan(f"{kind}, not a file; nothing to do")
+                    unread.append(problem_of(what, _named(path, root, path.stem), path))
+                else:
+                    (images if _is_image(path) else others).append(path)
+    return images, others, unread
 
 
 def _special(path: Path) -> str:
@@ -149,16 +175,24 @@ def _channel_files(path: Path) -> list[Path]:
 def _named(path: Path, root: Path, stem: str) -> str:
     """Name outputs after a path below the root: folders and stem joined by underscores."""
     parts = [*path.parent.relative_to(root).parts, stem]
-    return re.sub(r"[^\w.+-]+", "_", "_".join(parts)).strip("._") or "scan"
+    name = re.sub(r"[^\w.+-]+", "_", "_".join(parts)).strip("._") or "scan"
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    return f"{name.encode()[:LONGEST_NAME].decode(errors='ignore')}_{_digest(name)}"
 
 
 def _file_scans(
     images: Sequence[Path], root: Path, channels: int
 ) -> tuple[list[Scan], list[Problem]]:
     groups: dict[tuple[Path, str], list[Path]] = defaultdict(list)
-    for path in images:
-        groups[path.parent, _CHANNEL.sub("", _stem(path))].append(path)
     scans, problems = [], []
+    for path in images:
+        try:
+            check_utf8(path)
+        except ScanError as error:
+            problems.append(problem_of(error, _named(path, root, _stem(path)), path))
+            continue
+        groups[path.parent, _CHANNEL.sub("", _stem(path))].append(path)
     for (_, stem), files in groups.items():
         if channels == 1:
             # `patient_0001` and `patient_0002` may be two patients; only a lone _0000 is nnU-Net's.
@@ -191,6 +225,7 @@ def _dicom_scans(
         name = _named(path, root, path.stem)
         try:
             if is_dicom(path):
+                check_utf8(path)
                 folders[path.parent].append(read_slice(path))
         except NoScan as error:
             problems.append(problem_of(error, name, path))
@@ -227,14 +262,17 @@ def _dicom_scans(
 
 
 def _with_unique_names(scans: Sequence[Scan], root: Path) -> list[Scan]:
-    """Add a digest of the path to names that several scans would share."""
+    """Add a digest of the path to names that several scans would share, or one with index.html."""
     # Case-insensitive, as are the file systems of many desktops.
-    shared = Counter(scan.name.lower() for scan in scans)
+    shared = Counter(["index", *(scan.name.lower() for scan in scans)])
     named = []
     for scan in scans:
         if shared[scan.name.lower()] > 1:
             path = scan.files[0].relative_to(root).as_posix()
-            digest = hashlib.blake2b(path.encode("utf-8", "surrogateescape"), digest_size=3)
-            scan = replace(scan, name=f"{scan.name}_{digest.hexdigest()}")  # noqa: PLW2901
+            scan = replace(scan, name=f"{scan.name}_{_digest(path)}")  # noqa: PLW2901
         named.append(scan)
     return named
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=3).hexdigest()

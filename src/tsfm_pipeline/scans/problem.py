@@ -61,16 +61,32 @@ def problem_of(error: Exception, scan: str, file: Path) -> Problem:
     The project's own messages read `file: reason; remedy`. Whatever else comes up is named by its
     type: a damaged file may break a reader in ways that nobody listed.
     """
-    text = " ".join(str(error).split())
+    text = printable(" ".join(str(error).split()))
     if isinstance(error, MemoryError):
         text = "does not fit into memory; crop it, or take a machine with more"
     elif not isinstance(error, _EXPECTED):
         text = f"{type(error).__name__}: {text}"
-    reason, separator, remedy = text.removeprefix(f"{file}: ").rpartition("; ")
+    shown = printable(str(file))
+    reason, separator, remedy = text.removeprefix(f"{shown}: ").rpartition("; ")
     if not separator:
         reason, remedy = remedy, "export it again; if other viewers show it, report this"
     kind = ProblemKind.SKIPPED if isinstance(error, NoScan) else ProblemKind.FAILED
-    return Problem(scan, str(file), kind, reason, remedy)
+    return Problem(scan, shown, kind, reason, remedy)
+
+
+def printable(text: str) -> str:
+    """Write out the bytes of file names that are not UTF-8: no table could hold them."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def check_utf8(path: Path) -> None:
+    """Refuse a path that must not be given to ITK, which aborts the process over it.
+
+    Raises:
+        ScanError: the path is not UTF-8.
+    """
+    if printable(str(path)) != str(path):
+        raise ScanError(f"{printable(str(path))}: the name is not UTF-8; rename it")
 
 
 @contextmanager
