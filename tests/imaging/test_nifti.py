@@ -112,6 +112,17 @@ def test_an_unusable_sform_gives_way_to_the_qform(tmp_path, array_xyz):
     np.testing.assert_allclose(volume.file_geometry.direction, expected.direction, atol=1e-6)
 
 
+@pytest.mark.parametrize("sform", [None, tilted()])
+def test_a_qfac_that_is_not_set_is_one(tmp_path, array_xyz, sform):
+    """As nifti1.h, nibabel and SimpleITK have it."""
+    path = save(tmp_path / "a.nii", array_xyz, sform=sform, qform=tilted())
+    sound = read_image([path])
+    assert struct.unpack_from("<f", path.read_bytes(), PIXDIM) == (1.0,)
+    image = read_image([patched(path, PIXDIM, "<f", 0.0)])
+    assert (image.geometry, image.repairs) == (sound.geometry, sound.repairs)
+    np.testing.assert_array_equal(image.array, sound.array)
+
+
 def test_a_qform_of_no_use_is_told(tmp_path, array_xyz):
     path = patched(
         save(tmp_path / "a.nii", array_xyz, tilted(), tilted()), QUATERN_B, "<3f", 2.0, 2.0, 2.0

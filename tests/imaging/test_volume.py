@@ -1,3 +1,4 @@
+import errno
 import gzip
 import itertools
 import logging
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from tsfm_pipeline.imaging import itk_file
 from tsfm_pipeline.imaging.volume import (
     VolumeError,
     read_geometry,
@@ -146,6 +148,37 @@ def test_a_truncated_file_is_refused(tmp_path, array_xyz, suffix, kept):
     path.write_bytes(content[: int(kept * len(content))])
     with pytest.raises(VolumeError, match=r"cut\.n.*(truncated|unreadable).*again"):
         read_image([path])
+
+
+@pytest.mark.parametrize("step", ["Execute", "ReadImageInformation"])
+def test_a_lack_of_memory_is_not_the_files_fault(tmp_path, monkeypatch, step):
+    path = tmp_path / "a.mha"
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((3, 4, 5), np.int16)), str(path))
+
+    def fail(reader):
+        raise RuntimeError("Exception: Failed to allocate memory for image.")
+
+    monkeypatch.setattr(sitk.ImageFileReader, step, fail)
+    with pytest.raises(MemoryError, match=r"a\.mha: .*allocate memory"):
+        read_image([path])
+
+
+def test_what_the_system_says_of_a_file_is_kept(tmp_path, monkeypatch):
+    path = tmp_path / "a.mha"
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((3, 4, 5), np.int16)), str(path))
+    fault = OSError(errno.EIO, "Input/output error", str(path))
+
+    def fail(*_):
+        raise fault
+
+    def itk_fails(reader):
+        monkeypatch.setattr(itk_file, "file_digest", fail)
+        raise RuntimeError("Exception: read failed")
+
+    monkeypatch.setattr(sitk.ImageFileReader, "Execute", itk_fails)
+    with pytest.raises(VolumeError, match="read failed") as raised:
+        read_image([path])
+    assert raised.value.__cause__ is fault
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".mhd", ".nrrd"])

@@ -258,6 +258,16 @@ def test_a_file_that_could_not_be_opened_is_tried_again(raw, monkeypatch) -> Non
     assert set(table["verdict"]) == {"ok"}
 
 
+def test_another_modality_is_another_verdict(raw) -> None:
+    task = raw / "Task03_Liver"
+    image = np.zeros((12, 14, 16), np.int32)
+    image[2:, 3:12, :14] = 200_000
+    write(task / "imagesTr" / "liver_1.nii.gz", image)
+    assert list(screen(raw)["verdict"]) == ["ok", "quarantined", "ok"]
+    (task / "dataset.json").write_text(json.dumps({"modality": {"0": "MRI"}}))
+    assert list(screen(raw)["verdict"]) == ["ok", "ok", "ok"]
+
+
 def in_this_process(function, tasks, *_):
     for key, args in tasks.items():
         outcome = _call(function, args)

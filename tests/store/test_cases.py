@@ -1,3 +1,4 @@
+import errno
 import json
 import multiprocessing
 import os
@@ -282,6 +283,19 @@ def test_labels_are_rewritten_beside_the_same_image_file(store, image, labels):
     with pytest.raises(FileNotFoundError):
         store.write_labels(make_record(case="two"), labels, {}, INTENSITIES)
     assert [p.name for p in (store.root / "set").iterdir()] == ["case_1.a"]
+
+
+def test_without_hard_links_the_image_is_copied(store, image, labels, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    before = store.read_image(KEY)
+    monkeypatch.setattr(os, "link", refuse)
+    record = make_record(raw_digest="new", target_voxels={1: 5})
+    store.write_labels(record, labels + 1, {}, INTENSITIES)
+    assert store.intact_record(KEY, verify=True) == record
+    np.testing.assert_array_equal(store.read_labels(KEY), labels + 1)
+    np.testing.assert_array_equal(store.read_image(KEY), before)
 
 
 def test_a_case_is_intact_while_its_files_are_those_written(store):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from tsfm_pipeline.files.digest import file_digest
 from tsfm_pipeline.imaging.file_volume import (
     FileVolume,
     VolumeError,
@@ -38,7 +39,7 @@ def read_itk(path: Path) -> FileVolume:
     try:
         image = reader.Execute()
     except RuntimeError as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, error) from _cause(path, error)
     return FileVolume(sitk.GetArrayFromImage(image).reshape(geometry.shape), geometry, repairs)
 
 
@@ -67,7 +68,7 @@ def _open(path: Path) -> tuple[sitk.ImageFileReader, StoredVoxels | None]:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, error) from _cause(path, error)
     return reader, packed
 
 
@@ -93,3 +94,18 @@ def _unreadable(path: Path, error: RuntimeError) -> VolumeError:
         f"{path}: unreadable, truncated, damaged or not a medical image file"
         f" ({path.stat().st_size} bytes; {reason}); download or export it again"
     )
+
+
+def _cause(path: Path, error: RuntimeError) -> Exception:
+    """Return the system's error where the file can't be read, which ITK keeps to itself.
+
+    Raises:
+        MemoryError: there was not enough of it; that says nothing about the file.
+    """
+    if "allocate memory" in str(error):
+        raise MemoryError(f"{path}: {error}") from error
+    try:
+        file_digest(path)
+    except OSError as fault:
+        return fault
+    return error

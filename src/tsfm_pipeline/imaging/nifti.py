@@ -149,6 +149,8 @@ def _grid(
     sform = None if coded is None else _RAS_TO_LPS @ scale @ coded
     if sform is None:
         check_spacing(path, sizes)
+    if header.structarr["pixdim"][0] == 0:  # qfac: 1 where it is not set (nifti1.h, method 2)
+        header.structarr["pixdim"][0] = 1
     try:
         coded = header.get_qform(coded=True)[0]
         qform = None if coded is None else _RAS_TO_LPS @ scale @ coded

@@ -40,7 +40,7 @@ from tsfm_pipeline.workers import WorkerFailure, WorkerSettings, run_cases
 
 logger = logging.getLogger(__name__)
 
-SCREENING_VERSION = 3
+SCREENING_VERSION = 4
 """Raise by one with every change of the code that changes a verdict or what a row says."""
 
 NO_LABEL = "no labelled voxel"
@@ -267,6 +267,7 @@ def _state(case: SourceCase, source: Source, table: LabelTable) -> str | None:
     decided_by = {
         "version": SCREENING_VERSION,
         "files": files,
+        "modality": case.modality,
         "labels": [
             [str(file.path), file.class_name, sorted(values.items())] for file, values in painted
         ],

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class VolumeFolder:
             with os.scandir(folder) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     name = volume_name(entry.name, suffixes)
-                    if name is not None and entry.is_file():
+                    if name is not None and _holds(entry.is_file):
                         self._files[name] = folder / entry.name  # .nii sorts before .nii.gz
 
     def __contains__(self, name: str) -> bool:
@@ -60,8 +60,19 @@ class VolumeFolder:
 def subfolders(folder: Path, pattern: str) -> list[Path]:
     """Return the folders directly below `folder` whose whole name matches, sorted by name."""
     with os.scandir(folder) as entries:
-        names = [e.name for e in entries if re.fullmatch(pattern, e.name, re.DOTALL) and e.is_dir()]
-    return [folder / name for name in sorted(names)]
+        fitting = [e for e in entries if re.fullmatch(pattern, e.name, re.DOTALL)]
+        names = sorted(entry.name for entry in fitting if _holds(entry.is_dir))
+    return [folder / name for name in names]
+
+
+def _holds(test: Callable[[], bool]) -> bool:
+    """Test an entry; what leads into a closed folder passes, as reading it tells why."""
+    try:
+        return test()
+    except PermissionError:
+        return True
+    except OSError:  # a link in a circle
+        return False
 
 
 def closed(folder: Path) -> str:

@@ -111,8 +111,8 @@ class CaseStore:
     ) -> None:
         """Write a case anew with the image it has: only labels, samples and sidecar change.
 
-        The image is the same file in the new folder (a hard link), so readers see the old or the
-        new version here, too. For the arguments see `write`.
+        The image is the same file in the new folder (a hard link; a copy where the file system has
+        none), so readers see the old or the new version here, too. For the arguments see `write`.
 
         Raises:
             StoreError: the stored image is not what `record.image_identity` names or is gone, the
@@ -126,7 +126,12 @@ class CaseStore:
                 reading = os.open(_RECORD, os.O_RDONLY, dir_fd=stored)
                 with os.fdopen(reading, "rb") as file:
                     sidecar = Sidecar.from_json(file.read())
-                os.link(_IMAGE, folder / _IMAGE, src_dir_fd=stored)
+                try:
+                    os.link(_IMAGE, folder / _IMAGE, src_dir_fd=stored)
+                except OSError:  # a file system without hard links
+                    image = os.open(_IMAGE, os.O_RDONLY, dir_fd=stored)
+                    with os.fdopen(image, "rb") as file:
+                        _write(folder / _IMAGE, file.read())
             finally:
                 os.close(stored)
             if sidecar.record.image_identity != record.image_identity:
