@@ -5,6 +5,8 @@ import shutil
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian
 
 from tests.scans.conftest import write_series
 from tsfm_pipeline.scans.dicom import read_series
@@ -148,3 +150,66 @@ def test_a_packed_slice_that_breaks_off_is_refused(tmp_path):
         packed.write_bytes(content[:kept])
         with pytest.raises(ScanError, match=r"packed.dcm is an unreadable or damaged"):
             read_series([packed])
+
+
+def write_frames(folder, depths, stated=True):
+    """Write an Enhanced MR file whose frame n is n throughout."""
+    folder.mkdir()
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = EnhancedMRImageStorage, "1.2.3"
+    file = Dataset()
+    file.file_meta = meta
+    file.SOPClassUID, file.SOPInstanceUID = EnhancedMRImageStorage, "1.2.3"
+    file.StudyInstanceUID, file.SeriesInstanceUID, file.FrameOfReferenceUID = "1.1", "1.2", "1.3"
+    file.Modality, file.PatientID, file.ImageType = "MR", "p", ["ORIGINAL", "PRIMARY"]
+    file.Rows, file.Columns, file.NumberOfFrames = 4, 5, len(depths)
+    file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME2"
+    file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelRepresentation = 16, 16, 15, 0
+    shared, orientation, measures = Dataset(), Dataset(), Dataset()
+    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    measures.PixelSpacing, measures.SliceThickness = [2, 3], 1
+    shared.PlaneOrientationSequence = [orientation]
+    shared.PixelMeasuresSequence = [measures]
+    file.SharedFunctionalGroupsSequence = [shared]
+    frames = []
+    for depth in depths:
+        position, frame = Dataset(), Dataset()
+        position.ImagePositionPatient = [-7, 8, depth]
+        if stated:
+            frame.PlanePositionSequence = [position]
+        frames.append(frame)
+    file.PerFrameFunctionalGroupsSequence = frames
+    values = np.repeat(np.arange(len(depths), dtype=np.uint16), 20)
+    file.PixelData = values.tobytes()
+    file.save_as(folder / "frames.dcm", enforce_file_format=True)
+
+
+@pytest.mark.parametrize(
+    ("depths", "refused"),
+    [
+        ([0, 1, 2, 10, 11, 12], "7 slice(s) missing, the first after frame 3 of frames.dcm"),
+        ([0, 1, 2, 0, 1, 2], "lie at the same place"),
+        ([0, 0, 1, 1, 2, 2], "lie at the same place"),
+        ([0, 3, 1, 4, 2, 5], "frames.dcm are not stored in the order of their positions"),
+        (None, "does not state position, orientation and pixel spacing of each"),
+    ],
+)
+def test_frames_that_make_no_volume_are_refused(tmp_path, depths, refused):
+    write_frames(tmp_path / "mr", depths or range(6), stated=depths is not None)
+    scans, (problem,) = find_scans(tmp_path)
+    assert not scans
+    assert refused in problem.reason
+
+
+@pytest.mark.parametrize("step", [2.5, -2.5])
+def test_frames_lie_where_they_are_stated(tmp_path, step):
+    write_frames(tmp_path / "mr", [5 + step * number for number in range(6)])
+    (scan,), problems = find_scans(tmp_path)
+    assert not problems
+    image = read_series(scan.files)
+    for number in range(6):
+        index = image.TransformPhysicalPointToIndex((-7 + 3, 8 + 2, 5 + step * number))
+        assert index[:2] == (1, 1)
+        assert image[index] == number
+    assert image.GetSpacing() == pytest.approx((3, 2, 2.5))

@@ -176,7 +176,7 @@ class CostEstimator:
         values = WEIGHT_FILES + STATE_FILES * STATE_VALUES[training.optimizer]
         return Cost(
             experiment=experiment.name,
-            starts_from=experiment.initial or "",
+            starts_from=self.settings.start_of(experiment) or "",
             network=training.network,
             size=training.size,
             patch=training.patch,

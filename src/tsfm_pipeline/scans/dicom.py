@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +153,49 @@ def place_of(one: Slice) -> Place:
     return one.place
 
 
+def frames_of(one: Slice) -> list[Slice]:
+    """Return the frames of a file as slices, in the order stored.
+
+    GDCM, which reads the pixels, takes frames for an even stack whatever they state, and ITK does
+    not hand out what they state (functional groups, DICOM PS3.3 C.7.6.16).
+
+    Raises:
+        ScanError: the file does not state position, orientation and spacing of every frame.
+    """
+    import pydicom  # noqa: PLC0415 - multi-frame files are rare
+
+    names = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
+    keys = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+    groups = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+    if one.frames == 1:
+        return [one]
+    frames = []
+    try:
+        header = pydicom.dcmread(one.path, stop_before_pixels=True, specific_tags=list(groups))
+        shared = header.get(groups[0]) or [pydicom.Dataset()]
+        for frame in header[groups[1]]:
+            position, orientation, spacing = (
+                np.array((frame if name in frame else shared[0])[name][0][key].value, float)
+                for name, key in zip(names, keys, strict=True)
+            )
+            place = Place(position.reshape(3), orientation.reshape(2, 3), spacing.reshape(2))
+            name = Path(f"frame {len(frames) + 1} of {one.path.name}")
+            frames.append(replace(one, path=name, frames=1, place=place))
+    except (KeyError, IndexError, TypeError, ValueError, pydicom.errors.InvalidDicomError) as error:
+        raise _unplaced(one) from error
+    if len(frames) != one.frames:
+        raise _unplaced(one)
+    return frames
+
+
+def _unplaced(one: Slice) -> ScanError:
+    return ScanError(
+        f"{one.path.name} has {one.frames} frames and does not state position, orientation and"
+        " pixel spacing of each; export the series from its original source, or with one frame a"
+        " file"
+    )
+
+
 def normal_of(one: Slice) -> NDArray[np.float64]:
     """Return the unit vector (x, y, z) from slice to slice; raise ScanError if impossible."""
     row, column = orientation = place_of(one).orientation
@@ -191,9 +234,12 @@ def read_series(files: Sequence[Path]) -> sitk.Image:
         raise ScanError(
             f"the pixels can't be decoded ({cause}); transfer or export the series again"
         ) from error
-    if len(files) > 1:
+    slices = frames_of(slices[0]) if len(slices) == 1 else slices
+    if len(slices) > 1:
         first, last, normal = place_of(slices[0]), place_of(slices[-1]), normal_of(slices[0])
         step = float((last.position - first.position) @ normal) / (len(slices) - 1)
+        if step < 0:  # frames from the last position to the first
+            step, normal = -step, -normal
         image.SetDirection(np.stack([*first.orientation, normal], axis=1).ravel().tolist())
         image.SetSpacing((float(first.spacing[1]), float(first.spacing[0]), step))
         image.SetOrigin(first.position.tolist())

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsfm_pipeline.files.digest import file_digest
-from tsfm_pipeline.scans.dicom import Slice, normal_of, place_of
+from tsfm_pipeline.scans.dicom import Slice, frames_of, normal_of, place_of
 from tsfm_pipeline.scans.problem import NoScan, ScanError
 
 DUPLICATE_MM = 1e-2
@@ -70,9 +70,29 @@ def order_slices(series: Sequence[Slice]) -> tuple[list[Slice], tuple[str, ...]]
                 "the series has a single slice in this folder; put all slices of a series into one"
                 " folder"
             )
-        return [first], notes
+        return [first], (*notes, *_check_frames(first))
     if any(one.frames > 1 for one in series):
         raise ScanError("several multi-frame files in one series; give each a folder of its own")
+    ordered, noted = _stack(series)
+    return ordered, (*notes, *noted)
+
+
+def _check_frames(one: Slice) -> list[str]:
+    """Say what is worth a note of a multi-frame file; raise ScanError where it is no volume."""
+    frames = frames_of(one)
+    ordered, notes = _stack(frames)
+    stored = [frame.path for frame in frames]
+    if [frame.path for frame in ordered] not in (stored, stored[::-1]):
+        raise ScanError(
+            f"the frames of {one.path.name} are not stored in the order of their positions; export"
+            " it with one frame a file"
+        )
+    return notes
+
+
+def _stack(series: Sequence[Slice]) -> tuple[list[Slice], list[str]]:
+    """Order slices or frames by position; see `order_slices`."""
+    first = series[0]
     faults = list(_odd_slices(series))
     normal = normal_of(first)
     positions = np.array([place_of(one).position for one in series])
@@ -92,7 +112,7 @@ def order_slices(series: Sequence[Slice]) -> tuple[list[Slice], tuple[str, ...]]
     if faults:
         reasons, remedies = zip(*faults, strict=True)
         raise ScanError(f"{'; also '.join(reasons)}; {', and '.join(dict.fromkeys(remedies))}")
-    return ordered, (*notes, *noted)
+    return ordered, noted
 
 
 def _without_copies(series: Sequence[Slice]) -> tuple[list[Slice], tuple[str, ...]]:
