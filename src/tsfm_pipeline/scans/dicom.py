@@ -169,7 +169,7 @@ def frames_of(one: Slice) -> list[Slice]:
     groups = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
     if one.frames == 1:
         return [one]
-    frames = []
+    frames: list[Slice] = []
     try:
         header = pydicom.dcmread(one.path, stop_before_pixels=True, specific_tags=list(groups))
         shared = header.get(groups[0]) or [pydicom.Dataset()]
