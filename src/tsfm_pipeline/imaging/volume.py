@@ -4,6 +4,7 @@ Arrays are (z, y, x) or (c, z, y, x). What can't be read right is refused with t
 a remedy, never guessed.
 """
 
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -98,16 +99,16 @@ def read_image(paths: Sequence[Path], load: Load = read_bytes) -> ImageVolume:
     for number, path in enumerate(paths):
         if number:
             stored = _read(path, load)
-        if stored.geometry.shape != first.shape:
+        turn, notes = _turn(stored.geometry, paths[0], first, reorientation)
+        if turn is None:
             raise VolumeError(
                 f"{path}: shape {stored.geometry.shape} (z, y, x) differs from"
                 f" {first.shape} of {paths[0]}; the channels of a case must share one grid"
             )
-        repairs += (f"{path}: {repair}" for repair in stored.repairs)
-        repairs += (f"{path}: {text}" for text in _displaced(stored.geometry, paths[0], first))
+        repairs += (f"{path}: {repair}" for repair in (*stored.repairs, *notes))
         channel = array[number]
         with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, and then 0
-            channel[...] = reorientation.apply(stored.values)
+            channel[...] = turn.apply(stored.values)
         if not np.isfinite(channel.sum(dtype=np.float64)):
             broken = ~np.isfinite(channel)
             repairs.append(f"{path}: {int(broken.sum())} NaN or infinite voxels set to 0")
@@ -133,28 +134,22 @@ def read_label(path: Path, like: ImageVolume) -> NDArray[np.generic]:
 def read_label_volume(path: Path, like: ImageVolume, load: Load = read_bytes) -> LabelVolume:
     """Read a label file as (z, y, x) on the canonical grid of its image, in its own number type.
 
-    Each file is turned by its own header. Where that does not put the label on the image's grid,
-    voxels are paired as they are stored, which is recorded: label files with a careless header are
-    common, and nnU-Net pairs them so. A label whose header needs the same repair as its image's
-    comes to lie on the image, so nothing is recorded for it.
+    Each file is turned by its own header. Where that does not put the label within half a voxel of
+    the image's grid, voxels are paired as they are stored, which is recorded: label files with a
+    careless header are common, and nnU-Net pairs them so. A label whose header needs the same
+    repair as its image's comes to lie on the image, so nothing is recorded for it.
 
     Raises:
         VolumeError: unreadable as an image, or its shape is not the image's.
     """
     stored = _read(path, load)
-    reorientation = canonical_reorientation(stored.geometry)
-    canonical = reorientation.apply_to_geometry(stored.geometry)
-    if canonical.shape == like.geometry.shape and not grid_difference(canonical, like.geometry):
-        return LabelVolume(np.ascontiguousarray(reorientation.apply(stored.values)))
-    if stored.geometry.shape != like.file_geometry.shape:
+    turn, notes = _turn(stored.geometry, "its image", like.file_geometry, like.reorientation)
+    if turn is None:
         raise VolumeError(
             f"{path}: label shape {stored.geometry.shape} differs from the image's"
             f" {like.file_geometry.shape} (z, y, x); export the label on the image's grid"
         )
-    return LabelVolume(
-        np.ascontiguousarray(like.reorientation.apply(stored.values)),
-        _displaced(stored.geometry, "its image", like.file_geometry),
-    )
+    return LabelVolume(np.ascontiguousarray(turn.apply(stored.values)), notes)
 
 
 def write_label(
@@ -183,8 +178,32 @@ def _read(path: Path, load: Load) -> FileVolume:
     return decode_nifti(load(path), path) if is_nifti(path) else read_itk(path)
 
 
-def _displaced(grid: Geometry, name: Path | str, other: Geometry) -> tuple[str, ...]:
+def _turn(
+    grid: Geometry, name: Path | str, other: Geometry, other_turn: Reorientation
+) -> tuple[Reorientation | None, tuple[str, ...]]:
+    """Find what puts a file's voxels onto the canonical grid of another file.
+
+    It is the file's own reorientation where its grid then lies within half a voxel of the other's,
+    else the other's where they have one shape; None where they have not.
+
+    Returns:
+        The reorientation, and what the headers disagree about.
+    """
+    own = canonical_reorientation(grid)
+    canonical, wanted = own.apply_to_geometry(grid), other_turn.apply_to_geometry(other)
+    if own != other_turn and canonical.shape == wanted.shape and _coincide(canonical, wanted):
+        difference = grid_difference(canonical, wanted)
+        return own, (f"its header differs from {name}: {difference}",) if difference else ()
+    if grid.shape != other.shape:
+        return None, ()
     difference = grid_difference(grid, other)
     if not difference:
-        return ()
-    return (f"its header differs from {name}: {difference}; voxels are paired",)
+        return other_turn, ()
+    return other_turn, (f"its header differs from {name}: {difference}; voxels are paired",)
+
+
+def _coincide(one: Geometry, other: Geometry) -> bool:
+    """Tell whether the corners of two grids of one shape lie within half a voxel of each other."""
+    corners_zyx = np.array(list(itertools.product(*((0, side - 1) for side in one.shape))))
+    apart = one.index_to_world(corners_zyx) - other.index_to_world(corners_zyx)
+    return bool(np.linalg.norm(apart, axis=1).max() < 0.5 * min(other.spacing))
