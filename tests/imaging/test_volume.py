@@ -2,13 +2,13 @@ import errno
 import gzip
 import itertools
 import logging
+from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from tsfm_pipeline.imaging import itk_file
 from tsfm_pipeline.imaging.volume import (
     VolumeError,
     read_geometry,
@@ -151,33 +151,43 @@ def test_a_truncated_file_is_refused(tmp_path, array_xyz, suffix, kept):
         read_image([path])
 
 
-@pytest.mark.parametrize("step", ["Execute", "ReadImageInformation"])
-def test_a_lack_of_memory_is_not_the_files_fault(tmp_path, monkeypatch, step):
+def test_a_lack_of_memory_is_not_the_files_fault(tmp_path, monkeypatch):
     path = tmp_path / "a.mha"
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((3, 4, 5), np.int16)), str(path))
 
     def fail(reader):
-        raise RuntimeError("Exception: Failed to allocate memory for image.")
+        raise RuntimeError("Exception thrown:\nFailed to allocate memory for image.")
 
-    monkeypatch.setattr(sitk.ImageFileReader, step, fail)
-    with pytest.raises(MemoryError, match=r"a\.mha: .*allocate memory"):
+    monkeypatch.setattr(sitk.ImageFileReader, "Execute", fail)
+    with pytest.raises(MemoryError, match=r"a\.mha: Failed to allocate memory"):
         read_image([path])
 
 
-def test_what_the_system_says_of_a_file_is_kept(tmp_path, monkeypatch):
+@pytest.mark.parametrize("encoding", ["gzip", "raw", "ascii"])
+def test_a_header_that_claims_more_than_any_machine_has_is_the_files_fault(tmp_path, encoding):
+    path = tmp_path / "a.nrrd"
+    voxels = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path), useCompression=encoding == "gzip")
+    content = path.read_bytes().replace(b"sizes: 5 4 3", b"sizes: 70000 80000 90000")
+    path.write_bytes(content.replace(b"encoding: raw", f"encoding: {encoding}".encode()))
+    with pytest.raises(VolumeError, match=r"a\.nrrd: .*damaged.*again"):
+        read_image([path])
+
+
+def test_what_the_system_says_of_a_file_goes_first(tmp_path, monkeypatch):
     path = tmp_path / "a.mha"
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((3, 4, 5), np.int16)), str(path))
     fault = OSError(errno.EIO, "Input/output error", str(path))
 
-    def fail(*_):
+    def fail(_):
         raise fault
 
-    def itk_fails(reader):
-        monkeypatch.setattr(itk_file, "file_digest", fail)
+    def itk_fails(_):
+        monkeypatch.setattr(Path, "read_bytes", fail)
         raise RuntimeError("Exception: read failed")
 
     monkeypatch.setattr(sitk.ImageFileReader, "Execute", itk_fails)
-    with pytest.raises(VolumeError, match="read failed") as raised:
+    with pytest.raises(VolumeError, match="Input/output error") as raised:
         read_image([path])
     assert raised.value.__cause__ is fault
 

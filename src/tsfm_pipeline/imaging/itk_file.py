@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from tsfm_pipeline.files.digest import file_digest
 from tsfm_pipeline.imaging.file_volume import (
     FileVolume,
     VolumeError,
     check_shape,
     grid_of,
+    read_bytes,
     smallest_plane,
     surplus_note,
+    volume_files,
 )
 from tsfm_pipeline.imaging.geometry import Geometry
 from tsfm_pipeline.imaging.itk_header import StoredVoxels, check_header, stored_bytes
@@ -31,6 +32,7 @@ def read_itk(path: Path) -> FileVolume:
     Raises:
         VolumeError: of another format, damaged, truncated, no scalar 3-D image, or with a grid
             that can't be used.
+        MemoryError: not enough of it, which says nothing about the file.
     """
     reader, voxels = _open(path)
     geometry, repairs = _grid(path, reader)
@@ -39,7 +41,10 @@ def read_itk(path: Path) -> FileVolume:
     try:
         image = reader.Execute()
     except RuntimeError as error:
-        raise _unreadable(path, error) from _cause(path, error)
+        # Where the bytes were not counted, the header may claim more than any machine has.
+        if voxels is not None and "allocate memory" in str(error):
+            raise MemoryError(f"{path}: {_reason(error)}") from error
+        raise _unreadable(path, error) from error
     return FileVolume(sitk.GetArrayFromImage(image).reshape(geometry.shape), geometry, repairs)
 
 
@@ -52,8 +57,13 @@ def _surplus(path: Path, reader: sitk.ImageFileReader, voxels: StoredVoxels) -> 
     size = check_shape(path, reader.GetSize())
     width = sitk.Image(1, 1, reader.GetPixelID()).GetSizeOfPixelComponent()
     claimed = math.prod(size) * width
-    enough = claimed + smallest_plane(size) * width
-    return surplus_note(path, stored_bytes(path, voxels, enough) - claimed, size, width)
+    stored = stored_bytes(path, voxels, claimed + smallest_plane(size) * width)
+    if stored < claimed:
+        raise VolumeError(
+            f"{path}: its header claims {size} voxels (x, y, z), {claimed} bytes, but only {stored}"
+            " follow it; it is truncated or damaged, download or export it again"
+        )
+    return surplus_note(path, stored - claimed, size, width)
 
 
 def _open(path: Path) -> tuple[sitk.ImageFileReader, StoredVoxels | None]:
@@ -68,7 +78,7 @@ def _open(path: Path) -> tuple[sitk.ImageFileReader, StoredVoxels | None]:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise _unreadable(path, error) from _cause(path, error)
+        raise _unreadable(path, error) from error
     return reader, packed
 
 
@@ -88,24 +98,14 @@ def _grid(path: Path, reader: sitk.ImageFileReader) -> tuple[Geometry, tuple[str
 
 
 def _unreadable(path: Path, error: RuntimeError) -> VolumeError:
-    # MetaImage reports a short file as "Reason: No such file or directory".
-    reason = str(error).strip().splitlines()[-1].split(" Reason:")[0]
+    """Say that ITK can't read a file; raise what the system says, which ITK keeps to itself."""
+    size = sum(len(read_bytes(file)) for file in volume_files(path))
     return VolumeError(
         f"{path}: unreadable, truncated, damaged or not a medical image file"
-        f" ({path.stat().st_size} bytes; {reason}); download or export it again"
+        f" ({size} bytes; {_reason(error)}); download or export it again"
     )
 
 
-def _cause(path: Path, error: RuntimeError) -> Exception:
-    """Return the system's error where the file can't be read, which ITK keeps to itself.
-
-    Raises:
-        MemoryError: there was not enough of it; that says nothing about the file.
-    """
-    if "allocate memory" in str(error):
-        raise MemoryError(f"{path}: {error}") from error
-    try:
-        file_digest(path)
-    except OSError as fault:
-        return fault
-    return error
+def _reason(error: RuntimeError) -> str:
+    # MetaImage reports a short file as "Reason: No such file or directory".
+    return str(error).strip().splitlines()[-1].split(" Reason:")[0]
