@@ -1,6 +1,8 @@
 import dataclasses
+import errno
 import hashlib
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -360,6 +362,27 @@ def test_a_file_of_the_store_that_changed_is_found_and_made_again(tmp_path, name
         (folder / name).write_bytes(good[name][:-1])
     assert prepare(case, tmp_path)[0] == record
     assert {name: content for name, (_, content) in files_of(store).items()} == good
+
+
+@pytest.mark.parametrize("name", ["image.b2nd", "labels.b2nd"])
+def test_what_is_damaged_in_the_store_is_made_of_the_raw_case(tmp_path, monkeypatch, name):
+    """Other labels keep the stored image, unless it or what is compared with it can't be read."""
+    case, _ = padded_case(tmp_path, "MR", 5)
+    settings = PreparationSettings(target_spacing=None)
+    _, store = prepare(case, tmp_path, settings, any_source(labels={1: "liver", 2: "spleen"}))
+
+    def no_links(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    path = store.root / "set" / "padded" / name
+    path.write_bytes(path.read_bytes()[:-1] + b"x")  # of the same size
+    other = any_source(labels={1: "pancreas", 2: "spleen"})
+    record, _ = prepare(case, tmp_path, settings, other)
+    assert store.intact_record(case.key, verify=True) == record
+    _, fresh = prepare(case, tmp_path / "fresh", settings, other)
+    np.testing.assert_array_equal(store.read_image(case.key), fresh.read_image(case.key))
+    np.testing.assert_array_equal(store.read_labels(case.key), fresh.read_labels(case.key))
 
 
 def test_verifying_finds_what_sizes_do_not_show(tmp_path):

@@ -296,6 +296,11 @@ def test_without_hard_links_the_image_is_copied(store, image, labels, monkeypatc
     assert store.intact_record(KEY, verify=True) == record
     np.testing.assert_array_equal(store.read_labels(KEY), labels + 1)
     np.testing.assert_array_equal(store.read_image(KEY), before)
+    path = store.root / "set" / "case_1.a" / "image.b2nd"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(StoreError, match=r"image\.b2nd is damaged"):
+        store.write_labels(make_record(raw_digest="newer"), labels, {}, INTENSITIES)
+    assert store.record(KEY) == record
 
 
 def test_a_case_is_intact_while_its_files_are_those_written(store):

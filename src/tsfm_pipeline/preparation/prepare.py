@@ -27,7 +27,7 @@ from tsfm_pipeline.preparation.identity import RawDigests, image_identity, prepa
 from tsfm_pipeline.preparation.labels import read_targets
 from tsfm_pipeline.preparation.settings import PreparationSettings
 from tsfm_pipeline.sources.source import Modality, Source, SourceCase
-from tsfm_pipeline.store.case_store import CaseStore
+from tsfm_pipeline.store.case_store import CaseStore, StoreError, StoreWriteError
 from tsfm_pipeline.store.record import CaseRecord
 
 MASKED_NORMALISATION_BELOW = 3 / 4
@@ -168,19 +168,19 @@ def prepare_case(
         image_identity=image_identity(case, raw, settings),
     )
     foreground = foreground_locations(labels_ZYX, tuple(target_voxels), settings.seed)
-    same_image = stored is not None and stored.image_identity == record.image_identity
-    if same_image and cropped.scored_inside(case.modality):
-        was_outside_ZYX = store.read_labels(case.key) == OUTSIDE
-        same_image = np.array_equal(was_outside_ZYX, labels_ZYX == OUTSIDE)
-    if same_image:
-        store.write_labels(
-            record, labels_ZYX, foreground, cropped.intensities, fingerprint.thumbnail
-        )
-    else:
-        image_CZYX = cropped.resampled_image(case.modality, settings, labels_ZYX)
-        store.write(
-            record, image_CZYX, labels_ZYX, foreground, cropped.intensities, fingerprint.thumbnail
-        )
+    rest = (labels_ZYX, foreground, cropped.intensities, fingerprint.thumbnail)
+    if stored and stored.image_identity == record.image_identity:
+        try:
+            if not cropped.scored_inside(case.modality) or np.array_equal(
+                store.read_labels(case.key) == OUTSIDE, labels_ZYX == OUTSIDE
+            ):
+                store.write_labels(record, *rest)
+                return record
+        except StoreWriteError:
+            raise
+        except (StoreError, OSError):  # what is stored can't be read; the raw case is sound
+            pass
+    store.write(record, cropped.resampled_image(case.modality, settings, labels_ZYX), *rest)
     return record
 
 

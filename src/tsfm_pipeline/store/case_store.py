@@ -115,9 +115,9 @@ class CaseStore:
         none), so readers see the old or the new version here, too. For the arguments see `write`.
 
         Raises:
-            StoreError: the stored image is not what `record.image_identity` names or is gone, the
-                labels' shape is not that of the record, or the machine
-                can't write it (StoreWriteError).
+            StoreError: the stored image is not what `record.image_identity` names, is damaged or
+                is gone, the labels' shape is not that of the record, or the machine can't write it
+                (StoreWriteError).
         """
         with self._writing(record.key) as folder:
             # Another run may replace the folder meanwhile: sidecar and image of one version.
@@ -129,9 +129,14 @@ class CaseStore:
                 try:
                     os.link(_IMAGE, folder / _IMAGE, src_dir_fd=stored)
                 except OSError:  # a file system without hard links
-                    image = os.open(_IMAGE, os.O_RDONLY, dir_fd=stored)
-                    with os.fdopen(image, "rb") as file:
-                        _write(folder / _IMAGE, file.read())
+                    reading = os.open(_IMAGE, os.O_RDONLY, dir_fd=stored)
+                    with os.fdopen(reading, "rb") as file:
+                        copied = _write(folder / _IMAGE, file.read())
+                    if copied != sidecar.files[_IMAGE]:
+                        raise _damaged(
+                            self._folder(record.key) / _IMAGE,
+                            "its bytes are not those that were written",
+                        ) from None
             finally:
                 os.close(stored)
             if sidecar.record.image_identity != record.image_identity:
