@@ -1,4 +1,5 @@
 import logging
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pytest
 from tsfm_pipeline.sources import Datasets, SourceError
 from tsfm_pipeline.sources.btcv import BtcvSource
 from tsfm_pipeline.sources.case_index import build_case_index, case_from_row
+from tsfm_pipeline.sources.folders import FoldersSource
 from tsfm_pipeline.sources.msd import MsdSource
 from tsfm_pipeline.sources.totalsegmentator import TotalSegmentatorSource
 
@@ -93,6 +95,31 @@ def test_two_cases_of_one_name_are_set_aside(
     assert "two cases are named twice/a: " in index["problem"][1]
     assert "labelsTr/b.nii.gz" in index["problem"][1]
     assert "two cases are named" in caplog.text
+
+
+@pytest.mark.parametrize("odd", ["images", "labels"])
+def test_a_path_that_is_not_utf8_is_its_cases_problem(
+    raw_root: Path, caplog: pytest.LogCaptureFixture, odd: str
+) -> None:
+    image, label = raw_root / "odd/images/a.nii", raw_root / "odd/labels/a.nii"
+    twin = {"images": image, "labels": label}[odd].with_name(os.fsdecode(b"caf\xe9.nii"))
+    for path in (image, label, twin):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    source = FoldersSource(
+        folder="odd",
+        labels=LABELS,
+        modality="CT",
+        images=["images/{case}.nii"],
+        label="labels/{case}.nii",
+    )
+    index = build_case_index(Datasets({"odd": source}).root, ["odd"], raw_root)
+    index.to_parquet(raw_root / "index.parquet")
+    read = pd.read_parquet(raw_root / "index.parquet")
+    assert list(read["case"]) == ["a", r"caf\udce9"]
+    assert list(read["problem"] == "") == [True, False]
+    assert r"/caf\udce9.nii: its path is not UTF-8" in read["problem"][1]
+    assert caplog.text.encode()
 
 
 def test_a_dataset_named_twice_is_refused(raw_root: Path) -> None:

@@ -523,6 +523,23 @@ def test_a_closed_folder_is_the_problem_of_its_case_alone(
         assert cases["s0001"].labels[0].path == root / "s0001/segmentations/liver.nii.gz"
 
 
+@pytest.mark.parametrize("error", [errno.EIO, errno.ESTALE, errno.ELOOP])
+def test_a_file_that_the_disk_or_mount_withholds_stays_listed(
+    root: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    plant(root, "x/a.nii", "x/b.nii", "x/c.nii", "y/a.nii", "y/b.nii", "y/c.nii")
+    true = os.stat
+
+    def stat(path: str, *args, **kwargs):
+        if str(path).endswith("b.nii"):
+            raise OSError(error, os.strerror(error), str(path))
+        return true(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", stat)
+    cases = listing(root, layout="folders", **LAYOUTS["folders"])
+    assert list(cases) == (["a", "c"] if error == errno.ELOOP else ["a", "b", "c"])
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_closed_dataset_folder_says_so(root: Path, close, layout: str) -> None:
     close(root)

@@ -1,5 +1,6 @@
 """Folders with entries that can't be looked into."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from tsfm_pipeline.sources.listing import VolumeFolder, subfolders
 
 
 @pytest.fixture
-def closed(monkeypatch):
-    """Let whatever is called b lead into a folder that is closed to us; root may enter any."""
+def unseen(monkeypatch, request):
+    """Let whatever is called b lead to what can't be looked at; root may look at anything."""
     scandir = os.scandir
 
     class Entry:
@@ -25,7 +26,7 @@ def closed(monkeypatch):
 
         def _opened(self):
             if self.name.startswith("b"):
-                raise PermissionError(13, "Permission denied", self.name)
+                raise OSError(request.param, os.strerror(request.param), self.name)
             return self.entry
 
     class Listing:
@@ -41,7 +42,8 @@ def closed(monkeypatch):
     monkeypatch.setattr(os, "scandir", Listing)
 
 
-@pytest.mark.usefixtures("closed")
+@pytest.mark.parametrize("unseen", [errno.EACCES, errno.EIO, errno.ESTALE], indirect=True)
+@pytest.mark.usefixtures("unseen")
 def test_one_closed_entry_hides_no_other(tmp_path: Path) -> None:
     for name in "abc":
         (tmp_path / f"{name}.nii.gz").touch()

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from tsfm_pipeline.sources.dataset_json import climbs_out
 from tsfm_pipeline.sources.generic import GenericSource
-from tsfm_pipeline.sources.listing import not_found
+from tsfm_pipeline.sources.listing import holds, not_found
 from tsfm_pipeline.sources.source import LabelFile, Modality, SourceCase
 
 CASE, CLASS = "{case}", "{class}"
@@ -117,13 +117,7 @@ def _matches(folder: Path, parts: list[str], case: str = "") -> Iterator[tuple[s
 
 
 def _is(kind: Callable[[int], bool], path: Path) -> bool:
-    """Tell whether a path is of a kind; one in a closed folder passes, as reading it tells why."""
-    try:
-        return kind(path.stat().st_mode)
-    except PermissionError:
-        return True
-    except OSError:
-        return False
+    return holds(lambda: kind(path.stat().st_mode))
 
 
 def _entries(folder: Path, part: str, case: str) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Directory listings of volumes: file names without suffix, hidden files passed over."""
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -7,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 SUFFIXES = (".nii.gz", ".nii")
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)  # ELOOP: a circular link
 
 
 def volume_name(file_name: str, suffixes: tuple[str, ...] = SUFFIXES) -> str | None:
@@ -38,7 +40,7 @@ class VolumeFolder:
             with os.scandir(folder) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     name = volume_name(entry.name, suffixes)
-                    if name is not None and _holds(entry.is_file):
+                    if name is not None and holds(entry.is_file):
                         self._files[name] = folder / entry.name  # .nii sorts before .nii.gz
 
     def __contains__(self, name: str) -> bool:
@@ -61,18 +63,16 @@ def subfolders(folder: Path, pattern: str) -> list[Path]:
     """Return the folders directly below `folder` whose whole name matches, sorted by name."""
     with os.scandir(folder) as entries:
         fitting = [e for e in entries if re.fullmatch(pattern, e.name, re.DOTALL)]
-        names = sorted(entry.name for entry in fitting if _holds(entry.is_dir))
+        names = sorted(entry.name for entry in fitting if holds(entry.is_dir))
     return [folder / name for name in names]
 
 
-def _holds(test: Callable[[], bool]) -> bool:
-    """Test an entry; what leads into a closed folder passes, as reading it tells why."""
+def holds(test: Callable[[], bool]) -> bool:
+    """Test a path; one that can't be looked at (permissions, disk) passes: reading it tells why."""
     try:
         return test()
-    except PermissionError:
-        return True
-    except OSError:  # a link in a circle
-        return False
+    except OSError as error:
+        return error.errno not in _ABSENT
 
 
 def closed(folder: Path) -> str:
@@ -94,6 +94,19 @@ def unusable_name(case: str, file: Path) -> str:
         f"{shown}: the case's name has a backslash, line break or other control character and can't"
         " name a folder of the store; rename it"
     )
+
+
+def as_utf8(text: str) -> str:
+    """Write out the bytes of a path that are not UTF-8, which no table or log could hold."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def not_utf8(files: Iterable[Path]) -> str:
+    """Return the `problem` text of a case with such a path; empty for any other."""
+    for shown, text in ((as_utf8(text), text) for text in map(str, files)):
+        if shown != text:
+            return f"{shown}: its path is not UTF-8 and can't stand in a table; rename it"
+    return ""
 
 
 def not_found(paths: Iterable[Path], remedy: str = "") -> str:

@@ -13,7 +13,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.sources.label_names import renumbered
-from tsfm_pipeline.sources.listing import unusable_name
+from tsfm_pipeline.sources.listing import as_utf8, not_utf8, unusable_name
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +153,12 @@ class Source(FrozenModel):
         labels: tuple[LabelFile, ...],
         problem: str = "",
     ) -> SourceCase:
-        """Return a case of this dataset; see `SourceCase`. Its name may be a problem, too."""
+        """Return a case of this dataset; see `SourceCase`. Its names may be a problem, too."""
+        unusable = unusable_name(case, images[0])
+        if foreign := not_utf8([*images, *(label.path for label in labels)]):
+            unusable, case = foreign, as_utf8(case)
+            images = tuple(Path(as_utf8(str(path))) for path in images)
+            labels = tuple(replace(label, path=Path(as_utf8(str(label.path)))) for label in labels)
         return SourceCase(
             dataset=self.name,
             case=case,
@@ -161,7 +166,7 @@ class Source(FrozenModel):
             modality=modality,
             images=images,
             labels=labels,
-            problem=unusable_name(case, images[0]) or problem,
+            problem=unusable or problem,
         )
 
     def published_labels(self, root: Path) -> Mapping[int, str]:
