@@ -190,6 +190,115 @@ def test_an_output_that_was_changed_is_told_and_kept(name, tmp_path, model):
     assert not [text for text in anew.warnings if "not what was written" in text]
 
 
+@pytest.mark.parametrize("name", ["one.nii.gz", "one.png"])
+def test_an_output_that_was_changed_is_not_replaced_unasked(name, tmp_path, model):
+    source, output = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    sitk.WriteImage(body(), str(source / "one.nii.gz"))
+    predict_folder(source, output, model)
+    path = output / name
+    path.write_bytes(path.read_bytes() + b"by hand")
+    before = {file.name: file.read_bytes() for file in output.iterdir()}
+    another = InferenceSettings(step=1.0)
+    with pytest.raises(ScanError, match=rf"{path} is not what was written.*--overwrite"):
+        predict_folder(source, output, model, window=another)
+    assert {file.name: file.read_bytes() for file in output.iterdir()} == before
+    path.rename(tmp_path / "moved")  # the remedy
+    assert predict_folder(source, output, model, window=another).segmented == ("one",)
+
+
+def three_scans(source):
+    source.mkdir()
+    for name in ("a", "b", "c"):
+        sitk.WriteImage(body(seed=ord(name)), str(source / f"{name}.nii.gz"))
+
+
+def test_a_model_that_cannot_be_opened_costs_no_segmentation(tmp_path, model):
+    source, output = tmp_path / "in", tmp_path / "out"
+    three_scans(source)
+    predict_folder(source, output, model, QUICK)
+    before = {file.name: file.read_bytes() for file in output.iterdir()}
+    damaged = tmp_path / "damaged"
+    shutil.copytree(model, damaged)
+    weights = next(damaged.glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ModelError):
+        predict_folder(source, output, damaged, QUICK.model_copy(update={"overwrite": True}))
+    assert {file.name: file.read_bytes() for file in output.iterdir()} == before
+
+
+def interrupted_at_the_second_scan(source, output, model, monkeypatch, settings=QUICK):
+    real, calls = run.write_scan, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "write_scan", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            predict_folder(source, output, model, settings)
+
+
+def test_an_interruption_keeps_what_was_not_yet_to_be_replaced(tmp_path, model, monkeypatch):
+    source, output = tmp_path / "in", tmp_path / "out"
+    three_scans(source)
+    predict_folder(source, output, model, QUICK)
+    old = (output / "c.nii.gz").read_bytes()
+    anew = QUICK.model_copy(update={"overwrite": True})
+    interrupted_at_the_second_scan(source, output, model, monkeypatch, anew)
+    assert {path.name for path in output.glob("[abc].nii.gz")} == {"a.nii.gz", "c.nii.gz"}
+    assert (output / "c.nii.gz").read_bytes() == old
+    assert set(pd.read_csv(output / "volumes.csv")["scan"]) == {"a"}
+    again = predict_folder(source, output, model, QUICK)
+    assert (again.segmented, again.kept) == (("b",), ("a", "c"))
+
+
+@pytest.mark.parametrize("change", ["input", "labels"])
+def test_what_would_be_misread_goes_before_the_first_scan(change, tmp_path, model, monkeypatch):
+    source, output = tmp_path / "in", tmp_path / "out"
+    three_scans(source)
+    predict_folder(source, output, model, QUICK)
+    if change == "input":
+        os.utime(source / "c.nii.gz", ns=(1, 1))
+        used = model
+        settings = QUICK.model_copy(update={"overwrite": True})
+    else:  # labels.txt is the new model's
+        used, settings = tmp_path / "other", QUICK
+        write_model(used, table=LabelTable(targets={"spleen": 3, "liver": 5, "liver_tumor": 25}))
+    interrupted_at_the_second_scan(source, output, used, monkeypatch, settings)
+    assert {path.name for path in output.glob("c.*")} == set()
+
+
+def test_a_broken_link_with_a_record_is_one_problem(tmp_path, model):
+    source, output = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    sitk.WriteImage(body(), str(source / "one.nii.gz"))
+    sitk.WriteImage(body(), str(tmp_path / "elsewhere.nii.gz"))
+    (source / "two.nii.gz").symlink_to(tmp_path / "elsewhere.nii.gz")
+    assert predict_folder(source, output, model, QUICK).segmented == ("one", "two")
+    (tmp_path / "elsewhere.nii.gz").unlink()
+    summary = predict_folder(source, output, model, QUICK)
+    assert (summary.kept, list(summary.problems["scan"])) == (("one",), ["two"])
+    assert not list(output.glob("two.*"))
+
+
+def test_odd_names_are_problems_of_their_own(tmp_path, model):
+    source, output = tmp_path / "in", tmp_path / "out"
+    deep = source / ("p" * 150) / ("q" * 150)
+    deep.mkdir(parents=True)
+    sitk.WriteImage(body(), str(deep / "one.nii.gz"))
+    sitk.WriteImage(body(), str(source / "two.nii.gz"))
+    (source / "two.nii.gz").rename(source / os.fsdecode(b"caf\xe9.nii.gz"))
+    summary = predict_folder(source, output, model, PredictSettings(per_target=True, page=True))
+    assert len(summary.segmented) == 1
+    (problem,) = pd.read_csv(output / "problems.csv").to_dict("records")
+    assert (problem["verdict"], problem["file"]) == ("failed", f"{source}/caf\\udce9.nii.gz")
+    assert "UTF-8" in problem["reason"]
+
+
 def test_an_interruption_keeps_what_is_finished(tmp_path, model, monkeypatch):
     source, output = tmp_path / "in", tmp_path / "out"
     source.mkdir()
@@ -408,6 +517,25 @@ def test_what_cannot_start_says_so(tmp_path, model, capsys):
     assert "it knows liver, liver_tumor, spleen" in capsys.readouterr().err
     assert main(["-i", str(tmp_path / "no"), "-o", str(tmp_path / "o"), "-m", str(model)]) == 2
     assert "no such file or folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["x" * 220, os.fsdecode(b"caf\xe9")])
+def test_an_output_whose_name_cannot_be_written_is_refused_at_once(name, tmp_path, model, capsys):
+    sitk.WriteImage(body(), str(tmp_path / "one.nii.gz"))
+    output = tmp_path / f"{name}.nii.gz"
+    given = ["-i", str(tmp_path / "one.nii.gz"), "-o", str(output), "-m", str(model)]
+    assert main(given) == 2
+    assert "name" in capsys.readouterr().err
+
+
+def test_a_file_among_linked_scans_is_refused(tmp_path, model, capsys):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "in").mkdir()
+    sitk.WriteImage(body(), str(tmp_path / "data" / "one.nii.gz"))
+    (tmp_path / "in" / "p1").symlink_to(tmp_path / "data")
+    output = tmp_path / "data" / "liver.nii.gz"
+    assert main(["-i", str(tmp_path / "in"), "-o", str(output), "-m", str(model)]) == 2
+    assert "among the scans" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("given", ["", "a.nii.gz", "../in"])

@@ -57,6 +57,26 @@ def inputs_digest(scan: Scan) -> str:
     return _digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
 
 
+def is_current(scan: Scan, record: ScanRecord) -> bool:
+    """Say whether a record was made of a scan's files as they are now."""
+    try:
+        return record.inputs == inputs_digest(scan)
+    except OSError:  # whoever reads the scan will say why
+        return False
+
+
+def is_misleading(scan: Scan, record: ScanRecord, names: Mapping[int, str]) -> bool:
+    """Say whether older outputs would be misread: they are of other files, or of other integers.
+
+    Args:
+        scan: as it is now.
+        record: of the outputs.
+        names: integer -> name, as the run's label files will have them.
+    """
+    renamed = any(names.get(int(str(row["label"]))) != row["target"] for row in record.volumes)
+    return renamed or not is_current(scan, record)
+
+
 def making_digest(
     models: Sequence[ModelFolder],
     regions: Sequence[str],
@@ -173,7 +193,7 @@ def is_finished(
     return (
         not settings.overwrite
         and record.made_by == made_by
-        and record.inputs == inputs_digest(scan)
+        and is_current(scan, record)
         and (record.statistics is not None or not settings.statistics)
         and all(path.exists() for path in wanted)
     )

@@ -26,6 +26,7 @@ from tsfm_pipeline.scans.record import (
     changed_outputs,
     foreign_files,
     is_finished,
+    is_misleading,
     making_digest,
     read_records,
     remove_outputs,
@@ -88,8 +89,9 @@ def predict_folder(
 
     Per scan `<name>.nii.gz` on the scan's own grid, `<name>.png` and, last, `<name>.json`; for the
     run `volumes.csv`, `problems.csv` and the label names for ITK-SNAP and 3D Slicer. A finished
-    scan is skipped next time unless its files, the model or the settings have changed. A scan
-    that can't be segmented becomes a row of `problems.csv`, and the others go on.
+    scan is skipped next time unless its files, the model or the settings have changed; then its
+    outputs go when its turn comes, or before all where they would be misread. A scan that can't be
+    segmented becomes a row of `problems.csv`, and the others go on.
 
     Args:
         source: see `scans.find_scans`.
@@ -106,7 +108,7 @@ def predict_folder(
 
     Raises:
         ScanError: the input does not exist or holds nothing to segment; the output would lie among
-            the scans, or replace files that are not ours; highdicom is missing.
+            the scans, or replace files that are not ours or were corrected; highdicom is missing.
         ModelError: no usable model, models that do not agree, an unknown target, or mirroring for
             a model that has seen none.
         OSError: the output folder can't be written, the input or the model can't be read.
@@ -129,7 +131,7 @@ def predict_folder(
     made_by = making_digest(folders, regions, settings, window)
     with ReaderProcess() as reader:
         scans, problems = _found(reader, source, card.in_channels, to, part)
-        records = _open_folder(to, part, scans, settings, label_names(card.table, card.regions))
+        records = _open_folder(to, part, scans, settings)
         todo = [
             scan
             for scan in scans
@@ -142,14 +144,19 @@ def predict_folder(
             for name in kept
             for path in changed_outputs(to.folder, records[name])
         ]
-        for scan in todo:  # what was made of an older input must not stand beside the new
-            records.pop(scan.name, None)
-            remove_outputs(to.folder, scan.name)
-        _write_tables(to, part, records)
-        done: list[str] = []
+        recipe = None
         if todo:
+            if not settings.overwrite:
+                _keep_corrected(to, todo, records)
             opened = open_models(folders, settings.device)
             recipe = Recipe(opened, regions, settings, window, made_by)
+        names = label_names(card.table, card.regions)
+        _forget(to, todo, records, names)
+        if part[0] == 1 and to.name is None:
+            write_label_files(to.folder, names)
+        _write_tables(to, part, records)
+        done: list[str] = []
+        if recipe is not None:
             for scan, outcome in _segment(reader, todo, recipe, to):
                 if isinstance(outcome, Exception):
                     problems.append(problem_of(outcome, scan.name, scan.path))
@@ -205,7 +212,6 @@ def _open_folder(
     part: tuple[int, int],
     scans: Sequence[Scan],
     settings: PredictSettings,
-    names: dict[int, str],
 ) -> dict[str, ScanRecord]:
     """Make the folder of results, or find what is finished there, by scan."""
     ours = [scan.name for scan in scans]
@@ -214,9 +220,20 @@ def _open_folder(
     if not settings.overwrite:
         _keep_others(foreign_files(to.folder, ours, records))
     to.folder.mkdir(parents=True, exist_ok=True)
-    if part[0] == 1 and to.name is None:
-        write_label_files(to.folder, names)
     return records
+
+
+def _forget(
+    to: Destination,
+    todo: Sequence[Scan],
+    records: dict[str, ScanRecord],
+    names: Mapping[int, str],
+) -> None:
+    """Take scans that are done again out of the records; what would be misread goes, too."""
+    for scan in todo:
+        record = records.pop(scan.name, None)
+        if record is not None and is_misleading(scan, record, names):
+            remove_outputs(to.folder, scan.name)
 
 
 def _segment(
@@ -230,6 +247,7 @@ def _segment(
     with tqdm(loading, "Segmenting", len(scans), unit="scan", disable=None) as bar:
         for name, loaded in bar:
             scan = by_name[name]
+            remove_outputs(to.folder, name)  # no older ones may stand where it fails
             outcome: ScanRecord | Exception
             try:
                 if isinstance(loaded, Exception):
@@ -266,5 +284,19 @@ def _keep_others(files: Sequence[Path]) -> None:
         raise ScanError(
             f"{files[0]} is there already, and no record says that tsfm-predict wrote it"
             f" ({len(files)} such file(s)); give another output folder, or replace what is there"
+            " with --overwrite"
+        )
+
+
+def _keep_corrected(
+    to: Destination, todo: Sequence[Scan], records: Mapping[str, ScanRecord]
+) -> None:
+    """Refuse to replace outputs that are not what was written, unasked."""
+    found = [records[scan.name] for scan in todo if scan.name in records]
+    changed = [path for record in found for path in changed_outputs(to.folder, record)]
+    if changed:
+        raise ScanError(
+            f"{changed[0]} is not what was written (damaged, or corrected by hand), and would be"
+            f" replaced ({len(changed)} such file(s)); move it elsewhere to keep it, or replace it"
             " with --overwrite"
         )
