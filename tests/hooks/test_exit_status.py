@@ -9,7 +9,8 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
 from tsfm_pipeline.catalog import RecordDataset
-from tsfm_pipeline.experiments.outcome import ModelRecord, Outcome
+from tsfm_pipeline.experiments.grid import PROMPTED
+from tsfm_pipeline.experiments.outcome import ModelRecord, Outcome, collect_statuses
 from tsfm_pipeline.hooks import ExitStatusHook, TrackRunHook
 from tsfm_pipeline.tracking import runs
 from tsfm_pipeline.tracking.settings import TrackingSettings
@@ -27,6 +28,12 @@ def of(stage, status="finished", reason="") -> Outcome:
 
 def verdicts(*found: str) -> pd.DataFrame:
     return pd.DataFrame({"verdict": list(found)})
+
+
+def prompted(status, reason="") -> pd.DataFrame:
+    return collect_statuses(
+        Outcome(experiment=PROMPTED, stage="scoring", status=status, reason=reason)
+    )
 
 
 def end(folder, outputs, earlier=None, tags=None):
@@ -84,6 +91,11 @@ def tracked(tmp_path, monkeypatch):
             "pretrain.tsfm: scoring failed: kits21/a: E: no",
         ),
         (
+            {"pretrain_sam_med3d_statuses": prompted("failed", "kits21/a: E: no")},
+            None,
+            "pretrain.sam_med3d: scoring failed: kits21/a: E: no",
+        ),
+        (
             {"prediction_problems": verdicts("failed", "skipped", "failed")},
             None,
             "2 scans or files could not be segmented",
@@ -118,6 +130,7 @@ def test_what_failed_in_the_run_is_named_and_gives_status_1(
             "transfer.y_scoring_outcome": NOT_RUN.unfinished(),
         },
         {"report": "text"},
+        {"pretrain_sam_med3d_statuses": prompted("needs checkpoint", "set it")},
         {"prediction_problems": verdicts("skipped")},
         {"integrity": verdicts("ok", "quarantined")},  # the run went on to prepare the others
     ],
@@ -126,6 +139,8 @@ def test_a_run_without_failures_of_its_own_ends_as_it_should(
     outputs, tracked, caplog, tmp_path
 ) -> None:
     earlier = {"transfer.x_model": FAILED, "transfer.x_scoring_outcome": FAILED.unfinished()}
+    earlier |= {"pretrain_sam_med3d_statuses": prompted("failed", "disk full")}
+    earlier = {name: data for name, data in earlier.items() if name not in outputs}
     end(tmp_path, outputs, earlier)
     assert not caplog.records
     assert tracked() == "FINISHED"

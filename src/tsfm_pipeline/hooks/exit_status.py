@@ -54,6 +54,10 @@ def failures(run_params: dict[str, Any], pipeline: Pipeline, catalog: Any) -> li
             outcome = catalog.load(name)
             if outcome.status == "failed":
                 found.append(f"{outcome.experiment}: {outcome.explanation()}")
+        elif name == "pretrain_sam_med3d_statuses":  # it leaves no other outcome
+            rows = catalog.load(name)
+            failed_rows = rows[rows["status"] == "failed"]
+            found += [f"{row.experiment}: {row.reason}" for row in failed_rows.itertuples()]
         elif name == "prediction_problems":
             failed = int((catalog.load(name)["verdict"] == ProblemKind.FAILED).sum())
             if failed:
