@@ -1,8 +1,15 @@
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
+from tsfm_pipeline.imaging.labels import LabelTable
+from tsfm_pipeline.pipelines.reporting import figure_nodes
 from tsfm_pipeline.reporting.example_cases import failures, systems_of_tables, typical_cases
 from tsfm_pipeline.reporting.paper_tables import PaperTables
+from tsfm_pipeline.reporting.provenance import Origin, Provenance
+from tsfm_pipeline.sources import Datasets
 
 BRATS = ("brain_tumor_necrosis", "brain_edema", "brain_tumor_enhancing")
 
@@ -65,3 +72,36 @@ def test_the_worst_of_every_target_and_of_these_the_worst(scores_of):
         (("a",), "partly"),
     ]
     assert found[1].key == "d/c1"
+
+
+def test_stale_results_are_in_no_figure(
+    tables, comparison_of, scores_of, evaluation, monkeypatch
+) -> None:
+    old, new = "transfer.kits19.pretrained.epoch100", "transfer.kits19.scratch.epoch100"
+    scores = scores_of(
+        ("pretrain.tsfm", "kits21", "kidney", [0.1]),
+        (old, "kits19", "kidney_tumor", [0.1]),
+        (new, "kits19", "kidney_tumor", [0.5]),
+    )
+    provenance = Provenance(
+        *("test", "new1", 0),
+        stale={"pretrain.tsfm": "old1", old: "old1"},
+        origins={name: Origin(folder=name) for name in (old, new)},
+    )
+    comparison = comparison_of(scores, stale=provenance.stale)
+    pictured, trained = [], []
+    monkeypatch.setattr(figure_nodes, "_read", lambda cases, *_: pictured.extend(cases) or [])
+    monkeypatch.setattr(
+        "tsfm_pipeline.reporting.training_history.read_history",
+        lambda folders: trained.extend(folders) or pd.DataFrame(columns=["experiment"]),
+    )
+    paper, others = PaperTables.model_validate(tables), (Datasets({}), LabelTable.model_construct())
+    read = (scores, comparison, pd.DataFrame(), Path())
+    boxes = figure_nodes.draw_target_boxes(scores, comparison, evaluation, provenance)
+    figure_nodes.draw_example_cases(*read, paper, evaluation, *others, provenance)
+    figure_nodes.draw_worst_cases(*read, paper, *others, provenance)
+    figure_nodes.draw_training_curves(Path(), provenance)
+    assert boxes.data.empty
+    assert [list(example.systems.values()) for example in pictured] == [[new], [new]]
+    assert trained == [new]
+    assert "what was run on another pool is left out" in boxes.figure.texts[1].get_text()

@@ -118,6 +118,9 @@ def test_pictured_cases_stand_with_the_command_that_shows_them(page_of, scores):
     assert f"kidney 0.750 {command}" in Page(page).text
     base = page_of(scores, provenance=dataclasses.replace(REAL, environment="base"), cases=cases)
     assert "tsfm-pipeline view kits19/c0 --experiment a.b.c" in Page(base).text
+    fold = dataclasses.replace(known, workspace="fold1", params="splits.fold=1,workspace=fold1")
+    command = "tsfm-pipeline view --env paper --workspace fold1 kits19/c0 --experiment a.b.c"
+    assert command in Page(page_of(scores, provenance=fold, cases=cases)).text
     assert "tsfm-pipeline view" not in page_of(scores)
 
 

@@ -21,6 +21,7 @@ from tsfm_pipeline.pipelines.reporting.nodes import (
 from tsfm_pipeline.pool.settings import PoolSettings
 from tsfm_pipeline.reporting.paper_tables import PaperTables
 from tsfm_pipeline.reporting.settings import ReportingSettings
+from tsfm_pipeline.reporting.staleness import stale_experiments
 from tsfm_pipeline.sources import Datasets
 
 OLD, NEW = "0ld00000", "1234e567"
@@ -162,3 +163,27 @@ def test_scores_and_statuses_that_do_not_fit_are_named(reported, caplog) -> None
     told = " ".join(caplog.messages)
     assert "finished, but have no scores: transfer.kits19.nnunet.epoch1000;" in told
     assert f"scored, but have no status: {SCRATCH};" in told
+
+
+def test_the_command_makes_it_anew_where_the_report_was_made(reported, monkeypatch) -> None:
+    tags = {"environment": "paper", "params": "splits.fold=1,workspace=fold1"}
+    monkeypatch.setattr("tsfm_pipeline.tracking.runs.tag_of_run", tags.get)
+    text, _, _ = reported(all_on(NEW) | {PRETRAINED: OLD})
+    options = "--env paper --params splits.fold=1,workspace=fold1"
+    assert f"run `kedro run {options} --pipelines transfer`." in text
+
+
+def test_only_what_was_run_is_stale() -> None:
+    statuses = pd.DataFrame(
+        [
+            ("pretrain.tsfm", "not run", OLD),
+            (PRETRAINED, "failed", OLD),
+            (SCRATCH, "finished", OLD),
+            ("pretrain.sam_med3d", "needs checkpoint", OLD),
+        ],
+        columns=["experiment", "status", "pool_version"],
+    )
+    # the baseline is scored even where the training beside it is left out
+    assert stale_experiments(statuses, NEW) == dict.fromkeys(
+        (PRETRAINED, SCRATCH, "pretrain.threshold"), OLD
+    )

@@ -1,8 +1,11 @@
 """Where the figures of a report come from, and how they are made again."""
 
+import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import pandas as pd
 
 from tsfm_pipeline.phantom.ownership import phantom_note
 from tsfm_pipeline.reporting.selection import Selection, selection_notes
@@ -20,6 +23,11 @@ def environment_option(environment: str) -> str:
 def view_command(environment: str) -> str:
     """Return the command that shows a case, without the case."""
     return f"tsfm-pipeline view{environment_option(environment)}"
+
+
+def params_option(params: str) -> str:
+    """Return what a command needs to set parameters; empty where there are none."""
+    return f" --params {shlex.quote(params)}" if params else ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,7 @@ class Provenance:
         phantoms: those of the datasets that are the built-in synthetic ones.
         stale: experiments that were run on another version of the pool, with that version.
         environment: Kedro's environment; empty where it is not known.
+        params: what the command line of the run that reports set, as `kedro run --params` takes it.
         datasets: dataset -> its cases in use, pool and downstream.
         origins: experiment -> where its figures come from.
         selections: experiment -> what chose its best weights, of each of its trainings that is
@@ -84,6 +93,7 @@ class Provenance:
     phantoms: Collection[str] = ()
     stale: Mapping[str, str] = field(default_factory=dict)
     environment: str = ""
+    params: str = ""
     datasets: Mapping[str, int] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict)
     selections: Mapping[str, Sequence[Selection]] = field(default_factory=dict)
@@ -121,13 +131,18 @@ class Provenance:
         """
         environment = environment_option(self.environment)
         command = f"kedro run{environment} --pipelines {pipeline_of(experiment)}"
-        params = self.origins.get(experiment, Origin()).params
-        with_params = f" --params {shlex.quote(params)}" if params else ""
-        return f"{command} --namespaces {experiment}{with_params}"
+        params = params_option(self.origins.get(experiment, Origin()).params)
+        return f"{command} --namespaces {experiment}{params}"
 
     def view_command(self, case: str, experiment: str) -> str:
         """Return the command that shows an experiment's prediction of a case."""
-        return f"{view_command(self.environment)} {case} --experiment {experiment}"
+        named = re.search("(^|,)workspace=", self.params)
+        workspace = f" --workspace {shlex.quote(self.workspace)}" if named else ""
+        return f"{view_command(self.environment)}{workspace} {case} --experiment {experiment}"
+
+    def current(self, scores: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of those experiments that are not stale."""
+        return scores[~scores["experiment"].isin(list(self.stale))]
 
     def marked(self, text: str, experiment: str) -> str:
         """Return a text about an experiment, with the mark where that is stale."""
@@ -145,4 +160,5 @@ class Provenance:
 
     def notes(self, experiments: Iterable[str]) -> list[str]:
         """Return what explains the marks of these experiments; nothing where there is none."""
-        return stale_notes(experiments, self.stale, self.pool)
+        options = f"{environment_option(self.environment)}{params_option(self.params)}"
+        return stale_notes(experiments, self.stale, self.pool, options)

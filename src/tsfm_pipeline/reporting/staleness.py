@@ -20,25 +20,30 @@ def stale_experiments(statuses: pd.DataFrame, pool: str) -> dict[str, str]:
     """Find what was run on another version of the pool.
 
     Args:
-        statuses: experiment and pool_version of each experiment; a version that is missing or
-            empty is unknown, and not taken for stale.
+        statuses: experiment, status and pool_version of each experiment; a version that is missing
+            or empty is unknown, and not taken for stale. Nor is what was not run.
         pool: the current version.
 
     Returns:
         Experiment -> the version that it was run on.
     """
     versions = dict(zip(statuses["experiment"], _versions(statuses), strict=True))
-    versions[BASELINE] = versions.get(BASELINE_RUNS_WITH, "")
+    baseline = versions.get(BASELINE_RUNS_WITH, "")
+    run = statuses.loc[statuses["status"].isin(("finished", "failed")), "experiment"]
+    versions = {name: versions[name] for name in run} | {BASELINE: baseline}
     return {name: version for name, version in versions.items() if version not in ("", pool)}
 
 
-def stale_notes(experiments: Iterable[str], stale: Mapping[str, str], pool: str) -> list[str]:
+def stale_notes(
+    experiments: Iterable[str], stale: Mapping[str, str], pool: str, options: str = ""
+) -> list[str]:
     """Say which version marked figures come from and how to make them anew.
 
     Args:
         experiments: those that are shown; the ones that are not stale are passed over.
         stale: of `stale_experiments`.
         pool: the current version.
+        options: of `kedro run`, for its environment and parameters.
 
     Returns:
         A sentence per version and pipeline.
@@ -46,7 +51,7 @@ def stale_notes(experiments: Iterable[str], stale: Mapping[str, str], pool: str)
     found = {(stale[name], pipeline_of(name)): None for name in experiments if name in stale}
     return [
         f"{MARK} from pool `{version}`, not run again on pool `{pool}`:"
-        f" run `kedro run --pipelines {pipeline}`."
+        f" run `kedro run{options} --pipelines {pipeline}`."
         for version, pipeline in found
     ]
 

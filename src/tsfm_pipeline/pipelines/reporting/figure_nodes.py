@@ -80,7 +80,7 @@ def draw_target_boxes(
     """Draw the Dice of every case for the experiments of Table 1."""
     named = dict.fromkeys(_of(comparison, "table_1")["experiment"])
     experiments = [name for name in named if name]
-    return draw_boxes(all_scores, experiments, evaluation, provenance)
+    return draw_boxes(provenance.current(all_scores), experiments, evaluation, provenance)
 
 
 def draw_few_cases(
@@ -127,7 +127,7 @@ def draw_training_curves(models_root: Path, provenance: Provenance) -> Drawing:
     folders = {
         name: ModelFolder(models_root / origin.folder)
         for name, origin in provenance.origins.items()
-        if origin.folder
+        if origin.folder and name not in provenance.stale
     }
     return draw_curves(read_history(folders), provenance)
 
@@ -154,8 +154,9 @@ def draw_example_cases(
     """Draw a typical case of every dataset with the predictions of all systems (Fig. 2)."""
     from tsfm_pipeline.reporting.figures.case_panels import draw_examples
 
-    systems = systems_of_tables(comparison, all_scores, paper_tables)
-    examples = typical_cases(all_scores, systems, evaluation)
+    scores = provenance.current(all_scores)
+    systems = systems_of_tables(comparison, scores, paper_tables)
+    examples = typical_cases(scores, systems, evaluation)
     pictured = _read(examples, case_index, predictions_root, datasets, labels)
     return draw_examples(pictured, len(examples) - len(pictured), provenance)
 
@@ -173,9 +174,10 @@ def draw_worst_cases(
     """Draw the worst cases of the first system on every dataset, with what went wrong."""
     from tsfm_pipeline.reporting.figures.case_panels import draw_failures
 
-    systems = systems_of_tables(comparison, all_scores, paper_tables)
+    scores = provenance.current(all_scores)
+    systems = systems_of_tables(comparison, scores, paper_tables)
     first = dict.fromkeys(next(iter(of_dataset.values())) for of_dataset in systems.values())
-    examples = failures(all_scores, list(first))
+    examples = failures(scores, list(first))
     pictured = _read(examples, case_index, predictions_root, datasets, labels)
     return draw_failures(pictured, len(examples) - len(pictured), provenance)
 

@@ -55,7 +55,7 @@ def describe_provenance(
         origins,
         selections,
     )
-    from tsfm_pipeline.tracking.runs import ENVIRONMENT_TAG, tag_of_run
+    from tsfm_pipeline.tracking.runs import ENVIRONMENT_TAG, PARAMS_TAG, tag_of_run
 
     version = str(splits["pool_version"].iat[0])
     used = pool_catalogue[pool_catalogue["key"].isin(splits["key"])]
@@ -72,6 +72,7 @@ def describe_provenance(
         phantoms=phantoms_among(names, datasets, raw_root, phantom_root),
         stale=stale_experiments(experiment_statuses, version),
         environment=tag_of_run(ENVIRONMENT_TAG),
+        params=tag_of_run(PARAMS_TAG),
         datasets=names,
         origins=origins(records, models_root, pools),
         selections={
@@ -140,7 +141,7 @@ def summarise_dice(all_scores: pd.DataFrame, evaluation: EvaluationSettings) -> 
 
 
 def compare_grid(all_scores: pd.DataFrame) -> pd.DataFrame:
-    """Test the experiments that Tables 2 and 3 compare against each other."""
+    """Test the experiments of the tables and the studies against each other."""
     return compare_experiments(all_scores, COMPARISONS)
 
 

@@ -50,9 +50,10 @@ def titled_figure(
 
 
 def caption_of(provenance: Provenance) -> str:
-    """Say in a caption on which data."""
+    """Say in a caption on which data, and whether stale results are left out."""
     data = f"{provenance.data_note} " if provenance.phantoms else ""
-    return f"{data}Workspace {provenance.workspace}, dataset pool {provenance.pool}."
+    others = "; what was run on another pool is left out" if provenance.stale else ""
+    return f"{data}Workspace {provenance.workspace}, dataset pool {provenance.pool}{others}."
 
 
 def not_drawn(title: str, provenance: Provenance, stale: int) -> Figure:

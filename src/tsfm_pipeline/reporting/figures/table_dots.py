@@ -48,8 +48,6 @@ def draw_table(frame: pd.DataFrame, table: PaperTable, provenance: Provenance) -
         without = data.loc[~ours_in, ["block", "column"]].drop_duplicates()
         caption.append(f"{len(without)} columns without a figure of ours are left out.")
         data = data[ours_in]
-    if stale.any():
-        caption.append(f"{int(stale.sum())} stale figures are left out.")
     caption.append(caption_of(provenance))
 
     names = {

@@ -54,7 +54,7 @@ def draw_boxes(
     figure = titled_figure(9.0, height, "Dice per case, by dataset and target", caption)
     axes = figure.add_subplot()
     if not places:
-        empty_note(axes, "Nothing was scored.")
+        empty_note(axes, "nothing to show")
         return Drawing(figure, rows[["experiment", "dataset", "target", "case", "dice"]])
     random = np.random.default_rng(0)
     step = 0.8 / len(names)

@@ -37,7 +37,7 @@ def draw_curves(history: pd.DataFrame, provenance: Provenance) -> Drawing:
     rows = max(-(-len(names) // PER_ROW), 1)
     figure = titled_figure(12.0, 0.3 + 1.55 * rows, "Training curves", caption)
     if not names:
-        empty_note(figure.add_subplot(), "Nothing was trained.")
+        empty_note(figure.add_subplot(), "nothing to show")
         return Drawing(figure, history)
     panels = figure.subplots(rows, PER_ROW, squeeze=False).ravel()
     for axes, name in zip(panels, names, strict=False):
