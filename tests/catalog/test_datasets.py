@@ -12,6 +12,7 @@ from matplotlib.image import imread
 from tsfm_pipeline.catalog import (
     CaseStoreDataset,
     CheckedTableDataset,
+    CSVTableDataset,
     DrawingDataset,
     FolderDataset,
     PageDataset,
@@ -196,3 +197,23 @@ def test_a_drawing_is_one_entry_of_three_files(tmp_path, on_page) -> None:
     png = tmp_path / "few.png" / time / "few.png"
     assert imread(png).shape[:2] == (50, 100)
     assert base64.b64decode(dataset.preview()) == png.read_bytes()
+
+
+def test_a_csv_has_no_formulas_and_loads_as_it_was_saved(tmp_path) -> None:
+    table = pd.DataFrame({"case": ["=1+1", "001"], "dice": [-0.5, 0.5]})
+    path = tmp_path / "scores.csv"
+    dataset = CSVTableDataset(filepath=str(path), load_args={"dtype": {"case": str}})
+    dataset.save(table)
+    assert path.read_text() == "case,dice\n'=1+1,-0.5\n001,0.5\n"
+    pd.testing.assert_frame_equal(dataset.load(), table)
+    assert dataset.preview()["data"][0][0] == "=1+1"
+
+
+def test_every_csv_of_the_catalogue_is_such(repository) -> None:
+    entries = [
+        entry
+        for file in (repository / "conf" / "base").glob("catalog_*.yml")
+        for entry in yaml.safe_load(file.read_text()).values()
+        if entry.get("filepath", "").endswith(".csv")
+    ]
+    assert {entry["type"] for entry in entries} == {"tsfm_pipeline.catalog.CSVTableDataset"}

@@ -92,3 +92,8 @@ def test_one_fold_is_no_cross_validation(capsys: pytest.CaptureFixture[str]) -> 
         with pytest.raises(SystemExit):
             pool_folds.main([*names, "-o", "out", "--conf-source", CONF])
         assert "two workspaces or more" in capsys.readouterr().err
+
+
+def test_names_are_no_formulas_in_a_spreadsheet(pool) -> None:
+    _, _, folder = pool(w0=fold(0, {"=1+1": ("x", 0.5)}), w1=fold(1, SECOND))
+    assert "'=1+1" in set(pd.read_csv(folder / "scores.csv")["case"])

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from tsfm_pipeline.files.spreadsheet import csv_text
+from tsfm_pipeline.files.spreadsheet import as_before, csv_text, disarmed
 
 
 def test_texts_that_would_be_formulas_get_an_apostrophe_and_numbers_none() -> None:
@@ -18,3 +18,9 @@ def test_tables_without_a_text_are_written_as_pandas_does() -> None:
     flags = pd.DataFrame({"pool": [True, False], "day": pd.to_datetime(["2026-01-02"] * 2)})
     for table in (empty, flags):
         assert csv_text(table) == table.to_csv(index=False)
+
+
+def test_the_table_is_had_again() -> None:
+    texts = ["=1", "'=1", "''-2", "-2", "'-2", "'a", "a", "", None, "'"]
+    table = pd.DataFrame({"case": texts, "dice": range(len(texts))})
+    pd.testing.assert_frame_equal(as_before(disarmed(table)), table)

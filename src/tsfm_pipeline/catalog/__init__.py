@@ -2,6 +2,7 @@
 
 from tsfm_pipeline.catalog.case_store import CaseStoreDataset
 from tsfm_pipeline.catalog.checked_table import CheckedTableDataset
+from tsfm_pipeline.catalog.csv_table import CSVTableDataset
 from tsfm_pipeline.catalog.drawing import DrawingDataset
 from tsfm_pipeline.catalog.folder import FolderDataset
 from tsfm_pipeline.catalog.page import PageDataset
@@ -9,6 +10,7 @@ from tsfm_pipeline.catalog.record import RecordDataset
 from tsfm_pipeline.catalog.record_folder import RecordFolderDataset
 
 __all__ = [
+    "CSVTableDataset",
     "CaseStoreDataset",
     "CheckedTableDataset",
     "DrawingDataset",

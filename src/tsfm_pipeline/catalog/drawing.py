@@ -10,7 +10,7 @@ from kedro.io import AbstractVersionedDataset
 from kedro_datasets._typing import ImagePreview
 
 from tsfm_pipeline.files import write_bytes, write_text
-from tsfm_pipeline.files.spreadsheet import csv_text
+from tsfm_pipeline.files.spreadsheet import as_before, csv_text
 from tsfm_pipeline.reporting.figures.drawing import Drawing, SavedDrawing
 
 NAMES = {"case": str, "patient": str}
@@ -44,7 +44,7 @@ class DrawingDataset(AbstractVersionedDataset[Drawing, SavedDrawing]):
         """Return the SVG and the table."""
         png = Path(self._get_load_path())
         data = pd.read_csv(png.with_suffix(".csv"), dtype=NAMES)
-        return SavedDrawing(png.with_suffix(".svg").read_text("utf-8"), data)
+        return SavedDrawing(png.with_suffix(".svg").read_text("utf-8"), as_before(data))
 
     def save(self, data: Drawing) -> None:
         """Write the three files, the PNG last."""

@@ -108,6 +108,7 @@ def write_results(
     """
     from tsfm_pipeline.evaluation.folds import pool_folds
     from tsfm_pipeline.files import write_text
+    from tsfm_pipeline.files.spreadsheet import csv_text
     from tsfm_pipeline.pipelines.reporting.nodes import (
         add_table_beyond,
         build_tables,
@@ -149,7 +150,7 @@ def write_results(
         ("comparison_tests", tests),
         ("experiments", statuses),
     ):
-        write_text(output / f"{name}.csv", table.to_csv(index=False))
+        write_text(output / f"{name}.csv", csv_text(table))
     write_text(output / "tables.tex", tables_latex(comparison, paper, provenance))
     write_text(output / "report.md", report_markdown(tables, paper, evaluation, provenance))
     write_text(output / "report.html", page)
