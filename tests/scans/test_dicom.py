@@ -152,8 +152,8 @@ def test_a_packed_slice_that_breaks_off_is_refused(tmp_path):
             read_series([packed])
 
 
-def write_frames(folder, depths, stated=True):
-    """Write an Enhanced MR file whose frame n is n throughout."""
+def write_frames(folder, depths, stated=True, slopes=None):
+    """Write an Enhanced MR file whose frame n is n throughout, before slopes."""
     folder.mkdir()
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -173,11 +173,15 @@ def write_frames(folder, depths, stated=True):
     shared.PixelMeasuresSequence = [measures]
     file.SharedFunctionalGroupsSequence = [shared]
     frames = []
-    for depth in depths:
+    for number, depth in enumerate(depths):
         position, frame = Dataset(), Dataset()
         position.ImagePositionPatient = [-7, 8, depth]
         if stated:
             frame.PlanePositionSequence = [position]
+        if slopes:
+            scale = Dataset()
+            scale.RescaleSlope, scale.RescaleIntercept, scale.RescaleType = slopes[number], 10, "US"
+            frame.PixelValueTransformationSequence = [scale]
         frames.append(frame)
     file.PerFrameFunctionalGroupsSequence = frames
     values = np.repeat(np.arange(len(depths), dtype=np.uint16), 20)
@@ -213,3 +217,28 @@ def test_frames_lie_where_they_are_stated(tmp_path, step):
         assert index[:2] == (1, 1)
         assert image[index] == number
     assert image.GetSpacing() == pytest.approx((3, 2, 2.5))
+
+
+def test_frames_of_different_slopes_are_refused(tmp_path):
+    """GDCM would take the first frame's slope for all."""
+    write_frames(tmp_path / "alike", range(6), slopes=[2] * 6)
+    write_frames(tmp_path / "mr", range(6), slopes=[2, 2, 2, 2, 2, 3])
+    (scan,), (problem,) = find_scans(tmp_path)
+    assert scan.name == "alike"
+    assert read_series(scan.files)[0, 0, 5] == 5 * 2 + 10
+    assert "frames.dcm are rescaled in different ways" in problem.reason
+    assert "slope 2.0, intercept 10.0 and slope 3.0, intercept 10.0" in problem.reason
+    assert problem.remedy == "export it with one frame a file"
+
+
+def test_a_file_of_damaged_functional_groups_does_not_end_the_search(tmp_path):
+    write_series(tmp_path / "ct")
+    write_frames(tmp_path / "mr", range(6))
+    content = (tmp_path / "mr" / "frames.dcm").read_bytes()
+    shared = b"\x00\x52\x29\x92"
+    assert shared + b"SQ" in content
+    (tmp_path / "mr" / "frames.dcm").write_bytes(content.replace(shared + b"SQ", shared + b"SF"))
+    (scan,), (problem,) = find_scans(tmp_path)
+    assert scan.name == "ct"
+    assert problem.kind == "failed"
+    assert "frames.dcm" in problem.reason

@@ -1,6 +1,7 @@
 """DICOM files, read through SimpleITK's GDCM: what their headers say, and their pixels."""
 
 import math
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -156,11 +157,13 @@ def place_of(one: Slice) -> Place:
 def frames_of(one: Slice) -> list[Slice]:
     """Return the frames of a file as slices, in the order stored.
 
-    GDCM, which reads the pixels, takes frames for an even stack whatever they state, and ITK does
-    not hand out what they state (functional groups, DICOM PS3.3 C.7.6.16).
+    GDCM, which reads the pixels, takes frames for an even stack whatever they state, rescales all
+    as the first one, and ITK does not hand out what they state (functional groups, DICOM PS3.3
+    C.7.6.16).
 
     Raises:
-        ScanError: the file does not state position, orientation and spacing of every frame.
+        ScanError: the file does not state position, orientation and spacing of every frame, or
+            its frames are rescaled in different ways.
     """
     import pydicom  # noqa: PLC0415 - multi-frame files are rare
 
@@ -170,6 +173,8 @@ def frames_of(one: Slice) -> list[Slice]:
     if one.frames == 1:
         return [one]
     frames: list[Slice] = []
+    scales = []
+    rescale = "PixelValueTransformationSequence"
     try:
         header = pydicom.dcmread(one.path, stop_before_pixels=True, specific_tags=list(groups))
         shared = header.get(groups[0]) or [pydicom.Dataset()]
@@ -178,13 +183,29 @@ def frames_of(one: Slice) -> list[Slice]:
                 np.array((frame if name in frame else shared[0])[name][0][key].value, float)
                 for name, key in zip(names, keys, strict=True)
             )
+            scale = (frame if rescale in frame else shared[0]).get(rescale) or [pydicom.Dataset()]
+            scales.append((scale[0].get("RescaleSlope", 1), scale[0].get("RescaleIntercept", 0)))
             place = Place(position.reshape(3), orientation.reshape(2, 3), spacing.reshape(2))
             name = Path(f"frame {len(frames) + 1} of {one.path.name}")
             frames.append(replace(one, path=name, frames=1, place=place))
-    except (KeyError, IndexError, TypeError, ValueError, pydicom.errors.InvalidDicomError) as error:
+    except (
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        NotImplementedError,
+        struct.error,
+        pydicom.errors.InvalidDicomError,
+    ) as error:
         raise _unplaced(one) from error
     if len(frames) != one.frames:
         raise _unplaced(one)
+    if others := [scale for scale in scales if scale != scales[0]]:
+        said = " and ".join(f"slope {a}, intercept {b}" for a, b in (scales[0], others[0]))
+        raise ScanError(
+            f"the frames of {one.path.name} are rescaled in different ways ({said}); export it with"
+            " one frame a file"
+        )
     return frames
 
 
