@@ -319,6 +319,31 @@ def test_files_of_other_axes_lie_where_their_headers_say(tmp_path, array_xyz, ax
     assert len(label.repairs) == (off > 0)
 
 
+def test_files_of_other_axes_that_lie_nearby_are_refused(tmp_path, array_xyz):
+    """Their header is nearly right; paired as they are stored, their voxels would be mirrored."""
+    affine = oblique_affine((0, 1, 2), (1, 1, 1))
+    turned = nibabel.Nifti1Image(array_xyz, affine).as_reoriented([[0, -1], [1, 1], [2, 1]])
+    moved = turned.affine.copy()
+    moved[0, 3] += 0.7  # a voxel
+    one = save(tmp_path / "one.nii.gz", array_xyz, affine)
+    other = save(tmp_path / "other.nii.gz", np.asarray(turned.dataobj), moved)
+    said = r"other\.nii\.gz: its axes .* up to 0\.70 mm beside it: origin .*; correct its header"
+    with pytest.raises(VolumeError, match=said):
+        read_image([one, other])
+    with pytest.raises(VolumeError, match=said):
+        read_label(other, read_image([one]))
+
+
+def test_a_label_whose_writer_left_out_the_direction_is_paired(tmp_path, array_xyz):
+    affine = oblique_affine((0, 1, 2), (1, -1, 1))
+    image = read_image([save(tmp_path / "a.nii.gz", array_xyz, affine)])
+    bare = np.diag((-0.7, -1.3, 2.9, 1.0))
+    bare[:3, 3] = affine[:3, 3]
+    label = read_label_volume(save(tmp_path / "l.nii.gz", array_xyz, bare), image)
+    np.testing.assert_array_equal(label.array, image.array[0])
+    assert "voxels are paired" in label.repairs[0]
+
+
 def test_a_label_of_other_shape_is_refused_with_both_shapes(tmp_path, array_xyz):
     image = read_image([save(tmp_path / "a.nii.gz", array_xyz, LPS)])
     path = save(tmp_path / "l.nii.gz", array_xyz[1:], LPS)

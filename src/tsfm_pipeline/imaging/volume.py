@@ -44,6 +44,9 @@ __all__ = [
 Load = Callable[[Path], bytes]
 """Gives the bytes of a file, for a caller that digests the very bytes that are decoded."""
 
+NEARLY = 0.1
+"""Of an image's diagonal: by a header that puts a turned file this near, it is no careless one."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -88,7 +91,7 @@ def read_image(paths: Sequence[Path], load: Load = read_bytes) -> ImageVolume:
 
     Raises:
         VolumeError: a file is missing, damaged, truncated, no 3-D scalar image, of another shape
-            than the first channel, or with a grid that can't be used.
+            than the first channel, or with a grid that can't be used or is nearly the first's.
     """
     stored = _read(paths[0], load)
     first = stored.geometry
@@ -99,7 +102,7 @@ def read_image(paths: Sequence[Path], load: Load = read_bytes) -> ImageVolume:
     for number, path in enumerate(paths):
         if number:
             stored = _read(path, load)
-        turn, notes = _turn(stored.geometry, paths[0], first, reorientation)
+        turn, notes = _turn(path, stored.geometry, paths[0], first, reorientation)
         if turn is None:
             raise VolumeError(
                 f"{path}: shape {stored.geometry.shape} (z, y, x) differs from"
@@ -140,10 +143,11 @@ def read_label_volume(path: Path, like: ImageVolume, load: Load = read_bytes) ->
     repair as its image's comes to lie on the image, so nothing is recorded for it.
 
     Raises:
-        VolumeError: unreadable as an image, or its shape is not the image's.
+        VolumeError: unreadable as an image, its shape is not the image's, or it has other axes and
+            its header is nearly right: its voxels, paired as they are stored, would be mirrored.
     """
     stored = _read(path, load)
-    turn, notes = _turn(stored.geometry, "its image", like.file_geometry, like.reorientation)
+    turn, notes = _turn(path, stored.geometry, "its image", like.file_geometry, like.reorientation)
     if turn is None:
         raise VolumeError(
             f"{path}: label shape {stored.geometry.shape} differs from the image's"
@@ -179,7 +183,7 @@ def _read(path: Path, load: Load) -> FileVolume:
 
 
 def _turn(
-    grid: Geometry, name: Path | str, other: Geometry, other_turn: Reorientation
+    path: Path, grid: Geometry, name: Path | str, other: Geometry, other_turn: Reorientation
 ) -> tuple[Reorientation | None, tuple[str, ...]]:
     """Find what puts a file's voxels onto the canonical grid of another file.
 
@@ -188,12 +192,23 @@ def _turn(
 
     Returns:
         The reorientation, and what the headers disagree about.
+
+    Raises:
+        VolumeError: the axes differ and the file's own reorientation puts it near the other.
     """
     own = canonical_reorientation(grid)
     canonical, wanted = own.apply_to_geometry(grid), other_turn.apply_to_geometry(other)
-    if own != other_turn and canonical.shape == wanted.shape and _coincide(canonical, wanted):
+    if own != other_turn and canonical.shape == wanted.shape:
         difference = grid_difference(canonical, wanted)
-        return own, (f"its header differs from {name}: {difference}",) if difference else ()
+        apart = _corners_apart(canonical, wanted)
+        if apart < 0.5 * min(wanted.spacing):
+            return own, (f"its header differs from {name}: {difference}",) if difference else ()
+        if apart < NEARLY * np.linalg.norm(np.multiply(wanted.shape, wanted.spacing)):
+            raise VolumeError(
+                f"{path}: its axes are stored in another order or direction than those of {name},"
+                f" and turned by its header it lies up to {apart:.2f} mm beside it: {difference};"
+                " correct its header, or export it on that grid"
+            )
     if grid.shape != other.shape:
         return None, ()
     difference = grid_difference(grid, other)
@@ -202,8 +217,8 @@ def _turn(
     return other_turn, (f"its header differs from {name}: {difference}; voxels are paired",)
 
 
-def _coincide(one: Geometry, other: Geometry) -> bool:
-    """Tell whether the corners of two grids of one shape lie within half a voxel of each other."""
+def _corners_apart(one: Geometry, other: Geometry) -> float:
+    """Return how far in mm a corner of a grid lies from that of another of its shape, at most."""
     corners_zyx = np.array(list(itertools.product(*((0, side - 1) for side in one.shape))))
     apart = one.index_to_world(corners_zyx) - other.index_to_world(corners_zyx)
-    return bool(np.linalg.norm(apart, axis=1).max() < 0.5 * min(other.spacing))
+    return float(np.linalg.norm(apart, axis=1).max())
