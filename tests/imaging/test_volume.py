@@ -319,6 +319,18 @@ def test_files_of_other_axes_lie_where_their_headers_say(tmp_path, array_xyz, ax
     assert len(label.repairs) == (off > 0)
 
 
+def test_a_rounded_direction_leaves_a_long_label_of_other_axes_on_its_image(tmp_path):
+    """Over 700 slices the tolerance of directions adds up to more than half a voxel."""
+    values = np.random.default_rng(0).integers(0, 9, (5, 6, 700)).astype(np.int16)
+    affine = np.diag((-0.7, -0.7, 1.0, 1.0))
+    image = read_image([save(tmp_path / "a.nii.gz", values, affine)])
+    tilt = np.eye(4)
+    tilt[0, 2], tilt[2, 0] = 8e-4, -8e-4
+    turned = nibabel.Nifti1Image(values, tilt @ affine).as_reoriented([[0, -1], [1, 1], [2, 1]])
+    path = save(tmp_path / "l.nii.gz", np.asarray(turned.dataobj), turned.affine)
+    np.testing.assert_array_equal(read_label(path, image), image.array[0])
+
+
 def test_files_of_other_axes_that_lie_nearby_are_refused(tmp_path, array_xyz):
     """Their header is nearly right; paired as they are stored, their voxels would be mirrored."""
     affine = oblique_affine((0, 1, 2), (1, 1, 1))

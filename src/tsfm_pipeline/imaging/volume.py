@@ -187,8 +187,9 @@ def _turn(
 ) -> tuple[Reorientation | None, tuple[str, ...]]:
     """Find what puts a file's voxels onto the canonical grid of another file.
 
-    It is the file's own reorientation where its grid then lies within half a voxel of the other's,
-    else the other's where they have one shape; None where they have not.
+    It is the file's own reorientation where its grid then agrees with the other's within the
+    tolerances or half a voxel, else the other's where they have one shape; None where they have
+    not.
 
     Returns:
         The reorientation, and what the headers disagree about.
@@ -201,7 +202,7 @@ def _turn(
     if own != other_turn and canonical.shape == wanted.shape:
         difference = grid_difference(canonical, wanted)
         apart = _corners_apart(canonical, wanted)
-        if apart < 0.5 * min(wanted.spacing):
+        if not difference or apart < 0.5 * min(wanted.spacing):
             return own, (f"its header differs from {name}: {difference}",) if difference else ()
         if apart < NEARLY * np.linalg.norm(np.multiply(wanted.shape, wanted.spacing)):
             raise VolumeError(
