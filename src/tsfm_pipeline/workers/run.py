@@ -18,9 +18,6 @@ MEMORY_SHARE = 0.8
 """Of the available memory: estimates can be wrong, and other programs need some."""
 
 GIB = 2**30
-OUT_OF_MEMORY = ", probably no memory"
-"""Nothing but the system, short of memory, ends the same case twice by SIGKILL."""
-
 _RECOUNT_SECONDS = 5.0
 
 
@@ -158,8 +155,7 @@ class _Queue:
                 text = "".join(traceback.format_exception(error))
                 yield key, WorkerFailure(f"{type(error).__name__}: {error}", text)
             elif key == self._alone:
-                memory = isinstance(error, MemoryError) or OUT_OF_MEMORY in died
-                yield key, WorkerFailure(self._explained(key, died), "", of_machine=memory)
+                yield key, self._failure(key, *died)
             else:
                 self._again.append(key)
 
@@ -187,25 +183,28 @@ class _Queue:
         self._running[future] = key
         future.add_done_callback(self._finished.put)
 
-    def _death(self, error: BaseException) -> str | None:
-        """Say how a task was ended by a lack of memory or another thing that may pass."""
+    def _death(self, error: BaseException) -> tuple[str, bool] | None:
+        """Say how a task was ended by a lack of memory or another thing that may pass, and which.
+
+        Nothing but the system, short of memory, ends workers by SIGKILL.
+        """
         if isinstance(error, MemoryError):
-            return f"ran out of memory ({error})"
+            return f"ran out of memory ({error})", True
         died = self._executor.death(error)
         if died is None:
             return None
-        return f"killed its worker ({died}{OUT_OF_MEMORY if 'SIGKILL' in died else ''})"
+        killed = "SIGKILL" in died
+        return f"killed its worker ({died}{', probably no memory' if killed else ''})", killed
 
-    def _explained(self, key: str, died: str) -> str:
+    def _failure(self, key: str, died: str, of_memory: bool) -> WorkerFailure:
         needed = self._memory.get(key)
         estimate = f"estimated {needed / GIB:.1f} GiB, " if needed else ""
-        remedy = "leave the case out"
-        if "memory" in died:
-            remedy = f"use a machine with more memory, or {remedy}"
-        return (
+        more = "use a machine with more memory, or " if of_memory else ""
+        cause = (
             f"{died}, twice, the second time with nothing running beside it; {estimate}"
-            f"{self._executor.memory() / GIB:.1f} GiB available; {remedy}"
+            f"{self._executor.memory() / GIB:.1f} GiB available; {more}leave the case out"
         )
+        return WorkerFailure(cause, "", of_machine=of_memory)
 
 
 def _call(function: Callable[..., Any], args: tuple) -> Any:
