@@ -5,6 +5,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -24,6 +25,7 @@ _NO_SCANS = {
     "1.2.840.10008.5.1.4.1.1.481": "a DICOM radiotherapy object",
 }
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_SHARED, _OWN = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 
 
 @dataclass(frozen=True)
@@ -165,30 +167,15 @@ def frames_of(one: Slice) -> list[Slice]:
         ScanError: the file does not state position, orientation and spacing of every frame, or
             its frames are rescaled in different ways.
     """
-    import pydicom  # noqa: PLC0415 - multi-frame files are rare
-
-    names = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
-    keys = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
-    groups = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
     if one.frames == 1:
         return [one]
-    frames: list[Slice] = []
-    scales = []
-    rescale = "PixelValueTransformationSequence"
+    import pydicom  # noqa: PLC0415 - multi-frame files are rare
+
     try:
-        header = pydicom.dcmread(one.path, stop_before_pixels=True, specific_tags=list(groups))
-        shared = header.get(groups[0]) or [pydicom.Dataset()]
-        for frame in header[groups[1]]:
-            position, orientation, spacing = (
-                np.array((frame if name in frame else shared[0])[name][0][key].value, float)
-                for name, key in zip(names, keys, strict=True)
-            )
-            scale = (frame if rescale in frame else shared[0]).get(rescale) or [pydicom.Dataset()]
-            scales.append((scale[0].get("RescaleSlope", 1), scale[0].get("RescaleIntercept", 0)))
-            place = Place(position.reshape(3), orientation.reshape(2, 3), spacing.reshape(2))
-            name = Path(f"frame {len(frames) + 1} of {one.path.name}")
-            frames.append(replace(one, path=name, frames=1, place=place))
-    except (
+        header = pydicom.dcmread(one.path, stop_before_pixels=True, specific_tags=[_SHARED, _OWN])
+        shared = (header.get(_SHARED) or [pydicom.Dataset()])[0]
+        stated = [_stated(frame, shared) for frame in header[_OWN]]
+    except (  # what damaged groups raise
         KeyError,
         IndexError,
         TypeError,
@@ -198,15 +185,37 @@ def frames_of(one: Slice) -> list[Slice]:
         pydicom.errors.InvalidDicomError,
     ) as error:
         raise _unplaced(one) from error
-    if len(frames) != one.frames:
+    if len(stated) != one.frames:
         raise _unplaced(one)
+    scales = [scale for _, scale in stated]
     if others := [scale for scale in scales if scale != scales[0]]:
         said = " and ".join(f"slope {a}, intercept {b}" for a, b in (scales[0], others[0]))
         raise ScanError(
             f"the frames of {one.path.name} are rescaled in different ways ({said}); export it with"
             " one frame a file"
         )
-    return frames
+    names = (f"frame {number} of {one.path.name}" for number in range(1, one.frames + 1))
+    return [
+        replace(one, path=Path(name), frames=1, place=place)
+        for name, (place, _) in zip(names, stated, strict=True)
+    ]
+
+
+def _stated(frame: Any, shared: Any) -> tuple[Place, tuple[float, float]]:
+    """Return place, and slope and intercept, from a frame's groups or those that all share."""
+
+    def values(sequence: str, name: str) -> NDArray[np.float64]:
+        return np.array((frame if sequence in frame else shared)[sequence][0][name].value, float)
+
+    place = Place(
+        values("PlanePositionSequence", "ImagePositionPatient").reshape(3),
+        values("PlaneOrientationSequence", "ImageOrientationPatient").reshape(2, 3),
+        values("PixelMeasuresSequence", "PixelSpacing").reshape(2),
+    )
+    rescale = "PixelValueTransformationSequence"
+    groups = (frame if rescale in frame else shared).get(rescale)
+    scale = groups[0] if groups else {}
+    return place, (scale.get("RescaleSlope", 1), scale.get("RescaleIntercept", 0))
 
 
 def _unplaced(one: Slice) -> ScanError:
