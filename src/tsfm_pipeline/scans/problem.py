@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from tsfm_pipeline.files import as_utf8
 from tsfm_pipeline.imaging.intensity import IntensityError
 from tsfm_pipeline.imaging.volume import VolumeError
 from tsfm_pipeline.model.folder import ModelError
@@ -61,22 +62,17 @@ def problem_of(error: Exception, scan: str, file: Path) -> Problem:
     The project's own messages read `file: reason; remedy`. Whatever else comes up is named by its
     type: a damaged file may break a reader in ways that nobody listed.
     """
-    text = printable(" ".join(str(error).split()))
+    text = as_utf8(" ".join(str(error).split()))
     if isinstance(error, MemoryError):
         text = "does not fit into memory; crop it, or take a machine with more"
     elif not isinstance(error, _EXPECTED):
         text = f"{type(error).__name__}: {text}"
-    shown = printable(str(file))
+    shown = as_utf8(str(file))
     reason, separator, remedy = text.removeprefix(f"{shown}: ").rpartition("; ")
     if not separator:
         reason, remedy = remedy, "export it again; if other viewers show it, report this"
     kind = ProblemKind.SKIPPED if isinstance(error, NoScan) else ProblemKind.FAILED
     return Problem(scan, shown, kind, reason, remedy)
-
-
-def printable(text: str) -> str:
-    """Write out the bytes of file names that are not UTF-8: no table could hold them."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def check_utf8(path: Path) -> None:
@@ -85,8 +81,8 @@ def check_utf8(path: Path) -> None:
     Raises:
         ScanError: the path is not UTF-8.
     """
-    if printable(str(path)) != str(path):
-        raise ScanError(f"{printable(str(path))}: the name is not UTF-8; rename it")
+    if (shown := as_utf8(str(path))) != str(path):
+        raise ScanError(f"{shown}: the name is not UTF-8; rename it")
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from tsfm_pipeline.files import as_utf8
+
 SUFFIXES = (".nii.gz", ".nii")
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)  # ELOOP: a circular link
 
@@ -94,11 +96,6 @@ def unusable_name(case: str, file: Path) -> str:
         f"{shown}: the case's name has a backslash, line break or other control character and can't"
         " name a folder of the store; rename it"
     )
-
-
-def as_utf8(text: str) -> str:
-    """Write out the bytes of a path that are not UTF-8, which no table or log could hold."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def not_utf8(files: Iterable[Path]) -> str:

@@ -10,10 +10,11 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from tsfm_pipeline.files import as_utf8
 from tsfm_pipeline.frozen import FrozenModel
 from tsfm_pipeline.imaging.labels import LabelTable
 from tsfm_pipeline.sources.label_names import renumbered
-from tsfm_pipeline.sources.listing import as_utf8, not_utf8, unusable_name
+from tsfm_pipeline.sources.listing import not_utf8, unusable_name
 
 logger = logging.getLogger(__name__)
 
