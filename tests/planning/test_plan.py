@@ -99,3 +99,27 @@ def test_a_given_spacing_replaces_nnunets_rule():
 def test_a_plan_is_read_back_as_it_was_written():
     plan = planned("msd_liver")
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [
+        ((1, 400, 400), (4.0, 1.0, 1.0)),  # a third of a voxel at the pool's spacing
+        ((1, 5000, 5000), (1.0, 1.0, 1.0)),  # less than half of one at that of the coarser stage
+    ],
+)
+def test_a_single_slice_stays_one_voxel_at_any_spacing(shape, spacing):
+    slices = Fingerprint(
+        dataset="slices",
+        modalities=("MR",),
+        channels=1,
+        classes=1,
+        shapes=(shape,) * 3,
+        spacings=((1.0, 1.0, 1.0),) * 3,
+        size_reduction=1.0,
+    )
+    plan = plan_dataset(slices, PlanningSettings(), spacing)
+    for stage in (plan.fullres, plan.lowres or plan.fullres):
+        assert stage.median_shape[plan.axes.index(0)] == 1
+        assert stage.topology.patch[plan.axes.index(0)] == 1
+        assert stage.batch_size >= 2

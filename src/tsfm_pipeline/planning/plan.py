@@ -159,7 +159,8 @@ class _StagePlanner:
     def plan(self, name: Stage, spacing: NDArray[np.float64]) -> StagePlan:
         """Plan one stage; spacing and result have the coarsest axis first."""
         mm = _floats(spacing)
-        median = np.round(self._full_spacing / spacing * self._full_shape).astype(int)
+        # resampling leaves every axis a voxel, so a single slice keeps one at any spacing
+        median = np.round(self._full_spacing / spacing * self._full_shape).astype(int).clip(1)
         start, initial = self._initial(mm, median)
         topology, steps = self._shrunk(start, mm, median)
         values = self._values(topology)
