@@ -78,6 +78,15 @@ def test_channels_are_repeated_in_turn_and_divided() -> None:
     torch.testing.assert_close(adapted[:, 3], weight[:, 1] / 2)
 
 
+@pytest.mark.parametrize(("old", "channels"), [(4, 1), (4, 2), (5, 2)])
+def test_fewer_channels_answer_as_all_did_to_repeated_ones(old: int, channels: int) -> None:
+    weight, image = torch.randn(3, old, 3, 3, 3), torch.randn(1, channels, 5, 5, 5)
+    repeated = image[:, [channel % channels for channel in range(old)]]
+    torch.testing.assert_close(
+        F.conv3d(image, adapt_channels(weight, channels)), F.conv3d(repeated, weight)
+    )
+
+
 def test_network_of_another_size_is_refused(source: tuple[TSFM, Path]) -> None:
     with pytest.raises(TrainingError, match="another size"):
         transfer_weights(_network(size="small"), source[1])

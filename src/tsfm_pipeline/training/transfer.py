@@ -157,13 +157,17 @@ def weights_json(table: Sequence[LoadedWeight]) -> str:
 
 
 def adapt_channels(weight_OIDHW: Tensor, channels: int) -> Tensor:
-    """Repeat a convolution's input channels in turn and divide, so that the response is kept.
+    """Bring a convolution to another number of input channels, so that the response is kept.
 
-    Channel j takes the weights of channel j modulo the old count, times old / new count: an image
-    repeated over the new channels gives what it gave before (exactly, where one count divides the
-    other).
+    For more channels, its own are repeated in turn and divided: channel j takes the weights of
+    channel j modulo the old count, times old / new count. For fewer, channel j takes the sum over
+    all whose number modulo the new count is j. So an image of the smaller number of channels and
+    the same repeated in turn give one response (when repeating, exactly where one count divides
+    the other).
     """
     old = weight_OIDHW.shape[1]
+    if channels < old:
+        return torch.stack([weight_OIDHW[:, j::channels].sum(1) for j in range(channels)], 1)
     chosen = torch.arange(channels) % old
     return weight_OIDHW[:, chosen] * (old / channels)
 
