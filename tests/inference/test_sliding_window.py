@@ -312,3 +312,15 @@ def test_a_gpu_that_fills_up_between_two_tiles_is_told():
             settings=InferenceSettings(),
             device=CPU,
         )
+
+
+def test_of_no_channel_there_are_no_scores():
+    scores = predict_tiles(
+        Oracle(torch.zeros(2, 8, 12, 8)),
+        indexed((8, 12, 8)),
+        patch=PATCH,
+        channels=[],
+        settings=InferenceSettings(),
+        device=CPU,
+    )
+    assert scores.shape == (0, 8, 12, 8)

@@ -134,8 +134,9 @@ def predict_tiles(
         tuple(slice(c, c + side) for c, side in zip(corner, patch, strict=True))
         for corner in itertools.product(*starts)
     ]
-    kept = torch.as_tensor(list(channels), device=device)
-    opposite = kept if other_sides is None else torch.as_tensor(list(other_sides), device=device)
+    # of no channel, too, torch would take the numbers of none for floats
+    kept = torch.tensor(list(channels), dtype=torch.int64, device=device)
+    opposite = kept if other_sides is None else kept.new_tensor(list(other_sides))
     with (
         torch.inference_mode(),
         torch.autocast(device.type, dtype=_half(device), enabled=device.type == "cuda"),
