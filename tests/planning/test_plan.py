@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tsfm_pipeline.planning.fingerprint import Fingerprint
+from tsfm_pipeline.planning.network_memory import budget_values
 from tsfm_pipeline.planning.plan import Plan, StagePlan, plan_dataset
 from tsfm_pipeline.planning.settings import PlanningSettings
 
@@ -101,6 +102,18 @@ def test_a_plan_is_read_back_as_it_was_written():
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
 
 
+def thin(shape, spacing):
+    return Fingerprint(
+        dataset="slices",
+        modalities=("MR",),
+        channels=1,
+        classes=1,
+        shapes=(shape,) * 3,
+        spacings=(spacing,) * 3,
+        size_reduction=1.0,
+    )
+
+
 @pytest.mark.parametrize(
     ("shape", "spacing"),
     [
@@ -109,17 +122,18 @@ def test_a_plan_is_read_back_as_it_was_written():
     ],
 )
 def test_a_single_slice_stays_one_voxel_at_any_spacing(shape, spacing):
-    slices = Fingerprint(
-        dataset="slices",
-        modalities=("MR",),
-        channels=1,
-        classes=1,
-        shapes=(shape,) * 3,
-        spacings=((1.0, 1.0, 1.0),) * 3,
-        size_reduction=1.0,
-    )
-    plan = plan_dataset(slices, PlanningSettings(), spacing)
+    plan = plan_dataset(thin(shape, (1.0, 1.0, 1.0)), PlanningSettings(), spacing)
     for stage in (plan.fullres, plan.lowres or plan.fullres):
         assert stage.median_shape[plan.axes.index(0)] == 1
         assert stage.topology.patch[plan.axes.index(0)] == 1
         assert stage.batch_size >= 2
+
+
+@pytest.mark.parametrize("slices", [1, 2, 3])
+def test_a_thin_patch_is_never_shortened_to_nothing(slices):
+    # the first patch takes all of the plane, which does not fit the memory
+    plan = plan_dataset(thin((slices, 6000, 6000), (5.0, 0.05, 0.05)), PlanningSettings())
+    for stage in (plan.fullres, plan.lowres or plan.fullres):
+        assert 1 <= stage.topology.patch[0] <= slices
+        assert min(stage.topology.patch[1:]) > 100
+        assert stage.values <= budget_values(8.0)

@@ -211,7 +211,9 @@ class _StagePlanner:
         steps = 0
         while self._values(topology) > self._budget:
             covered = np.array(topology.patch) / median
-            axis = max(range(3), key=lambda a: (covered[a], a))
+            # a side of one voxel can't be shortened, however much of the median case it covers
+            sides = [a for a in range(3) if topology.patch[a] > 1]
+            axis = max(sides, key=lambda a: (covered[a], a))
             # The step is the divisor that the shortened patch has, which may be smaller.
             step = topology_for(mm, _less(topology.patch, axis, topology.divisor[axis])).divisor
             topology = topology_for(mm, _less(topology.patch, axis, step[axis]))
