@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
 from batchgeneratorsv2.transforms.spatial.low_resolution import SimulateLowResolutionTransform
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 
@@ -14,9 +15,11 @@ from tsfm_pipeline.imaging.labels import OUTSIDE
 from tsfm_pipeline.model.training_settings import AugmentationSettings
 from tsfm_pipeline.training.augmentation import (
     Augmentation,
+    _intensity,
     enlarged_patch,
     swap_table,
 )
+from tsfm_pipeline.training.device_augmentation import DeviceAugmentation
 
 KIDNEYS = ("kidney_right", "kidney_left")
 
@@ -200,3 +203,39 @@ def test_labels_follow_the_image_through_rotation_and_scaling() -> None:
         assert ((image[0] > 0.5) == (varied == 1))[inside].float().mean() > 0.97
         moved += not set(image.unique().tolist()) <= {0.0, 1.0}
     assert moved > 5
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_blur_of_a_single_slice_is_that_of_many_alike(axis: int) -> None:
+    shape = [1, 20, 20, 20]
+    shape[axis + 1] = 1
+    plane = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    many = plane.repeat_interleave(9, axis + 1)
+    blur = next(
+        listed.transform
+        for listed in _intensity(filters=True, across=None)
+        if isinstance(listed.transform, GaussianBlurTransform)
+    )
+    params = {"apply_to_channel": torch.tensor([True]), "sigmas": [[1.0] * 3]}
+    one, of_many = (blur._apply_to_image(image.clone(), **params) for image in (plane, many))
+    torch.testing.assert_close(one, of_many.narrow(axis + 1, 4, 1))
+    assert not torch.allclose(one, plane, atol=0.05)
+
+
+@pytest.mark.parametrize("patch", [(1, 16, 16), (2, 16, 3)])
+@pytest.mark.parametrize("where", ["workers", "device"])
+def test_patches_of_a_few_voxels_are_varied(patch: Triple, where: str) -> None:
+    augmentation = Augmentation(AugmentationSettings(), patch, TABLE, ("spleen",))
+    on_device = DeviceAugmentation(augmentation, patch)
+    for seed in range(40):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        image = torch.rand(1, *augmentation.enlarged)
+        labels = torch.zeros(augmentation.enlarged, dtype=torch.uint8)
+        if where == "workers":
+            image, labels = augmentation(image, labels, ("spleen",), masked=False)
+        else:
+            no, seeds = torch.tensor([False]), torch.tensor([seed])
+            (image,), (labels,) = on_device(image[None], labels[None], seeds, no, no)
+        assert image.shape == (1, *patch) and labels.shape == patch
+        assert image.isfinite().all()

@@ -187,3 +187,12 @@ def test_single_transforms_against_other_packages() -> None:
         expected = theirs._apply_to_image(image[None].clone(), **parameters)[0]
         ours = device_augmentation._gamma(1.3, inverted=inverted)(image)
         assert ours.numpy() == pytest.approx(expected.numpy(), abs=1e-4)
+
+
+@pytest.mark.parametrize("slices", [1, 2, 3])
+def test_a_blur_of_few_slices_keeps_their_intensity(slices: int) -> None:
+    plane = torch.rand(20, 20, generator=torch.Generator().manual_seed(0))
+    blurred = device_augmentation._blur(0.8)(plane.expand(slices, 20, 20))
+    expected = gaussian_filter(plane.numpy(), 0.8, mode="mirror")
+    for slice_ in blurred.numpy():
+        np.testing.assert_allclose(slice_, expected, atol=1e-4)

@@ -11,6 +11,7 @@ All draws come from the global torch and numpy generators; the caller seeds them
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,12 +25,15 @@ from batchgeneratorsv2.transforms.spatial.low_resolution import SimulateLowResol
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from torch import Tensor
+from torch.nn import functional as F
 
 from tsfm_pipeline.imaging.geometry import Triple
 from tsfm_pipeline.imaging.labels import LEFT_RIGHT, OUTSIDE, LabelTable
 from tsfm_pipeline.model.training_settings import AugmentationSettings
 
 ROTATION = math.radians(30)
+BLUR_REACH = 3
+"""Voxels that batchgeneratorsv2's kernel reaches to each side, at most; it needs one more."""
 LOADED_SCALE = 0.85
 """v1 sizes the enlarged patch with this scale, although it then draws 0.7 to 1.4."""
 
@@ -175,6 +179,20 @@ class _WithinSlices:
         return slices.movedim(1, self._across + 1)
 
 
+class _Blur(GaussianBlurTransform):
+    """A blur that takes axes shorter than its kernel, too: their last voxels are repeated."""
+
+    def _apply_to_image(self, img: Tensor, **params: Any) -> Tensor:
+        shape = img.shape[1:]
+        rims = [max(BLUR_REACH + 1 - size, 0) for size in shape]
+        if not any(rims):
+            return super()._apply_to_image(img, **params)
+        padding = [rim for rim in reversed(rims) for _ in range(2)]
+        wide = super()._apply_to_image(F.pad(img[None], padding, mode="replicate")[0], **params)
+        inside = tuple(slice(rim, rim + size) for rim, size in zip(rims, shape, strict=True))
+        return wide[:, *inside]
+
+
 def _spatial(patch: Triple, across: int | None) -> BasicTransform | _WithinSlices:
     if across is not None:
         plane = [side for axis, side in enumerate(patch) if axis != across]
@@ -203,7 +221,7 @@ def _intensity(*, filters: bool, across: int | None) -> list[BasicTransform]:
     """nnU-Net's intensity transforms in its order; `filters` includes blur and low resolution."""
     noise = GaussianNoiseTransform((0, 0.1), synchronize_channels=True)
     # benchmark=True would choose the algorithm by timing it: not reproducible
-    blur = GaussianBlurTransform((0.5, 1.0), synchronize_axes=True, p_per_channel=0.5)
+    blur = _Blur((0.5, 1.0), synchronize_axes=True, p_per_channel=0.5)
     brightness = MultiplicativeBrightnessTransform((0.75, 1.25), synchronize_channels=False)
     contrast = ContrastTransform(
         BGContrast((0.75, 1.25)), preserve_range=True, synchronize_channels=False

@@ -191,11 +191,11 @@ def _blur(deviation: float) -> Callable[[Tensor], Tensor]:
             -BLUR_RADIUS, BLUR_RADIUS + 1, device=channel_DHW.device, dtype=channel_DHW.dtype
         )
         kernel = torch.exp(-0.5 * (distance / deviation) ** 2)
-        kernel /= kernel.sum()
         blurred = channel_DHW[None, None]
         for axis in range(3):
             radius = min(BLUR_RADIUS, blurred.shape[2 + axis] - 1)
             cut = kernel[BLUR_RADIUS - radius : BLUR_RADIUS + radius + 1]
+            cut = cut / cut.sum()
             padding = [0] * 6
             padding[2 * (2 - axis)] = padding[2 * (2 - axis) + 1] = radius
             shape = [1] * 5
