@@ -184,6 +184,16 @@ def test_epochs_are_reported_and_the_rest_is_logged(task, tmp_path: Path) -> Non
     run_nnunetv2(task, lambda epoch, metrics: pytest.fail("it was finished"))
 
 
+def test_a_folder_of_other_labels_is_refused(task, tmp_path: Path) -> None:
+    python_that(tmp_path, PREDICTS)
+    run_nnunetv2(task, lambda epoch, metrics: None)
+    other = {"labels": {1: None, 2: "kidney", 4: "kidney_tumor"}}
+    exchanged = task.source.model_copy(update=other)
+    with pytest.raises(NnunetError, match=r"datasets\.kits\.labels .* train again"):
+        run_nnunetv2(dataclasses.replace(task, source=exchanged), lambda epoch, metrics: None)
+    run_nnunetv2(task, lambda epoch, metrics: pytest.fail("it was finished"))
+
+
 def test_a_failure_shows_the_end_of_the_log(task, tmp_path: Path) -> None:
     python_that(tmp_path, "print('RuntimeError: no such plans'); sys.exit(3)")
     with pytest.raises(NnunetError, match=r"(?s)status 3.*log\.txt.*no such plans"):

@@ -43,8 +43,10 @@ def run_nnunetv2(task: NnunetTask, report: Report) -> None:
             'seconds_per_iteration'.
 
     Raises:
-        NnunetError: the environment is missing or broken, or nnU-Net has failed.
+        NnunetError: the environment is missing or broken, nnU-Net has failed, or the folder's
+            labels are those of other settings.
     """
+    _check_labels(task)
     if _finished(task):
         logger.info("%s: nnU-Net v2 has already finished", task.spec.name)
         return
@@ -89,6 +91,28 @@ def run_nnunetv2(task: NnunetTask, report: Report) -> None:
             f"{task.spec.name}: nnU-Net v2 ended with status {process.returncode}; its log is"
             f" {task.folder / 'log.txt'}, which ends so:\n" + "\n".join(ended)
         )
+
+
+def _check_labels(task: NnunetTask) -> None:
+    """Keep which label values make the classes; refuse a folder in which others did."""
+    source, table = task.source, task.spec.table
+    meant = {
+        # in order: where the masks of two classes overlap, the later one wins
+        "labels": [
+            [value, name]
+            for value, name in source.labels.items()
+            if name is not None and table.target_of(source.name, name) in task.targets
+        ],
+        "unannotated": {kind: list(names) for kind, names in source.unannotated.items()},
+    }
+    path = task.folder / "labels.json"
+    if path.exists() and json.loads(path.read_bytes()) != meant:
+        raise NnunetError(
+            f"{task.folder} holds a training on other labels: datasets.{source.name}.labels or"
+            f" .unannotated has changed since ({path.name} has what they were); restore it, or"
+            " remove the folder and train again"
+        )
+    write_text(path, json.dumps(meant) + "\n")
 
 
 def check_environment(python: Path) -> None:
