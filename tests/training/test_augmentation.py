@@ -15,7 +15,7 @@ from tsfm_pipeline.imaging.labels import OUTSIDE
 from tsfm_pipeline.model.training_settings import AugmentationSettings
 from tsfm_pipeline.training.augmentation import (
     Augmentation,
-    _intensity,
+    _WithRims,
     enlarged_patch,
     swap_table,
 )
@@ -211,13 +211,8 @@ def test_a_blur_of_a_single_slice_is_that_of_many_alike(axis: int) -> None:
     shape[axis + 1] = 1
     plane = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     many = plane.repeat_interleave(9, axis + 1)
-    blur = next(
-        listed.transform
-        for listed in _intensity(filters=True, across=None)
-        if isinstance(listed.transform, GaussianBlurTransform)
-    )
-    params = {"apply_to_channel": torch.tensor([True]), "sigmas": [[1.0] * 3]}
-    one, of_many = (blur._apply_to_image(image.clone(), **params) for image in (plane, many))
+    blur = _WithRims(GaussianBlurTransform(1.0, synchronize_axes=True))
+    one, of_many = (blur(image.clone(), image)["image"] for image in (plane, many))
     torch.testing.assert_close(one, of_many.narrow(axis + 1, 4, 1))
     assert not torch.allclose(one, plane, atol=0.05)
 

@@ -11,7 +11,6 @@ All draws come from the global torch and numpy generators; the caller seeds them
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -179,18 +178,22 @@ class _WithinSlices:
         return slices.movedim(1, self._across + 1)
 
 
-class _Blur(GaussianBlurTransform):
+class _WithRims:
     """A blur that takes axes shorter than its kernel, too: their last voxels are repeated."""
 
-    def _apply_to_image(self, img: Tensor, **params: Any) -> Tensor:
-        shape = img.shape[1:]
+    def __init__(self, blur: BasicTransform) -> None:
+        self._blur = blur
+
+    def __call__(self, image: Tensor, segmentation: Tensor) -> dict[str, Tensor]:
+        """Blur an image (C, D, H, W); the labels stay."""
+        shape = image.shape[1:]
         rims = [max(BLUR_REACH + 1 - size, 0) for size in shape]
-        if not any(rims):
-            return super()._apply_to_image(img, **params)
-        padding = [rim for rim in reversed(rims) for _ in range(2)]
-        wide = super()._apply_to_image(F.pad(img[None], padding, mode="replicate")[0], **params)
+        if any(rims):
+            padding = [rim for rim in reversed(rims) for _ in range(2)]
+            image = F.pad(image[None], padding, mode="replicate")[0]
+        blurred: Tensor = self._blur(image=image)["image"]
         inside = tuple(slice(rim, rim + size) for rim, size in zip(rims, shape, strict=True))
-        return wide[:, *inside]
+        return {"image": blurred[:, *inside], "segmentation": segmentation}
 
 
 def _spatial(patch: Triple, across: int | None) -> BasicTransform | _WithinSlices:
@@ -221,7 +224,7 @@ def _intensity(*, filters: bool, across: int | None) -> list[BasicTransform]:
     """nnU-Net's intensity transforms in its order; `filters` includes blur and low resolution."""
     noise = GaussianNoiseTransform((0, 0.1), synchronize_channels=True)
     # benchmark=True would choose the algorithm by timing it: not reproducible
-    blur = _Blur((0.5, 1.0), synchronize_axes=True, p_per_channel=0.5)
+    blur = GaussianBlurTransform((0.5, 1.0), synchronize_axes=True, p_per_channel=0.5)
     brightness = MultiplicativeBrightnessTransform((0.75, 1.25), synchronize_channels=False)
     contrast = ContrastTransform(
         BGContrast((0.75, 1.25)), preserve_range=True, synchronize_channels=False
@@ -245,7 +248,7 @@ def _intensity(*, filters: bool, across: int | None) -> list[BasicTransform]:
     )
     listed = [
         (noise, 0.1, True),
-        (blur, 0.2, filters),
+        (_WithRims(blur), 0.2, filters),
         (brightness, 0.15, True),
         (contrast, 0.15, True),
         (low_resolution, 0.25, filters),
