@@ -169,10 +169,13 @@ def test_finished_scans_are_kept_until_something_changes(tmp_path, model, monkey
     assert len(predict_folder(source, output, ruled, some, batch).kept) == 2
 
 
-@pytest.mark.parametrize("name", ["one.nii.gz", "one.png"])
+CORRECTED = ("one.nii.gz", "one.png", "one_targets/liver.nii.gz")
+
+
+@pytest.mark.parametrize("name", CORRECTED)
 def test_an_output_that_was_changed_is_told_and_kept(name, tmp_path, model):
     sitk.WriteImage(body(), str(tmp_path / "one.nii.gz"))
-    settings = QUICK.model_copy(update={"preview": True})
+    settings = QUICK.model_copy(update={"preview": True, "per_target": True})
 
     def again(**given):
         asked = settings.model_copy(update=given)
@@ -190,21 +193,26 @@ def test_an_output_that_was_changed_is_told_and_kept(name, tmp_path, model):
     assert not [text for text in anew.warnings if "not what was written" in text]
 
 
-@pytest.mark.parametrize("name", ["one.nii.gz", "one.png"])
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", CORRECTED)
 def test_an_output_that_was_changed_is_not_replaced_unasked(name, tmp_path, model):
     source, output = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     sitk.WriteImage(body(), str(source / "one.nii.gz"))
-    predict_folder(source, output, model)
+    settings = PredictSettings(per_target=True)
+    predict_folder(source, output, model, settings)
     path = output / name
     path.write_bytes(path.read_bytes() + b"by hand")
-    before = {file.name: file.read_bytes() for file in output.iterdir()}
+    before = contents(output)
     another = InferenceSettings(step=1.0)
     with pytest.raises(ScanError, match=rf"{path} is not what was written.*--overwrite"):
-        predict_folder(source, output, model, window=another)
-    assert {file.name: file.read_bytes() for file in output.iterdir()} == before
+        predict_folder(source, output, model, settings, another)
+    assert contents(output) == before
     path.rename(tmp_path / "moved")  # the remedy
-    assert predict_folder(source, output, model, window=another).segmented == ("one",)
+    assert predict_folder(source, output, model, settings, another).segmented == ("one",)
 
 
 def three_scans(source):

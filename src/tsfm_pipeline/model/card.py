@@ -1,16 +1,17 @@
 """What a model folder says about its model."""
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import model_validator
 
 from tsfm_pipeline.imaging.geometry import Triple
 from tsfm_pipeline.imaging.intensity import CtStatistics
 from tsfm_pipeline.model.training_spec import TrainingSpec
-from tsfm_pipeline.network.build import build_network
-from tsfm_pipeline.network.segmentation import SegmentationNetwork
 from tsfm_pipeline.network.sizes import Architecture
+
+if TYPE_CHECKING:
+    from tsfm_pipeline.network.segmentation import SegmentationNetwork
 
 MAX_PATCH_SIDE = 2048
 MAX_PATCH_VOXELS = 2**28
@@ -54,7 +55,7 @@ class ModelCard(TrainingSpec):
             raise ValueError(f"in_channels {self.in_channels}: 1 to {MAX_CHANNELS}")
         return self
 
-    def build_network(self) -> SegmentationNetwork:
+    def build_network(self) -> "SegmentationNetwork":
         """Build the network with fresh weights; its outputs are regions, or classes (softmax).
 
         >>> from tsfm_pipeline.imaging.labels import LabelTable
@@ -77,4 +78,7 @@ class ModelCard(TrainingSpec):
         >>> card.build_network().heads[0].out_channels
         2
         """
+        # torch takes seconds to load, and whoever reads or lists scans needs no more than the card
+        from tsfm_pipeline.network.build import build_network
+
         return build_network(self.network, self.in_channels, len(self.outputs), self.patch)

@@ -82,23 +82,26 @@ def write_scan(scan: Scan, loaded: LoadedScan, recipe: Recipe, to: Destination) 
     paths = outputs_of(folder, scan.name)
     with writing(folder, scan.name):
         write_label(paths["labels"], labels_ZYX, (volume.file_geometry, volume.reorientation))
+        kept = [paths["labels"]]
         if settings.per_target:
-            _write_masks(folder, scan, volume, labels_ZYX, recipe)
+            kept += _write_masks(folder, scan, volume, labels_ZYX, recipe)
         if settings.probabilities:
             _write_probabilities(folder, scan, loaded, scores_KZYX, recipe)
         if settings.preview:
             image_ZYX, spacing = volume.array[0], volume.geometry.spacing
             picture = draw_overlay(image_ZYX, labels_ZYX, spacing, rows, loaded.modality, scan.name)
             write_bytes(paths["preview"], picture)
+            kept.append(paths["preview"])
         if settings.page:
             write_page(paths["page"], volume, labels_ZYX, record, in_index=to.name is None)
         if settings.dicom_seg and scan.series:
             stored_ZYX = volume.reorientation.invert(labels_ZYX)
             names = label_names(card.table, card.regions)
             write_dicom_seg(paths["dicom_seg"], scan.files, stored_ZYX, names, card.name)
-        kept = [paths["labels"], *([paths["preview"]] if settings.preview else [])]
         # another run in this folder may have taken one away, to write it again
-        digests = {path.name: file_digest(path) for path in kept if path.exists()}
+        digests = {
+            path.relative_to(folder).as_posix(): file_digest(path) for path in kept if path.exists()
+        }
         record = record.model_copy(update={"digests": digests})
         write_text(paths["record"], record.model_dump_json(indent=1) + "\n")
     return record
@@ -106,11 +109,14 @@ def write_scan(scan: Scan, loaded: LoadedScan, recipe: Recipe, to: Destination) 
 
 def _write_masks(
     folder: Path, scan: Scan, volume: ImageVolume, labels_ZYX: NDArray[np.uint8], recipe: Recipe
-) -> None:
+) -> list[Path]:
+    """Return the masks' paths."""
     like = (volume.file_geometry, volume.reorientation)
-    for region in recipe.regions:
+    paths = [mask_path(folder, scan.name, region) for region in recipe.regions]
+    for path, region in zip(paths, recipe.regions, strict=True):
         mask_ZYX = region_mask(labels_ZYX, region, recipe.models.card.table)
-        write_label(mask_path(folder, scan.name, region), mask_ZYX.view(np.uint8), like)
+        write_label(path, mask_ZYX.view(np.uint8), like)
+    return paths
 
 
 def _write_probabilities(

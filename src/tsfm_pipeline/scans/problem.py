@@ -20,6 +20,10 @@ class NoScan(ScanError):
     """A readable file that is no scan to segment: a report, a localizer, a PET."""
 
 
+class NoRoom(ScanError):
+    """A scan that the free memory does not hold, or whose reader may have been killed for it."""
+
+
 class ProblemKind(StrEnum):
     """Why there is no segmentation of a scan.
 

@@ -19,7 +19,7 @@ from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoo
 from tqdm import tqdm
 
 from tsfm_pipeline.processes import die_with_parent, signals_held_back
-from tsfm_pipeline.scans.problem import ScanError
+from tsfm_pipeline.scans.problem import NoRoom, ScanError
 from tsfm_pipeline.workers.local import ONE_THREAD
 
 T = TypeVar("T")
@@ -81,7 +81,8 @@ class ReaderProcess:
         """Yield, per task in order, its key and the function's result or what it raised.
 
         The next task is read while the caller works on the current one; no more than that, so
-        that volumes do not pile up in memory.
+        that volumes do not pile up in memory. What finds no memory meanwhile is read once more
+        when the caller is done.
 
         Args:
             function: a module's function; its arguments and result are pickled.
@@ -93,27 +94,9 @@ class ReaderProcess:
         following = self._submit(function, tasks[keys[0]]) if keys else None
         for number, key in enumerate(keys):
             assert following is not None
-            outcome: T | Exception
-            try:
-                outcome = following.result(seconds)
-            except NotInTime as error:
-                if following.done():  # the task itself raised it
-                    outcome = error
-                else:
-                    self._restart()
-                    outcome = ScanError(
-                        f"not read within {seconds:g} s: the file is damaged, or its disk or"
-                        " network does not answer; copy the file to a local disk, or give it more"
-                        " time with --read-timeout"
-                    )
-            except BrokenProcessPool:
-                self._restart()
-                outcome = ScanError(
-                    "the process that read it crashed or was killed: the file is damaged, or too"
-                    " large for this machine's memory; export it again, or crop it"
-                )
-            except Exception as error:  # the worker's; the caller makes a verdict of it
-                outcome = error
+            outcome = self._outcome(following, seconds)
+            if number and isinstance(outcome, NoRoom | MemoryError):
+                outcome = self._outcome(self._submit(function, tasks[key]), seconds)
             if number + 1 < len(keys):
                 following = self._submit(function, tasks[keys[number + 1]])
             yield key, outcome
@@ -122,6 +105,28 @@ class ReaderProcess:
         with signals_held_back():  # it may have to start the process
             future: Future[T] = self._executor.submit(function, *task)
         return future
+
+    def _outcome(self, reading: "Future[T]", seconds: float | None) -> T | Exception:
+        """Wait for a task; return its result, or what kept it from having one."""
+        try:
+            return reading.result(seconds)
+        except NotInTime as error:
+            if reading.done():  # the task itself raised it
+                return error
+            self._restart()
+            return ScanError(
+                f"not read within {seconds:g} s: the file is damaged, or its disk or network does"
+                " not answer; copy the file to a local disk, or give it more time with"
+                " --read-timeout"
+            )
+        except BrokenProcessPool:
+            self._restart()
+            return NoRoom(
+                "the process that read it crashed or was killed: the file is damaged, or too"
+                " large for this machine's memory; export it again, or crop it"
+            )
+        except Exception as error:  # the worker's; the caller makes a verdict of it
+            return error
 
     def _restart(self) -> None:
         # Not waiting: a process that a dead mount holds can't be killed either.

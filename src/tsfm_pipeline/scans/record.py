@@ -35,7 +35,7 @@ class ScanRecord(FrozenModel):
         statistics: rows with STATISTICS_COLUMNS but `scan`; None where they were not asked for.
         model: what predicted, and what it was trained on, in a sentence.
         warnings: what forbids to believe the segmentation, in sentences.
-        digests: of label map and preview as they were written, by the file's name.
+        digests: of label map, masks and preview as they were written, by the path in the folder.
     """
 
     scan: str

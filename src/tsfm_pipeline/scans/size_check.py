@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from tsfm_pipeline.imaging.volume import read_geometry
 from tsfm_pipeline.memory import available_memory
-from tsfm_pipeline.scans.problem import ScanError
+from tsfm_pipeline.scans.problem import NoRoom, ScanError
 
 MOST_COMPRESSION = 1100
 """deflate cannot pack tighter than 1032 to 1."""
@@ -28,7 +28,7 @@ def check_files(paths: Sequence[Path]) -> None:
     """Refuse image files, one per channel, that can't be prepared in the memory that is free.
 
     Raises:
-        ScanError: naming what they take and what there is.
+        NoRoom: naming what they take and what there is.
         VolumeError: a header that `read_geometry` refuses.
     """
     shapes = [read_geometry(path).shape for path in paths]
@@ -42,7 +42,7 @@ def check_series(paths: Sequence[Path]) -> None:
     """Refuse DICOM files that claim more than their bytes or the free memory can hold.
 
     Raises:
-        ScanError: as said. Headers that can't be read pass: the reader that comes next has better
+        ScanError: as said, NoRoom for memory. Headers that can't be read pass: the reader that comes next has better
             words for them.
     """
     total = 0
@@ -67,12 +67,12 @@ def check_memory(voxels: float, what: str) -> None:
     """Refuse what can't be prepared in the memory that is free.
 
     Raises:
-        ScanError: naming what it takes and what there is.
+        NoRoom: naming what it takes and what there is.
     """
     needed = voxels * 4 * COPIES / 2**30
     free = available_memory() / 2**30
     if needed > SHARE * free:
-        raise ScanError(
+        raise NoRoom(
             f"{what} take about {needed:.1f} GiB to prepare, and {free:.1f} GiB of memory are free;"
             " crop the scan, or take a larger machine if its size is right"
         )
