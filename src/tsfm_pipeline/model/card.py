@@ -78,7 +78,7 @@ class ModelCard(TrainingSpec):
         >>> card.build_network().heads[0].out_channels
         2
         """
-        # torch takes seconds to load, and whoever reads or lists scans needs no more than the card
-        from tsfm_pipeline.network.build import build_network
+        # whoever reads or lists scans needs no more than the card
+        from tsfm_pipeline.network.build import build_network  # noqa: PLC0415 (torch: seconds)
 
         return build_network(self.network, self.in_channels, len(self.outputs), self.patch)

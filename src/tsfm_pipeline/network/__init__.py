@@ -1,1 +1,1 @@
-"""The TSFM network: its blocks, its named sizes and what they cost. Importing this loads no torch."""
+"""The networks: their blocks, named sizes and what they cost. Importing this loads no torch."""

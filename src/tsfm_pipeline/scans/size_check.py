@@ -42,8 +42,8 @@ def check_series(paths: Sequence[Path]) -> None:
     """Refuse DICOM files that claim more than their bytes or the free memory can hold.
 
     Raises:
-        ScanError: as said, NoRoom for memory. Headers that can't be read pass: the reader that comes next has better
-            words for them.
+        ScanError: as said, NoRoom for memory. Headers that can't be read pass: the reader that
+            comes next has better words for them.
     """
     total = 0
     for path in paths:
