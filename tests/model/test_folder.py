@@ -153,3 +153,9 @@ def test_nobody_else_spells_the_name_of_a_file() -> None:
         if isinstance(node, ast.Constant) and node.value in names
     }
     assert not spelt
+
+
+def test_damaged_lines_of_the_curve_are_passed_over(tmp_path: Path) -> None:
+    folder = ModelFolder(tmp_path)
+    folder.metrics.write_bytes(b'{"epoch": 0}\nnull\n[1]\n{"ep\xff\n{"epoch": 1}\n{"epo')
+    assert folder.epochs() == [{"epoch": 0}, {"epoch": 1}]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,37 @@ def test_non_finite_losses_are_skipped_counted_and_finally_explained(
     )
     with pytest.raises(TrainingError, match=r"3 steps in a row.*tumours/0"):
         train(with_settings(task, make_settings(bad_steps=3)), folder.with_name("bad"), _ignore)
+
+
+def test_an_epoch_without_a_step_has_no_loss(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path, store: CaseStore
+) -> None:
+    task = make_task(
+        cases=_Poisoned(store.root),
+        training=["tumours/0"],
+        validation=[],
+        regions=("liver", "liver_tumor"),
+        settings=make_settings(epochs=1),
+    )
+    losses: list[float] = []
+    summary = train(task, folder, lambda epoch, metrics: losses.append(metrics["train/loss"]))
+    assert summary.skipped_steps == 3
+    assert math.isnan(*losses)
+
+
+def test_only_the_broken_gradients_are_named(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = ModelCard.build_network
+
+    def build_broken(card: ModelCard) -> TSFM:
+        network = build(card)
+        network.heads[0].weight.register_hook(lambda gradient: gradient * float("nan"))
+        return network
+
+    monkeypatch.setattr(ModelCard, "build_network", build_broken)
+    with pytest.raises(TrainingError, match=r"gradients of 1 parameters, heads\.0\.weight first"):
+        train(make_task(settings=make_settings(bad_steps=1)), folder, _ignore)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.model.training_settings import ParallelSettings, TrainingSettings
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training import launch, loop
+from tsfm_pipeline.training.group import Group
 from tsfm_pipeline.training.task import TrainingError, TrainingTask
 
 MakeTask = Callable[..., TrainingTask]
@@ -159,6 +160,37 @@ def test_a_process_that_dies_restarts_the_group_from_the_last_state(
     summary = launch.train(make_task(settings=settings), folder, kill_one)
     assert killed and summary.epochs == 6
     assert _curve(folder) == pytest.approx(_curve(alone), rel=1e-3)
+
+
+class _OtherAhead(Group):
+    """A group whose other process has read a state of one step."""
+
+    def largest(self, value: int, device: torch.device) -> int:
+        return max(value, 1)
+
+
+def test_a_process_with_another_state_does_not_go_on(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path
+) -> None:
+    with pytest.raises(TrainingError, match=r"different states of .*model \(process 0: epoch 0"):
+        loop.train(make_task(settings=make_settings()), folder, _ignore, _OtherAhead())
+
+
+def test_a_damaged_curve_does_not_end_a_group(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop.train(make_task(settings=make_settings(epochs=1)), folder, _ignore)
+    with (folder / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"epoch": 1, tra\xff\n')
+
+    def in_this_process(config: object, function: object) -> Callable[[str], None]:
+        return lambda name: (loop.train(task, Path(name), _ignore), None)[1]
+
+    monkeypatch.setattr(launch, "elastic_launch", in_this_process)
+    task = make_task(settings=make_settings(parallel=ParallelSettings(processes=2)))
+    reported: list[int] = []
+    launch.train(task, folder, lambda epoch, _: reported.append(epoch))
+    assert reported == [1]
 
 
 @pytest.mark.parametrize(

@@ -128,10 +128,14 @@ class ModelFolder:
         left = (self.card_path, *records, *map(self.weights, WEIGHTS))
         self.seal(*(path for path in left if path.exists()))
 
+    def is_sealed(self, path: Path) -> bool:
+        """Tell whether a file of this folder has a seal: no training has changed it since."""
+        return path.name in self._sealed()
+
     def lost(self) -> list[Path]:
         """List sealed weights that are not there any more."""
         weights = map(self.weights, WEIGHTS)
-        return [path for path in weights if path.name in self._sealed() and not path.exists()]
+        return [path for path in weights if self.is_sealed(path) and not path.exists()]
 
     def unseal(self, *paths: Path) -> None:
         """Forget the digests of files: to be called before they are changed."""
@@ -215,17 +219,18 @@ class ModelFolder:
     def epochs(self) -> list[dict[str, float]]:
         """Return the metrics of the epochs in order; of one repeated after a restart, the last.
 
-        A line that is being written, or that a killed process has cut off, is passed over.
+        A line that is being written, that a killed process has cut off, or that is damaged
+        otherwise, is passed over.
         """
         if not self.metrics.exists():
             return []
         found = {}
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+        for line in self.metrics.read_text("utf-8", "replace").splitlines():
             try:
                 metrics = json.loads(line)
-            except ValueError:
+                found[metrics["epoch"]] = metrics
+            except (ValueError, TypeError, KeyError):
                 continue
-            found[metrics["epoch"]] = metrics
         return [found[epoch] for epoch in sorted(found)]
 
     @property

@@ -141,7 +141,8 @@ class MetricsLog:
 
     def __init__(self, path: Path, epoch: int) -> None:
         self._path = path
-        lines = self._path.read_text().splitlines() if self._path.exists() else []
+        text = self._path.read_text("utf-8", "replace") if self._path.exists() else ""
+        lines = text.splitlines()
         sound = [line for line in lines if _is_sound(line)]
         if len(sound) < len(lines):
             damaged = next(line for line in lines if not _is_sound(line))

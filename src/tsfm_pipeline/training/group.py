@@ -42,6 +42,10 @@ class Group:
         distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX)
         return int(tensor)
 
+    def agree(self, value: int, device: torch.device) -> bool:
+        """Tell whether all processes have the same value."""
+        return self.largest(value, device) == -self.largest(-value, device)
+
     def barrier(self) -> None:
         """Wait until all processes are here."""
         if self.size > 1:

@@ -4,12 +4,11 @@ What is to be trained is written into the model folder, so that a process needs 
 folder: `torchrun ... -m tsfm_pipeline.training FOLDER` joins or starts the same training.
 """
 
-import json
 import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,7 +73,7 @@ def train(task: TrainingTask, folder: Path, report: loop.Report) -> TrainingSumm
         max_restarts=parallel.restarts,
         monitor_interval=0.5,
     )
-    with _followed(model.metrics, report):
+    with _followed(model, report):
         try:
             elastic_launch(config, train_folder)(str(folder))
         except SignalException as stopped:  # the processes have saved, and ended
@@ -149,14 +148,15 @@ def train_folder(folder: str) -> None:
 
 
 @contextmanager
-def _followed(path: Path, report: loop.Report) -> Iterator[None]:
+def _followed(folder: ModelFolder, report: loop.Report) -> Iterator[None]:
     """Report the epochs that the group adds to the metrics file while it trains."""
-    reported = max((epoch for epoch, _ in _epochs(path)), default=-1)
+    reported = max((int(metrics["epoch"]) for metrics in folder.epochs()), default=-1)
     ended = threading.Event()
 
     def report_new() -> None:
         nonlocal reported
-        for epoch, metrics in _epochs(path):
+        for metrics in folder.epochs():
+            epoch = int(metrics.pop("epoch"))
             if epoch > reported:
                 report(epoch, metrics)
                 reported = epoch
@@ -173,12 +173,3 @@ def _followed(path: Path, report: loop.Report) -> Iterator[None]:
         ended.set()
         thread.join()
         report_new()
-
-
-def _epochs(path: Path) -> Iterator[tuple[int, Mapping[str, float]]]:
-    if not path.exists():
-        return
-    for line in path.read_text().splitlines(keepends=True):
-        if line.endswith("\n"):  # else it is being written
-            metrics = json.loads(line)
-            yield metrics.pop("epoch"), metrics

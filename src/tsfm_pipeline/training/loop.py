@@ -60,10 +60,10 @@ def train(
     Args:
         task: cases, regions, initial weights, settings.
         folder: the model folder; made when absent.
-        report: called by the leading process after every epoch with 'train/loss',
-            'train/skipped_steps', 'lr', 'seconds_per_iteration', 'samples_per_second', on a GPU
-            'gpu_memory_gb', and, with validation cases, 'val/dice', 'val/dice_ema' and
-            'val/dice/<region>' of the regions that occurred.
+        report: called by the leading process after every epoch with 'train/loss' (NaN where all
+            steps were left out), 'train/skipped_steps', 'lr', 'seconds_per_iteration',
+            'samples_per_second', on a GPU 'gpu_memory_gb', and, with validation cases, 'val/dice',
+            'val/dice_ema' and 'val/dice/<region>' of the regions that occurred.
         group: the processes that train together; `launch.train` starts them.
 
     Raises:
@@ -147,6 +147,7 @@ class TrainingRun:
                 state, self.network, self.step.optimizer, self.step.scaler
             )
             self._check_progress()
+        self._check_group()
         self._open_loaders(records, card)
         self.states = checkpoint.StateWriter(folder)
         self.saved_at = time.monotonic()
@@ -161,6 +162,20 @@ class TrainingRun:
         logger.info(
             "%s: resumed after epoch %d, step %d", self.task.name, progress.epoch, progress.step
         )
+
+    def _check_group(self) -> None:
+        """Refuse to go on with a process that has read another state: it would train other weights.
+
+        On a shared file system, a machine may still see the file that was replaced.
+        """
+        progress = self.progress
+        done = progress.epoch * self.settings.iterations_per_epoch + progress.step
+        if not self.group.agree(done, self.device):
+            raise TrainingError(
+                f"{self.task.name}: the processes have read different states of {self.folder.path}"
+                f" (process {self.group.rank}: epoch {progress.epoch}, step {progress.step}); give"
+                " the same command again"
+            )
 
     def _open_loaders(self, records: Mapping[str, CaseRecord], card: ModelCard) -> None:
         """Open the streams of samples, for all epochs, at the next sample."""
@@ -227,7 +242,9 @@ class TrainingRun:
             self._save_if_due()
         per_iteration = progress.epoch_seconds / settings.iterations_per_epoch
         metrics = {
-            "train/loss": sum(progress.losses) / max(len(progress.losses), 1),
+            "train/loss": (
+                sum(progress.losses) / len(progress.losses) if progress.losses else math.nan
+            ),
             "train/skipped_steps": float(progress.skipped),
             "lr": rates.heads,
             "seconds_per_iteration": per_iteration,

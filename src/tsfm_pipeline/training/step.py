@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.training.group import Group
@@ -122,9 +122,11 @@ class TrainStep:
             for parameter in self.optimizer.param_groups[BODY]["params"]:
                 parameter.grad = None
         self.scaler.unscale_(self.optimizer)
-        norm = full_tensor(clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip))
-        if not (self.scaler.is_enabled() or math.isfinite(norm.item())):
-            return "broken"
+        parameters = list(self.network.parameters())
+        norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if not (self.scaler.is_enabled() or math.isfinite(full_tensor(norm).item())):
+            return "broken"  # not clipped: a norm of NaN would make all gradients NaN
+        clip_grads_with_norm_(parameters, self.settings.gradient_clip, norm)
         before = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
