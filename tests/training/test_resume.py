@@ -21,6 +21,7 @@ from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.model.training_settings import TrainingSettings
 from tsfm_pipeline.store.case_store import CaseStore
 from tsfm_pipeline.training.loop import train
+from tsfm_pipeline.training.progress import Progress
 from tsfm_pipeline.training.task import TrainingError, TrainingTask
 
 MakeTask = Callable[..., TrainingTask]
@@ -298,6 +299,7 @@ SCRIPT = """
     from tests.training.conftest import TABLE, with_cases
     from tsfm_pipeline.store.case_store import CaseStore
     from tsfm_pipeline.training.loop import train
+from tsfm_pipeline.training.progress import Progress
     from tsfm_pipeline.model.training_settings import AugmentationSettings, TrainingSettings
     from tsfm_pipeline.training.task import TrainingTask
 
@@ -376,6 +378,28 @@ def test_a_curve_that_is_gone_before_more_epochs_is_told(
     train(make_task(settings=make_settings(epochs=3)), folder, _ignore)
     assert "metrics.jsonl has 0 of the 2 epochs that are trained" in caplog.text
     assert [line["epoch"] for line in ModelFolder(folder).epochs()] == [2]
+
+
+def test_best_weights_of_an_extension_are_not_taken_for_those_of_before(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def always_better(progress: Progress, dice: float) -> bool:
+        progress.dice = progress.dice_ema = progress.best_dice = dice
+        progress.best_epoch = progress.epoch
+        return True
+
+    def end(epoch: int, metrics: Mapping[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "score", always_better)
+    train(make_task(settings=make_settings(epochs=1)), folder, _ignore)
+    before = _weights(folder, "best")
+    with pytest.raises(KeyboardInterrupt):
+        train(make_task(settings=make_settings(epochs=3)), folder, end)
+    assert _weights(folder, "best") != before
+    with pytest.raises(TrainingError, match=r"best\.safetensors is not of the 1 epochs.*ask for 3"):
+        train(make_task(settings=make_settings(epochs=1)), folder, _ignore)
+    assert train(make_task(settings=make_settings(epochs=3)), folder, _ignore).epochs == 3
 
 
 @pytest.mark.parametrize("tail", ['{"epoch": 2, "tra', "null", "[1]", "\\x00\\x00"])

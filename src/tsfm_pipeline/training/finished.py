@@ -18,7 +18,8 @@ def finished_training(task: TrainingTask, model: ModelFolder) -> TrainingSummary
     has them.
 
     Raises:
-        TrainingError: the summary is damaged, or weights are gone that nothing can make again.
+        TrainingError: the summary is damaged, weights are gone that nothing can make again, or the
+            best ones are of a longer training that was begun here since.
     """
     try:
         summary = model.summary
@@ -30,6 +31,7 @@ def finished_training(task: TrainingTask, model: ModelFolder) -> TrainingSummary
             return None
         for path in lost:
             model.check(path)
+        _check_best(task, model)
     except ModelError as error:
         raise TrainingError(str(error)) from error
     if not model.seals.exists():  # of before there were any, or gone
@@ -38,6 +40,20 @@ def finished_training(task: TrainingTask, model: ModelFolder) -> TrainingSummary
     _check_records(model)
     logger.debug("%s: already trained for %d epochs", task.name, summary.epochs)
     return summary
+
+
+def _check_best(task: TrainingTask, model: ModelFolder) -> None:
+    """Refuse best weights that an interrupted extension has replaced."""
+    best = model.weights("best")
+    if not model.seals.exists() or model.is_sealed(best):
+        return
+    begun = model.card.settings.epochs
+    if begun > task.settings.epochs:
+        raise TrainingError(
+            f"{best} is not of the {task.settings.epochs} epochs asked for any more: a training of"
+            f" {begun} was begun in its folder; ask for {begun}, or remove the folder and train"
+            " again"
+        )
 
 
 def _check_records(model: ModelFolder) -> None:
