@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -276,8 +277,13 @@ def test_a_gpu_that_is_not_there(
 
 def test_amp_format(monkeypatch: pytest.MonkeyPatch, make_settings: MakeSettings) -> None:
     gpu = torch.device("cuda")
-    for supported, chosen in ((True, torch.bfloat16), (False, torch.float16)):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda s=supported: s)
+    # as on a T4 (7.5), which holds bf16 but can't compute it, and an A100 (8.0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda device: True)
+    for major, chosen in ((8, torch.bfloat16), (7, torch.float16)):
+        properties = SimpleNamespace(major=major)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device, p=properties: p)
         assert autocast_type(make_settings(), gpu) is chosen
     assert autocast_type(make_settings(amp="off"), gpu) is None
     assert autocast_type(make_settings(), torch.device("cpu")) is None

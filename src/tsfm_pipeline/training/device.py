@@ -41,5 +41,7 @@ def autocast_type(settings: TrainingSettings, device: torch.device) -> torch.dty
             )
         return None
     if settings.amp == "auto":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        # older GPUs hold such numbers, too, but compute them slowly
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
     return {"bf16": torch.bfloat16, "fp16": torch.float16, "off": None}[settings.amp]
