@@ -299,7 +299,6 @@ SCRIPT = """
     from tests.training.conftest import TABLE, with_cases
     from tsfm_pipeline.store.case_store import CaseStore
     from tsfm_pipeline.training.loop import train
-from tsfm_pipeline.training.progress import Progress
     from tsfm_pipeline.model.training_settings import AugmentationSettings, TrainingSettings
     from tsfm_pipeline.training.task import TrainingTask
 
@@ -400,6 +399,20 @@ def test_best_weights_of_an_extension_are_not_taken_for_those_of_before(
     with pytest.raises(TrainingError, match=r"best\.safetensors is not of the 1 epochs.*ask for 3"):
         train(make_task(settings=make_settings(epochs=1)), folder, _ignore)
     assert train(make_task(settings=make_settings(epochs=3)), folder, _ignore).epochs == 3
+
+
+def test_a_signal_after_the_last_step_ends_the_run_with_the_training_finished(
+    make_task: MakeTask, make_settings: MakeSettings, folder: Path
+) -> None:
+    """The next experiment must not begin."""
+
+    def ask(epoch: int, metrics: Mapping[str, float]) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    task = make_task(settings=make_settings(epochs=1))
+    with pytest.raises(KeyboardInterrupt):
+        train(task, folder, ask)
+    assert train(task, folder, lambda epoch, _: pytest.fail("it was finished")).epochs == 1
 
 
 @pytest.mark.parametrize("tail", ['{"epoch": 2, "tra', "null", "[1]", "\\x00\\x00"])

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -87,7 +87,17 @@ def train(
             run.fit(report, received)
     except torch.OutOfMemoryError as error:
         raise TrainingError(_too_large(task, error)) from error
-    return run.finish()
+    summary = run.finish()
+    if received:  # too late to end the training, but what comes next must not begin
+        _end_by(received[0])
+    return summary
+
+
+def _end_by(number: int) -> NoReturn:
+    """End as a signal asks for."""
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + number)
 
 
 def _too_large(task: TrainingTask, error: Exception) -> str:
@@ -388,9 +398,7 @@ class TrainingRun:
             signal.Signals(number).name,
             self.progress.epoch + 1,
         )
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        raise SystemExit(128 + number)
+        _end_by(number)
 
     # ---------------------------------------------------------------- helpers
 
