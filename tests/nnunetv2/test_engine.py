@@ -7,7 +7,9 @@ import dataclasses
 import json
 import sys
 import textwrap
+import time
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +194,40 @@ def test_a_folder_of_other_labels_is_refused(task, tmp_path: Path) -> None:
     with pytest.raises(NnunetError, match=r"datasets\.kits\.labels .* train again"):
         run_nnunetv2(dataclasses.replace(task, source=exchanged), lambda epoch, metrics: None)
     run_nnunetv2(task, lambda epoch, metrics: pytest.fail("it was finished"))
+
+
+LOADS_AND_WAITS = """
+import subprocess, time
+loader = subprocess.Popen(["sleep", "600"])
+said = {"epoch": 0, "train/loss": loader.pid, "val/dice": 0.5}
+print(task["mark"] + json.dumps(said), flush=True)
+time.sleep(600)
+"""
+
+
+def test_an_interruption_ends_the_loader_processes_too(task, tmp_path: Path) -> None:
+    python_that(tmp_path, LOADS_AND_WAITS)
+    loaders: list[int] = []
+
+    def interrupt(epoch: int, metrics: Mapping[str, float]) -> None:
+        loaders.append(int(metrics["train/loss"]))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_nnunetv2(task, interrupt)
+    until = time.monotonic() + 30
+    while _runs(*loaders) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not _runs(*loaders)
+
+
+def _runs(number: int) -> bool:
+    """Tell whether a process is there; one that has ended may wait to be asked for its status."""
+    try:
+        stat = Path(f"/proc/{number}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 def test_a_failure_shows_the_end_of_the_log(task, tmp_path: Path) -> None:

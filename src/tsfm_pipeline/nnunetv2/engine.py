@@ -3,9 +3,11 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,7 @@ def run_nnunetv2(task: NnunetTask, report: Report) -> None:
             text=True,
             errors="replace",
             env=_environment(task),
+            start_new_session=True,  # with its loader processes, to end all of them at once
         ) as process,
         tqdm(total=total, desc=f"{task.spec.name} (nnunetv2)", unit="epoch", disable=None) as bar,
     ):
@@ -84,7 +87,8 @@ def run_nnunetv2(task: NnunetTask, report: Report) -> None:
                 if line.strip():
                     ended.append(line.rstrip())
         except BaseException:  # Ctrl-C and SIGTERM reach this process alone
-            process.terminate()
+            with suppress(ProcessLookupError):  # all have ended
+                os.killpg(process.pid, signal.SIGTERM)
             raise
     if process.returncode or not _finished(task):
         raise NnunetError(
