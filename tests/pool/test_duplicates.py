@@ -102,7 +102,8 @@ def test_a_case_that_leaks_through_a_third_one_leaks(planted) -> None:
 
 def test_copies_share_a_fold_and_the_split_says_who_leaks(planted) -> None:
     catalogue, store = planted
-    more = catalogue_of(*(f"kits19/{n}" for n in range(4)), *(f"kits21/{n}" for n in range(2, 6)))
+    kits = (*(f"kits19/{n}" for n in range(4)), *(f"kits21/{n}" for n in range(2, 6)))
+    more = catalogue_of(*kits, "btcv/6")
     duplicates, _ = find_duplicates(catalogue, store, POOL)
     catalogue = pd.concat([catalogue, more], ignore_index=True)
     for seed in range(5):

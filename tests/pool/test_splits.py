@@ -159,6 +159,27 @@ def test_downstream_patients_leave_the_pool_and_nothing_else(make_catalogue) -> 
     assert set(splits["key"]) == {"a/0", "a/2", "b/0", "b/1"}
 
 
+@pytest.mark.parametrize("exclude", [False, True])
+def test_whom_a_case_of_the_pool_joins_stays_one_person_without_it(make_catalogue, exclude) -> None:
+    catalogue = make_catalogue({"a": list("pqrstuvwxyz"), "b": list("ABCDEFGHIJ")})
+    pairs = pd.DataFrame([("a/0", f"b/{i}") for i in range(4)], columns=NOBODY.columns)
+    pool = PoolSettings(datasets=("a",), downstream=("b",), exclude_downstream=exclude)
+    splits = split_cases(catalogue, pairs, pool, SplitSettings())
+    assert ("a/0" in set(splits["key"])) is not exclude
+    of_one = splits[splits["key"].isin([f"b/{i}" for i in range(4)])]
+    assert len(of_one) == 4
+    assert of_one["fold"].nunique() == of_one["role"].nunique() == 1
+
+
+@pytest.mark.parametrize("fold", range(5))
+def test_two_names_of_one_person_cannot_be_split(make_catalogue, fold) -> None:
+    catalogue = make_catalogue({"a": ["p", "q"], "b": list("stuvwxyz")})
+    pairs = pd.DataFrame([("a/0", "a/1")], columns=NOBODY.columns)
+    pool = PoolSettings(datasets=("a", "b"))
+    with pytest.raises(SplitError, match=r"'a' has 1 usable patient\(s\) in 2 .*duplicate_corr"):
+        split_cases(catalogue, pairs, pool, SplitSettings(fold=fold))
+
+
 def test_one_patient_cannot_be_split(make_catalogue) -> None:
     catalogue = make_catalogue({"a": ["p"]})
     with pytest.raises(SplitError, match=r"'a' has 1 usable patient.*exclude_downstream"):

@@ -86,17 +86,19 @@ def split_cases(
         what is held out is validation, and no case is a test case.
 
     Raises:
-        SplitError: a dataset has fewer patients than two, so nothing could be held out; a file that
+        SplitError: a dataset has fewer persons than two, so nothing could be held out; a file that
             is wrong, or has one person in both lists.
     """
     usable = catalogue[catalogue["verdict"] == Verdict.OK]
+    persons = patient_groups(usable, duplicates)  # a case that is left out may join two that stay
     if pool.exclude_downstream:
-        usable = usable[~leaking_cases(usable, duplicates, pool)]
-    _refuse_too_few(catalogue, usable)
+        leaks = leaking_cases(usable, duplicates, pool)
+        usable, persons = usable[~leaks], persons[~leaks]
+    _refuse_too_few(catalogue, usable, persons)
     splits = usable[["key", "dataset", "case", "patient"]].reset_index(drop=True)
     splits["pool"] = splits["dataset"].isin(pool.datasets)
     splits["leaking"] = leaking_cases(splits, duplicates, pool)
-    persons = patient_groups(splits, duplicates)
+    persons = persons.reset_index(drop=True)
     listed = lists_of_files(catalogue, settings.files, settings.fold)
     used = splits["key"].isin(listed) | ~splits["dataset"].isin(settings.files)
     splits, persons = splits[used].reset_index(drop=True), persons[used].reset_index(drop=True)
@@ -146,12 +148,14 @@ def _fold_of_each(
     return folds
 
 
-def _refuse_too_few(catalogue: pd.DataFrame, usable: pd.DataFrame) -> None:
+def _refuse_too_few(catalogue: pd.DataFrame, usable: pd.DataFrame, persons: pd.Series) -> None:
     for dataset in dict.fromkeys(catalogue["dataset"]):
-        patients = usable.loc[usable["dataset"] == dataset, "patient"].nunique()
-        if patients < 2:
+        ours = usable["dataset"] == dataset
+        count = persons[ours].nunique()
+        if count < 2:
             raise SplitError(
-                f"dataset {dataset!r} has {patients} usable patient(s); at least 2 are needed to"
-                " hold one out. Add cases, take the dataset out of `pool`, or set"
-                " `pool.exclude_downstream` to false if that left them out."
+                f"dataset {dataset!r} has {count} usable patient(s) in {ours.sum()} usable"
+                " case(s); at least 2 are needed to hold one out. Add cases, take the dataset out"
+                " of `pool`, set `pool.exclude_downstream` to false if that left them out, or raise"
+                " `pool.duplicate_correlation` if it takes cases of several patients for one."
             )
