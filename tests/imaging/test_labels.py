@@ -214,3 +214,13 @@ def test_a_table_over_what_is_labelled_has_no_classes_that_never_occur() -> None
     assert organs.targets == table.targets
     assert table.over(["liver", "liver_tumor"]).region_ids("liver") == (5, 25)
     assert table.over(["liver_tumor"]).regions_annotated_by(["liver_tumor"]) == ("liver_tumor",)
+
+
+def test_a_side_in_the_name_of_a_dataset_makes_no_target_sided() -> None:
+    table = LabelTable(
+        reading="per_dataset",
+        targets={"atrium": 1, "kidney_left": 2, "kidney_right": 3},
+        per_dataset={"left_heart": {"atrium": 1, "kidney_left": 2, "kidney_right": 3}},
+    )
+    left, right = "left_heart/kidney_left", "left_heart/kidney_right"
+    assert table.side_partners() == {left: right, right: left}

@@ -229,14 +229,17 @@ class LabelTable(FrozenModel):
     def side_partners(self) -> dict[str, str]:
         """Map every sided target (`left` or `right` in its name) to the other side's name.
 
-        The partner may be a name that the table lacks: then the target can't be mirrored.
+        The partner may be a name that the table lacks: then the target can't be mirrored. A side in
+        the name of a target's dataset says nothing.
         """
         other = {"left": "right", "right": "left"}
         partners = {}
         for name in self.targets:
-            words = name.split("_")
+            plain = self.plain_name(name)
+            words = plain.split("_")
             if other.keys() & set(words):
-                partners[name] = "_".join(other.get(word, word) for word in words)
+                mirrored = "_".join(other.get(word, word) for word in words)
+                partners[name] = f"{name.removesuffix(plain)}{mirrored}"
         return partners
 
 
