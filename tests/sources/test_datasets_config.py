@@ -321,3 +321,15 @@ def test_pool_names_are_disjoint() -> None:
         PoolSettings(datasets=("kits19", "kits21"), downstream=("kits19",))
     with pytest.raises(ValidationError, match="named more than once"):
         PoolSettings(datasets=("kits21", "kits21"))
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        LabelTable(targets={"liver": 1, "lesion, left": 2}),
+        LabelTable(targets={"liver": 1}, regions={"liver, whole": ("liver",)}),
+    ],
+)
+def test_a_name_with_a_comma_is_refused_before_anything_is_trained(table: LabelTable) -> None:
+    with pytest.raises(LabelError, match=r"'l.*, .*' has a comma"):
+        check_labels({}, table)

@@ -7,11 +7,16 @@ from tsfm_pipeline.sources.source import Source
 
 
 def check_labels(datasets: Mapping[str, Source], table: LabelTable) -> None:
-    """Check that the table knows every target that a dataset maps to.
+    """Check that the table knows every target that a dataset maps to, by names that can be listed.
 
     Raises:
-        LabelError: naming dataset, source value, target and remedy, for all that don't fit.
+        LabelError: naming dataset, source value, target and remedy, for all that don't fit; or a
+            target or region with a comma, which would be two in the table of predictions.
     """
+    if listed := [name for name in (*table.targets, *table.regions) if "," in name]:
+        raise LabelError(
+            f"labels: {listed[0]!r} has a comma, which parts names in lists; rename it"
+        )
     unknown = [
         f"datasets.{dataset}.labels.{value}: unknown target {table.target_of(dataset, target)!r}"
         for dataset, source in datasets.items()
