@@ -181,7 +181,14 @@ def test_a_folder_is_previewed_by_what_it_is_and_holds(tmp_path) -> None:
 def test_a_drawing_is_one_entry_of_three_files(tmp_path, on_page) -> None:
     figure = Figure(figsize=(2, 1))
     figure.text(0.5, 0.5, "liver & tumour")
-    data = pd.DataFrame({"case": ["001", "002"], "dice": [0.5, np.nan]})
+    data = pd.DataFrame(
+        {
+            "dataset": ["07", "07"],
+            "case": ["001", "NA"],
+            "target": ["x", "null"],
+            "dice": [0.5, np.nan],
+        }
+    )
     time = "2026-01-01T00.00.00.000Z"
     dataset = DrawingDataset(
         filepath=str(tmp_path / "few.png"), pixels_per_inch=50, version=Version(None, time)

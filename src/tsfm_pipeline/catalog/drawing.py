@@ -13,8 +13,8 @@ from tsfm_pipeline.files import write_bytes, write_text
 from tsfm_pipeline.files.spreadsheet import as_before, csv_text
 from tsfm_pipeline.reporting.figures.drawing import Drawing, SavedDrawing
 
-NAMES = {"case": str, "patient": str}
-"""Columns of names: 001 is one."""
+NAMES = dict.fromkeys(("dataset", "case", "patient", "target", "targets"), str)
+"""Columns of names: 001 is one, and so is NA."""
 
 
 class DrawingDataset(AbstractVersionedDataset[Drawing, SavedDrawing]):
@@ -43,7 +43,8 @@ class DrawingDataset(AbstractVersionedDataset[Drawing, SavedDrawing]):
     def load(self) -> SavedDrawing:
         """Return the SVG and the table."""
         png = Path(self._get_load_path())
-        data = pd.read_csv(png.with_suffix(".csv"), dtype=NAMES)
+        table = png.with_suffix(".csv")
+        data = pd.read_csv(table, dtype=NAMES, keep_default_na=False, na_values=[""])
         return SavedDrawing(png.with_suffix(".svg").read_text("utf-8"), as_before(data))
 
     def save(self, data: Drawing) -> None:
