@@ -199,6 +199,20 @@ def test_kits21_takes_the_chosen_aggregation(tmp_path: Path, data: str) -> None:
     assert case.labels[0].path == folder / "aggregated_MAJ_seg.nii.gz"
 
 
+def test_kits21_images_may_lie_in_a_folder_beside_the_clones_labels(tmp_path: Path) -> None:
+    clone = tmp_path / "kits21"
+    for case in ("case_00000", "case_00001"):
+        plant(clone, f"kits21/data/{case}/aggregated_MAJ_seg.nii.gz")
+    plant(clone, "data/case_00000/imaging.nii.gz")
+    kits21 = source("kits", folder="kits21", label_file="aggregated_MAJ_seg")
+    complete, lacking = kits21.named("kits21").find_cases(tmp_path)
+    assert complete.problem == ""
+    assert complete.images == (clone / "data/case_00000/imaging.nii.gz",)
+    assert complete.labels[0].path == clone / "kits21/data/case_00000/aggregated_MAJ_seg.nii.gz"
+    assert "kits21/data/case_00001/imaging.nii.gz" in lacking.problem
+    assert "get_imaging" in lacking.problem
+
+
 def test_a_case_is_one_patient_in_both_kits(root: Path) -> None:
     plant(root, "data/case_00003/imaging.nii.gz", "data/case_00003/segmentation.nii.gz")
     patients = {

@@ -33,29 +33,34 @@ class KitsSource(Source):
         return f"kits_{_number(case):05d}"
 
     def list_cases(self, root: Path) -> Iterator[SourceCase]:
-        """Yield the cases of `data/`, or of `<folder>/data/` as in a clone of the repository."""
-        data = root / "data"
-        if not data.is_dir():
-            data = root / root.name / "data"
-        if not data.is_dir():
-            return
-        for folder in subfolders(data, r"case_\d{5}"):
-            files = VolumeFolder(folder)
+        """Yield the cases of `data/`, of `<folder>/data/` as in a clone of the repository, or both.
+
+        KiTS21's get_imaging.sh puts images into the former, beside the labels' folder (issue 47).
+        """
+        places = [place for place in (root / "data", root / root.name / "data") if place.is_dir()]
+        found = {folder.name for place in places for folder in subfolders(place, r"case_\d{5}")}
+        for case in sorted(found):
+            folders = [VolumeFolder(place / case) for place in places]
+            images, labels = _holding("imaging", folders), _holding(self.label_file, folders)
             unlabelled = (
-                self.first_unlabelled is not None and _number(folder.name) >= self.first_unlabelled
+                self.first_unlabelled is not None and _number(case) >= self.first_unlabelled
             )
-            if unlabelled and self.label_file not in files:
+            if unlabelled and self.label_file not in labels:
                 continue
             yield self.make_case(
-                case=folder.name,
+                case=case,
                 modality="CT",
-                images=(files.path("imaging"),),
-                labels=(LabelFile(files.path(self.label_file)),),
+                images=(images.path("imaging"),),
+                labels=(LabelFile(labels.path(self.label_file)),),
                 problem=not_found(
-                    files.missing("imaging", self.label_file),
+                    images.missing("imaging") + labels.missing(self.label_file),
                     "Images are fetched by the repository's starter_code/get_imaging.py.",
                 ),
             )
+
+
+def _holding(name: str, folders: list[VolumeFolder]) -> VolumeFolder:
+    return next((folder for folder in folders if name in folder), folders[-1])
 
 
 def _number(case: str) -> int:
