@@ -71,3 +71,20 @@ def test_of_several_values_the_lowest_is_written_and_large_ones_fit(tmp_path) ->
     assert np.unique(np.asarray(nib.load(path).dataobj)).tolist() == [0, 2, 500]
     write_targets(path, labels, ("liver",), source, TABLE, like)
     assert np.unique(np.asarray(nib.load(path).dataobj)).tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("labels", [{-1: "spleen"}, {-1: "spleen", 200: "liver"}])
+def test_values_below_zero_are_written_too(tmp_path, labels) -> None:
+    source = MsdSource(folder=".", labels=labels).named("d")
+    file = tmp_path / "image.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((3, 4, 5), np.int16), np.eye(4)), file)
+    image = read_image([file])
+    targets = np.zeros((5, 4, 3), np.uint8)
+    targets[0] = 1
+    targets[1] = 5 if 200 in labels else 0
+    path = prediction_path(tmp_path, "one", source)
+    names = tuple(labels.values())
+    write_targets(path, targets, names, source, TABLE, (image.file_geometry, image.reorientation))
+    assert np.unique(np.asarray(nib.load(path).dataobj)).tolist() == sorted({0, *labels})
+    case = SourceCase("d", "one", "p", "CT", (file,), ())
+    np.testing.assert_array_equal(read_prediction(path, case, source, TABLE, image), targets)

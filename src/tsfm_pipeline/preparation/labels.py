@@ -95,7 +95,9 @@ def write_targets(
     values = source.source_values(table)
     wanted = {table.id_of(name): values[table.id_of(name)] for name in targets}
     if not source.class_files:
-        lookup = np.zeros(256, np.min_scalar_type(max(map(int, wanted.values()), default=0)))
+        written = [BACKGROUND, *map(int, wanted.values())]
+        kinds = (np.min_scalar_type(bound) for bound in (min(written), max(written)))
+        lookup = np.zeros(256, np.result_type(*kinds))
         for target, value in wanted.items():
             lookup[target] = value
         write_label(path, lookup[targets_ZYX], like)
