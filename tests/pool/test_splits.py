@@ -258,3 +258,13 @@ def test_wrong_split_files_are_named(make_catalogue, tmp_path) -> None:
     refused("can't be read as nnU-Net's", ("012", ""))
     with pytest.raises(ValidationError, match=r"files\.a"):
         SplitSettings(files={"a": tmp_path / "missing.json"})
+
+
+@pytest.mark.parametrize(("bad", "name"), [([2], "val"), ([0, 1], "train")])
+def test_a_list_of_which_no_case_is_usable_is_refused(make_catalogue, tmp_path, bad, name) -> None:
+    path = split_file(tmp_path, ("01", "2"))
+    catalogue = make_catalogue({"a": list("pqrst"), "b": list("uvwx")})
+    catalogue.loc[bad, "verdict"] = "quarantined"
+    pool = PoolSettings(datasets=("a", "b"))
+    with pytest.raises(SplitError, match=rf"files\.a: .* no usable case in '{name}' of fold 0"):
+        roles(catalogue, SplitSettings(files={"a": path}), pool)

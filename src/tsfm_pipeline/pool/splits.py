@@ -1,6 +1,7 @@
 """Which cases train, choose the best weights or are scored: k folds per dataset, persons whole."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,12 @@ from tsfm_pipeline.pool.duplicates import patient_groups
 from tsfm_pipeline.pool.leakage import leaking_cases
 from tsfm_pipeline.pool.roles import Role
 from tsfm_pipeline.pool.settings import PoolSettings, SplitSettings
-from tsfm_pipeline.pool.split_files import SplitError, list_of_each, lists_of_files
+from tsfm_pipeline.pool.split_files import (
+    ListName,
+    SplitError,
+    list_of_each,
+    lists_of_files,
+)
 from tsfm_pipeline.pool.version import pool_version
 from tsfm_pipeline.preparation.verdict import Verdict
 
@@ -87,7 +93,7 @@ def split_cases(
 
     Raises:
         SplitError: a dataset has fewer persons than two, so nothing could be held out; a file that
-            is wrong, or has one person in both lists.
+            is wrong, has one person in both lists, or no usable case in one.
     """
     usable = catalogue[catalogue["verdict"] == Verdict.OK]
     persons = patient_groups(usable, duplicates)  # a case that is left out may join two that stay
@@ -102,6 +108,7 @@ def split_cases(
     listed = lists_of_files(catalogue, settings.files, settings.fold)
     used = splits["key"].isin(listed) | ~splits["dataset"].isin(settings.files)
     splits, persons = splits[used].reset_index(drop=True), persons[used].reset_index(drop=True)
+    _refuse_empty_lists(splits, listed, settings)
     given = list_of_each(dict(zip(splits["key"], persons, strict=True)), listed)
     free = ~persons.isin(given)
     folds = _fold_of_each(persons[free], splits.loc[free, "dataset"], settings)
@@ -159,3 +166,16 @@ def _refuse_too_few(catalogue: pd.DataFrame, usable: pd.DataFrame, persons: pd.S
                 " of `pool`, set `pool.exclude_downstream` to false if that left them out, or raise"
                 " `pool.duplicate_correlation` if it takes cases of several patients for one."
             )
+
+
+def _refuse_empty_lists(
+    splits: pd.DataFrame, listed: Mapping[str, ListName], settings: SplitSettings
+) -> None:
+    for dataset, path in settings.files.items():
+        used = splits.loc[splits["dataset"] == dataset, "key"].map(listed)
+        for name in get_args(ListName):
+            if name not in set(used):
+                raise SplitError(
+                    f"splits.files.{dataset}: {path} has no usable case in {name!r} of fold"
+                    f" {settings.fold}; the pool catalogue says why its cases are not"
+                )
