@@ -171,15 +171,6 @@ def test_whom_a_case_of_the_pool_joins_stays_one_person_without_it(make_catalogu
     assert of_one["fold"].nunique() == of_one["role"].nunique() == 1
 
 
-@pytest.mark.parametrize("fold", range(5))
-def test_two_names_of_one_person_cannot_be_split(make_catalogue, fold) -> None:
-    catalogue = make_catalogue({"a": ["p", "q"], "b": list("stuvwxyz")})
-    pairs = pd.DataFrame([("a/0", "a/1")], columns=NOBODY.columns)
-    pool = PoolSettings(datasets=("a", "b"))
-    with pytest.raises(SplitError, match=r"'a' has 1 usable patient\(s\) in 2 .*duplicate_corr"):
-        split_cases(catalogue, pairs, pool, SplitSettings(fold=fold))
-
-
 def test_one_patient_cannot_be_split(make_catalogue) -> None:
     catalogue = make_catalogue({"a": ["p"]})
     with pytest.raises(SplitError, match=r"'a' has 1 usable patient.*exclude_downstream"):

@@ -92,7 +92,7 @@ def split_cases(
         what is held out is validation, and no case is a test case.
 
     Raises:
-        SplitError: a dataset has fewer persons than two, so nothing could be held out; a file that
+        SplitError: a dataset has fewer patients than two, so nothing could be held out; a file that
             is wrong, has one person in both lists, or no usable case in one.
     """
     usable = catalogue[catalogue["verdict"] == Verdict.OK]
@@ -100,7 +100,7 @@ def split_cases(
     if pool.exclude_downstream:
         leaks = leaking_cases(usable, duplicates, pool)
         usable, persons = usable[~leaks], persons[~leaks]
-    _refuse_too_few(catalogue, usable, persons)
+    _refuse_too_few(catalogue, usable)
     splits = usable[["key", "dataset", "case", "patient"]].reset_index(drop=True)
     splits["pool"] = splits["dataset"].isin(pool.datasets)
     splits["leaking"] = leaking_cases(splits, duplicates, pool)
@@ -155,16 +155,15 @@ def _fold_of_each(
     return folds
 
 
-def _refuse_too_few(catalogue: pd.DataFrame, usable: pd.DataFrame, persons: pd.Series) -> None:
+def _refuse_too_few(catalogue: pd.DataFrame, usable: pd.DataFrame) -> None:
     for dataset in dict.fromkeys(catalogue["dataset"]):
         ours = usable["dataset"] == dataset
-        count = persons[ours].nunique()
+        count = usable.loc[ours, "patient"].nunique()
         if count < 2:
             raise SplitError(
                 f"dataset {dataset!r} has {count} usable patient(s) in {ours.sum()} usable"
                 " case(s); at least 2 are needed to hold one out. Add cases, take the dataset out"
-                " of `pool`, set `pool.exclude_downstream` to false if that left them out, or raise"
-                " `pool.duplicate_correlation` if it takes cases of several patients for one."
+                " of `pool`, or set `pool.exclude_downstream` to false if that left them out."
             )
 
 
