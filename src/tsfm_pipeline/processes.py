@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
 
@@ -49,6 +50,18 @@ def signals_noted() -> Iterator[list[int]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def end_by(number: int) -> NoReturn:
+    """End as a noted signal asks for.
+
+    Raises:
+        KeyboardInterrupt: for SIGINT.
+        SystemExit: for others, with 128 and the signal's number, as shells count.
+    """
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + number)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from tsfm_pipeline.files import write_text
 from tsfm_pipeline.model.card import ModelCard
 from tsfm_pipeline.model.folder import WEIGHTS, ModelFolder, Weights
 from tsfm_pipeline.model.summary import TrainingSummary
-from tsfm_pipeline.processes import signals_noted
+from tsfm_pipeline.processes import end_by, signals_noted
 from tsfm_pipeline.store.record import CaseRecord
 from tsfm_pipeline.training import checkpoint
 from tsfm_pipeline.training.checks import check_task
@@ -89,15 +89,8 @@ def train(
         raise TrainingError(_too_large(task, error)) from error
     summary = run.finish()
     if received:  # too late to end the training, but what comes next must not begin
-        _end_by(received[0])
+        end_by(received[0])
     return summary
-
-
-def _end_by(number: int) -> NoReturn:
-    """End as a signal asks for."""
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    raise SystemExit(128 + number)
 
 
 def _too_large(task: TrainingTask, error: Exception) -> str:
@@ -398,7 +391,7 @@ class TrainingRun:
             signal.Signals(number).name,
             self.progress.epoch + 1,
         )
-        _end_by(number)
+        end_by(number)
 
     # ---------------------------------------------------------------- helpers
 
