@@ -2,14 +2,13 @@
 
 import logging
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
 from kedro.io import AbstractVersionedDataset
 from kedro.pipeline import Pipeline
-
-from tsfm_pipeline.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +50,11 @@ def link_latest(written: Path) -> Path:
     """
     link = written.parents[2] / FOLDER / written.name
     link.parent.mkdir(exist_ok=True)
-
-    def write(temporary: Path) -> None:
-        temporary.unlink()
-        temporary.symlink_to(os.path.relpath(written, link.parent))
-
-    write_atomically(link, write)
+    # not as files are written: another run that ends now could not tell it from an abandoned one
+    temporary = link.with_name(f".{uuid.uuid4().hex}.{link.name}")
+    temporary.symlink_to(os.path.relpath(written, link.parent))
+    try:
+        temporary.replace(link)
+    finally:
+        temporary.unlink(missing_ok=True)
     return link
