@@ -3,12 +3,12 @@
     python benchmarks/variants.py --project FOLDER train [NAME ...]
     python benchmarks/variants.py --project FOLDER report
 
-All take an hour on one thread; the report is of the pairs that are there.
+All take two hours on one thread; the report is of the pairs that are there.
 
-FOLDER is made a copy of the project whose grid has, besides `pretrain.tsfm`: the left-right axis
-mirrored with the sides exchanged, each seed beside one that keeps the sides; and the twins `small`
-and `small6` of equally many parameters, in equal time (equal_time.py measured a step of `small` to
-take 2.2 times one of `small6`). Scores are the final weights' of the held-out phantoms.
+FOLDER is made a copy of the project whose grid has, besides `pretrain.tsfm`, over three seeds: the
+left-right axis mirrored with the sides exchanged, beside one that keeps the sides; and the twins
+`small` and `small6` of equally many parameters, in equal time (equal_time.py measured a step of
+`small` to take 2.2 times one of `small6`). Scores are the final weights' of the held-out phantoms.
 """
 
 import argparse
@@ -29,16 +29,18 @@ PROJECT = Path(__file__).parents[1]
 SEEDS = (0, 1, 2)
 METHODS = {
     "tsfm_swap": {"augmentation": {"transforms": "light", "left_right": "swap"}},
-    "tsfm_twin_small": {"size": "small", "epochs": 8},
-    "tsfm_twin_small6": {"size": "small6", "epochs": 18},
+    "tsfm_small": {"size": "small", "epochs": 8},
+    "tsfm_small6": {"size": "small6", "epochs": 18},
 }
 KEEP = ("pretrain.tsfm", *(f"own.keep.seed{seed}" for seed in SEEDS[1:]))
-SWAP = tuple(f"own.swap.seed{seed}" for seed in SEEDS)
+SWAP, SMALL, SMALL6 = (
+    tuple(f"own.{name}.seed{seed}" for seed in SEEDS) for name in ("swap", "small", "small6")
+)
 PAIRS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "swap - keep": (SWAP, KEEP),
-    "small6 - small": (("own.small6",), ("own.small",)),
+    "small6 - small": (SMALL6, SMALL),
 }
-OWN = ("own.small", "own.small6", *KEEP[1:], *SWAP)
+OWN = (*KEEP[1:], *SWAP, *SMALL, *SMALL6)
 SIDED = ("_left", "_right")
 
 
@@ -46,13 +48,14 @@ def make_project(folder: Path) -> None:
     """Copy the project, with the variants in its grid."""
     for name in ("conf", "src"):
         shutil.copytree(PROJECT / name, folder / name, dirs_exist_ok=True)
-    shutil.copyfile(PROJECT / "pyproject.toml", folder / "pyproject.toml")
-    methods = {f"own.{size}": (f"tsfm_twin_{size}", 0) for size in ("small", "small6")}
-    methods |= {f"own.swap.seed{seed}": ("tsfm_swap", seed) for seed in SEEDS}
-    methods |= {name: ("tsfm", seed) for name, seed in zip(KEEP, SEEDS, strict=True) if seed}
+    for name in ("pyproject.toml", ".telemetry"):
+        shutil.copyfile(PROJECT / name, folder / name)
+    variants = {"tsfm": KEEP, "tsfm_swap": SWAP, "tsfm_small": SMALL, "tsfm_small6": SMALL6}
     experiments = [
         {"name": name, "role": "pretrain", "method": method, "seed": seed}
-        for name, (method, seed) in methods.items()
+        for method, names in variants.items()
+        for name, seed in zip(names, SEEDS, strict=True)
+        if name in OWN
     ]
     (folder / "conf/grid.yml").write_text(yaml.safe_dump({"experiments": experiments}))
     path = folder / "conf/base/parameters_experiments.yml"
