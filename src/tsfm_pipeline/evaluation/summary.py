@@ -1,7 +1,5 @@
 """Means over cases, with what they hide: counts, the other conventions, confidence intervals."""
 
-from collections.abc import Hashable
-
 import numpy as np
 import pandas as pd
 
@@ -54,11 +52,42 @@ def summarise(scores: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
           `false_positive_lesions`: per case. NaN where the target is no tumour.
         - `extra`: whether it is another reading of a target, as in the scores.
     """
-    rows: list[dict[Hashable, object]] = [
-        {**dict(zip(MEAN_WITHIN, names, strict=True)), **_means(group, resamples)}
-        for names, group in scores.groupby(list(MEAN_WITHIN), sort=False)
+    dice = scores["dice"].astype(float)
+    both_empty = scores["both_empty"].astype(bool)
+    has_reference = scores["reference_voxels"] > 0
+    averaged: dict[str, pd.Series] = {
+        "dice": dice,
+        "nsd": scores["nsd"].astype(float),
+        "hd95": scores["hd95"].astype(float),
+        "dice_both_empty_as_1": dice.where(~both_empty, 1.0),
+        "dice_without_empty_reference": dice.where(has_reference),
+        "false_positive_lesions": scores["false_positive_lesions"].astype(float),
+    }
+    summed: dict[str, pd.Series] = {
+        "n": dice.notna(),
+        "n_both_empty": both_empty,
+        "n_false_positive_on_empty": scores["false_positive_on_empty"].astype(bool),
+        "n_missed": has_reference & (scores["prediction_voxels"] == 0),
+        "detected_lesions": scores["detected_lesions"].astype(float),
+    }
+    lesions = scores["reference_lesions"].astype(float)
+    extra = scores["extra"].eq(True)
+    # all columns at once: of a grid's thousands of groups, one by one would take a minute
+    columns = scores[list(MEAN_WITHIN)].assign(**averaged, **summed, lesions=lesions, extra=extra)
+    grouped = columns.groupby(list(MEAN_WITHIN), sort=False)
+    sums = grouped[list(summed)].sum()
+    in_reference = grouped["lesions"].sum(min_count=1)
+    summary = grouped[list(averaged)].mean().join(sums)
+    summary["reference_lesions"] = in_reference
+    summary["lesion_sensitivity"] = sums["detected_lesions"] / in_reference.replace(0.0, np.nan)
+    summary["extra"] = grouped["extra"].any()
+    values, patients = dice.to_numpy(), scores["patient"].to_numpy()
+    bounds = [
+        bootstrap_interval(values[rows], patients[rows], resamples)
+        for rows in map(grouped.indices.__getitem__, summary.index)
     ]
-    return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
+    summary[["dice_low", "dice_high"]] = np.reshape(bounds, (-1, 2))
+    return summary.reset_index()[list(SUMMARY_COLUMNS)]
 
 
 def foreground_mean(summary: pd.DataFrame) -> pd.DataFrame:
@@ -74,31 +103,3 @@ def foreground_mean(summary: pd.DataFrame) -> pd.DataFrame:
     """
     grouped = without_extra(summary).groupby(list(MEAN_WITHIN[:-1]), sort=False)["dice"]
     return grouped.agg(lambda values: values.mean(skipna=False)).reset_index()
-
-
-def _means(group: pd.DataFrame, resamples: int) -> dict[Hashable, object]:
-    dice = group["dice"].astype(float)
-    has_reference = group["reference_voxels"] > 0
-    low, high = bootstrap_interval(dice.to_numpy(), group["patient"].to_numpy(), resamples)
-    lesions = group[["reference_lesions", "detected_lesions", "false_positive_lesions"]]
-    lesions = lesions.astype(float)
-    in_reference = float(lesions["reference_lesions"].sum(min_count=1))
-    return {
-        "dice": dice.mean(),
-        "dice_low": low,
-        "dice_high": high,
-        "nsd": group["nsd"].astype(float).mean(),
-        "hd95": group["hd95"].astype(float).mean(),
-        "n": int(dice.count()),
-        "n_both_empty": int(group["both_empty"].sum()),
-        "n_false_positive_on_empty": int(group["false_positive_on_empty"].sum()),
-        "n_missed": int((has_reference & (group["prediction_voxels"] == 0)).sum()),
-        "dice_both_empty_as_1": dice.where(~group["both_empty"].astype(bool), 1.0).mean(),
-        "dice_without_empty_reference": dice[has_reference].mean(),
-        "reference_lesions": in_reference,
-        "lesion_sensitivity": (
-            lesions["detected_lesions"].sum() / in_reference if in_reference else np.nan
-        ),
-        "false_positive_lesions": lesions["false_positive_lesions"].mean(),
-        "extra": bool(group["extra"].eq(True).any()),
-    }

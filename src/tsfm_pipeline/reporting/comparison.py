@@ -35,6 +35,9 @@ standard deviation over several, of the best weights where there are such."""
 SHOWN = ("done", STALE)
 """Statuses of the cells that have a figure."""
 
+Means = dict[tuple[str, str, str], dict[str, tuple[float, int, bool]]]
+"""(experiment, weights, dataset) -> target -> mean Dice, its cases, and whether it is a region."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -75,6 +78,7 @@ def build_table(
         printed number nor an experiment are left out.
     """
     lines = []
+    means = _means(summary)
     for block in table.blocks:
         for row in block.rows:
             figures: dict[str, Figure] = {}
@@ -83,7 +87,7 @@ def build_table(
                     table,
                     (block, row, column),
                     row_figures=figures,
-                    summary=summary,
+                    means=means,
                     statuses=statuses,
                     stale=stale,
                 )
@@ -104,7 +108,7 @@ def _figure(
     place: tuple[Block, Row, Column],
     *,
     row_figures: Mapping[str, Figure],
-    summary: pd.DataFrame,
+    means: Means,
     statuses: Mapping[str, str],
     stale: Collection[str],
 ) -> Figure:
@@ -115,7 +119,7 @@ def _figure(
     if column.mean_of:
         return _mean_of([row_figures[key] for key in column.mean_of])
     parts = table.scores_of(*place)
-    figures = [_training(name, parts, summary, statuses, stale) for name in experiments]
+    figures = [_training(name, parts, means, statuses, stale) for name in experiments]
     found = [figure for figure in figures if figure.status in SHOWN]
     if len(found) < 2:
         return found[0] if found else figures[0]
@@ -139,13 +143,13 @@ def _mean_of(parts: Sequence[Figure]) -> Figure:
 def _training(
     experiment: str,
     parts: Sequence[Scores],
-    summary: pd.DataFrame,
+    means: Means,
     statuses: Mapping[str, str],
     stale: Collection[str],
 ) -> Figure:
     """Return the figure of one training; its cases are those of the best weights."""
-    best, best_n = _mean(summary, experiment, ("best",), parts)
-    final, final_n = _mean(summary, experiment, ("final", ONLY), parts)
+    best, best_n = _mean(means, experiment, ("best",), parts)
+    final, final_n = _mean(means, experiment, ("final", ONLY), parts)
     if np.isnan(best) and np.isnan(final):
         status = statuses.get(experiment, "not run")
         return _without("not scored" if status == "finished" else status)
@@ -153,25 +157,39 @@ def _training(
     return Figure(best, final, final_n if best_n == 0 else best_n, shown)
 
 
+def _means(summary: pd.DataFrame) -> Means:
+    """Lay out a summary to be looked up cell by cell: in data frames that would take a minute."""
+    regions = set(without_extra(summary).index)
+    found: Means = {}
+    names = ("experiment", "weights", "dataset", "target", "dice", "n")
+    columns = (summary[name].tolist() for name in names)
+    for row, *key, target, dice, n in zip(summary.index, *columns, strict=True):
+        figures = found.setdefault((key[0], key[1], key[2]), {})
+        figures[target] = (float(dice), int(n), row in regions)
+    return found
+
+
 def _mean(
-    summary: pd.DataFrame, experiment: str, weights: tuple[str, ...], parts: Sequence[Scores]
+    means: Means, experiment: str, weights: Sequence[str], parts: Sequence[Scores]
 ) -> tuple[float, int]:
     """Return the mean of the parts' means over targets and the smallest case count.
 
     NaN where a target is missing.
     """
-    rows = summary[(summary["experiment"] == experiment) & summary["weights"].isin(weights)]
-    means, counts = [], []
+    averages, counts = [], []
     for part in parts:
-        found = rows[rows["dataset"] == part.dataset].set_index("target")
-        everything = without_extra(found).index
-        targets = list(everything) if part.targets == "all" else list(part.targets)
-        found = found.reindex(targets)
-        if found.empty or found["dice"].isna().any():
+        found: dict[str, tuple[float, int, bool]] = {}
+        for kind in weights:
+            found |= means.get((experiment, kind, part.dataset), {})
+        regions = [target for target, (_, _, region) in found.items() if region]
+        targets = regions if part.targets == "all" else part.targets
+        figures = [found[target] for target in targets if target in found]
+        if not figures or len(figures) < len(targets):
             return float("nan"), 0
-        means.append(float(found["dice"].mean()))
-        counts.append(int(found["n"].min()))
-    return float(np.mean(means)), min(counts)
+        averages.append(float(np.mean([dice for dice, _, _ in figures])))
+        counts.append(min(n for _, n, _ in figures))
+    mean = float(np.mean(averages))
+    return (mean, min(counts)) if not np.isnan(mean) else (mean, 0)
 
 
 def _without(status: str) -> Figure:
