@@ -1,17 +1,26 @@
-"""`kedro run` on the smallest phantoms: the whole grid, twice."""
+"""`kedro run` on the smallest phantoms: the whole grid, twice; then the notebooks on what it left.
 
+One file, so that one process of the tests runs everything once. The notebooks need no Jupyter.
+"""
+
+import ast
+import json
 import time
 from fnmatch import fnmatch
 from pathlib import Path
 
+import matplotlib
 import pandas as pd
 import pytest
+from IPython.display import Image
 from kedro.config import OmegaConfigLoader
 
 from tests.pipelines.conftest import kedro
 from tsfm_pipeline.experiments.grid import GRID, PIPELINES
 from tsfm_pipeline.experiments.outcome import ModelRecord
 from tsfm_pipeline.settings import CONFIG_LOADER_ARGS
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
 def newest(project: Path, name: str) -> Path:
@@ -124,3 +133,42 @@ def test_a_named_pipeline_includes_what_it_needs(pipeline: str) -> None:
     trains = {node for node in pipelines[pipeline].nodes if node.name.endswith(".train")}
     for node in trains:
         assert {name for name in node.inputs if name.endswith("_model")} <= made
+
+
+def code_cells(path: Path) -> list[str]:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+def run_cell(source: str, namespace: dict[str, object]) -> object:
+    """Run a cell as Jupyter does; return the value of a last line that is an expression."""
+    tree = ast.parse(source)
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, "cell", "exec"), namespace)
+    if last is None:
+        return None
+    assert isinstance(last, ast.Expr)
+    return eval(compile(ast.Expression(last.value), "cell", "eval"), namespace)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_its_cells_run_in_order(
+    path: Path, phantom_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(phantom_project)
+    monkeypatch.setenv("KEDRO_ENV", "test")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    matplotlib.use("agg")
+    namespace: dict[str, object] = {}
+    for number, source in enumerate(code_cells(path)):
+        value = run_cell(source, namespace)
+        if isinstance(value, Image):
+            assert value.data.startswith(b"\x89PNG"), f"cell {number}"
+
+
+def test_there_are_four_without_outputs() -> None:
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04"]
+    for path in NOTEBOOKS:
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            assert cell.get("outputs", []) == [], f"{path.name}: strip its outputs"
+            assert cell.get("execution_count") is None, f"{path.name}: strip its outputs"

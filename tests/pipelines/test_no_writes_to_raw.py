@@ -57,12 +57,11 @@ def test_the_watch_sees_a_file_opened_for_writing(tmp_path: Path, how: str) -> N
     assert file in watch.writes()
 
 
-def test_a_whole_run_opens_no_raw_root_for_writing(
-    phantom_project, make_project, run_kedro, tmp_path
-):
+def test_a_whole_run_opens_no_raw_root_for_writing(make_project, run_kedro, tmp_path):
     """A copy of the phantoms plays somebody's own downloads."""
-    raw = tmp_path / "downloads"
-    shutil.copytree(phantom_project / "data" / "01_raw" / "test", raw)
+    raw, phantoms = tmp_path / "downloads", make_project()
+    run_kedro(phantoms, "phantom")
+    shutil.copytree(phantoms / "data" / "01_raw" / "test", raw)
     watch = WriteWatch(raw)
     project = make_project()
     run_kedro(project, "pretrain", params={"raw_root": str(raw)})

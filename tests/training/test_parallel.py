@@ -25,6 +25,8 @@ from tsfm_pipeline.training.task import TrainingError, TrainingTask
 MakeTask = Callable[..., TrainingTask]
 MakeSettings = Callable[..., TrainingSettings]
 
+SHARDED = pytest.param("fsdp", marks=pytest.mark.slow)  # one test of it is among the quick ones
+
 CHANGES: dict[str, Any] = {
     # enough bottleneck voxels: with two, instance norm amplifies every rounding
     "patch": (32, 32, 32),
@@ -104,7 +106,7 @@ def test_two_processes_agree_with_one_and_their_state_goes_on_in_one(
         torch.testing.assert_close(other[name], tensor, rtol=1e-2, atol=1e-4)
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("strategy", ["ddp", SHARDED])
 def test_heads_first_in_two_processes_agrees_with_one(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path, strategy: str
 ) -> None:
@@ -115,7 +117,7 @@ def test_heads_first_in_two_processes_agrees_with_one(
     assert _curve(folder) == pytest.approx(_curve(alone), rel=1e-3)
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("strategy", ["ddp", SHARDED])
 def test_a_state_of_one_process_goes_on_in_two(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path, strategy: str
 ) -> None:
@@ -126,7 +128,7 @@ def test_a_state_of_one_process_goes_on_in_two(
     assert _curve(folder) == pytest.approx(_curve(alone), rel=1e-3)
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("strategy", ["ddp", SHARDED])
 def test_a_state_saved_after_validation_has_all_momentum(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path, strategy: str
 ) -> None:
