@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(1500)  # ten commands: a minute and a half wher
 
 FAULTS = [fault for fault in every_fault(1) if fault.target.endswith("data_pool")]
 NAMED = {f"{fault.kind}, {fault.target}": fault for fault in FAULTS}
-QUICK = ("kill -9, data_pool", "SIGTERM, data_pool", "two at once, data_pool")
+QUICK = ("kill -9, data_pool", "two at once, data_pool")  # SIGTERM: tests/hooks/test_termination.py
 REFUSED_WHEN_DAMAGED = "pool versions"  # the one table that no run makes anew
 POOL = [
     artefact

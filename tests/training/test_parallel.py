@@ -146,6 +146,7 @@ def test_a_state_saved_after_validation_has_all_momentum(
     assert state["momentum"].keys() == state["network"].keys()
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_restarts_the_group_from_the_last_state(
     make_task: MakeTask, make_settings: MakeSettings, folder: Path
 ) -> None:
@@ -196,7 +197,11 @@ def test_a_damaged_curve_does_not_end_a_group(
 
 
 @pytest.mark.parametrize(
-    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+    ("number", "raised"),
+    [
+        pytest.param(signal.SIGINT, KeyboardInterrupt, marks=pytest.mark.slow),
+        (signal.SIGTERM, SystemExit),
+    ],
 )
 def test_a_group_that_is_asked_to_end_saves_and_the_run_ends(
     make_task: MakeTask,
