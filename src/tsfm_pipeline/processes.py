@@ -53,15 +53,15 @@ def signals_noted() -> Iterator[list[int]]:
 
 
 def end_by(number: int) -> NoReturn:
-    """End as a noted signal asks for.
+    """End as a signal asks for that was noted, or that another process was sent.
 
     Raises:
         KeyboardInterrupt: for SIGINT.
         SystemExit: for others, with 128 and the signal's number, as shells count.
     """
     if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    raise SystemExit(128 + number)
+        raise KeyboardInterrupt from None
+    raise SystemExit(128 + number) from None
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def summarise(scores: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
     }
     lesions = scores["reference_lesions"].astype(float)
     extra = scores["extra"].eq(True)
-    # all columns at once: of a grid's thousands of groups, one by one would take a minute
+    # all groups at once: one by one, pandas would take most of a report's time
     columns = scores[list(MEAN_WITHIN)].assign(**averaged, **summed, lesions=lesions, extra=extra)
     grouped = columns.groupby(list(MEAN_WITHIN), sort=False)
     sums = grouped[list(summed)].sum()

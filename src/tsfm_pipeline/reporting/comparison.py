@@ -158,13 +158,15 @@ def _training(
 
 
 def _means(summary: pd.DataFrame) -> Means:
-    """Lay out a summary to be looked up cell by cell: in data frames that would take a minute."""
+    """Lay out a summary to be looked up cell by cell, which is slow in a data frame."""
     regions = set(without_extra(summary).index)
     found: Means = {}
     names = ("experiment", "weights", "dataset", "target", "dice", "n")
     columns = (summary[name].tolist() for name in names)
-    for row, *key, target, dice, n in zip(summary.index, *columns, strict=True):
-        figures = found.setdefault((key[0], key[1], key[2]), {})
+    for row, experiment, kind, dataset, target, dice, n in zip(
+        summary.index, *columns, strict=True
+    ):
+        figures = found.setdefault((experiment, kind, dataset), {})
         figures[target] = (float(dice), int(n), row in regions)
     return found
 

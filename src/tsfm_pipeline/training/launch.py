@@ -6,7 +6,6 @@ folder: `torchrun ... -m tsfm_pipeline.training FOLDER` joins or starts the same
 
 import logging
 import os
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from tsfm_pipeline.files import write_text
 from tsfm_pipeline.model.folder import ModelFolder
 from tsfm_pipeline.model.summary import TrainingSummary
 from tsfm_pipeline.model.training_settings import ParallelSettings
+from tsfm_pipeline.processes import end_by
 from tsfm_pipeline.training import loop
 from tsfm_pipeline.training.device import choose_device
 from tsfm_pipeline.training.finished import finished_training
@@ -77,9 +77,7 @@ def train(task: TrainingTask, folder: Path, report: loop.Report) -> TrainingSumm
         try:
             elastic_launch(config, train_folder)(str(folder))
         except SignalException as stopped:  # the processes have saved, and ended
-            if stopped.sigval == signal.SIGINT:
-                raise KeyboardInterrupt from None
-            raise SystemExit(128 + stopped.sigval) from None
+            end_by(stopped.sigval)
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
             message = failure.message if isinstance(failure.message, str) else str(failure.message)
